@@ -1,0 +1,3 @@
+//! The binary: the library's first user.
+
+fn main() {}

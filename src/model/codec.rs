@@ -1,0 +1,1 @@
+//! Bytes that survive a crash: the only file that knows bincode.

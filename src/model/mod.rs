@@ -1,0 +1,24 @@
+//! Values and rules: what a message is, how it may move, when it is tried again.
+//!
+//! Everything here is a value or a pure function of its arguments. Time is an argument ([`Stamp`]),
+//! chance is an argument, and nothing is ever written to or read from the outside.
+//!
+//! # What it does not know
+//!
+//! Clocks, files, sockets, threads, logs, and every floor above it. `tests/tidy.rs` holds it to that.
+
+pub mod codec;
+pub mod id;
+pub mod message;
+pub mod policy;
+pub mod state;
+pub mod time;
+pub mod wheel;
+
+pub use id::{Id, NodeTag, Place};
+pub use message::{Attempt, Body, Draft, Envelope, Headers, Message, Record, Told};
+pub use policy::{
+    Backoff, Class, Delivery, Failure, OnUncertain, Outcome, Policy, Receipt, Retry, Sent, Verdict, judge,
+};
+pub use state::{Abandoned, Event, Failed, Illegal, Queued, State, advance};
+pub use time::{Stamp, WallMs};

@@ -1,0 +1,425 @@
+//! What an outcome means: delivered, try again and when, or give up and why.
+//!
+//! [`judge`] is the only place that decides it, and [`disposition`] the only place that knows what an HTTP status means.
+//!
+//! # What holds
+//!
+//! * A failed delivery is data ([`Failure`]), never an error of ours.
+//! * A retry always has a time or a cycle; an end always has a reason.
+//! * Chance is an argument: the same outcome, seed and moment give the same verdict.
+//!
+//! # What it does not know
+//!
+//! Who sent, over what, and where the verdict is written.
+
+use serde::{Deserialize, Serialize};
+
+use super::state::{Abandoned, Failed};
+use super::time::WallMs;
+
+/// How an attempt ended, as the transport saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The destination has the message.
+    Delivered(Receipt),
+    /// The attempt failed, or nobody can know.
+    Failed(Failure),
+}
+
+/// What the destination said to a delivered message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// The HTTP status, where the transport has one.
+    pub status: Option<u16>,
+}
+
+/// Why an attempt failed: kept whole with the message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind of failure it was.
+    pub class: Class,
+    /// Whether the destination may have the message all the same.
+    pub sent: Sent,
+    /// The HTTP status, where an answer came.
+    pub status: Option<u16>,
+    /// What happened, in words, for the administrator.
+    pub detail: String,
+    /// The beginning of what the destination answered.
+    pub excerpt: Option<String>,
+    /// How long the destination asked to be left alone.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// The kinds of failure: stored, shown, counted and searched by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Class {
+    /// The name did not resolve.
+    Dns,
+    /// No connection: refused, unreachable, or not made in time.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// No complete answer within the deadline.
+    Timeout,
+    /// The connection broke, or what came was not HTTP.
+    Protocol,
+    /// The destination is overloaded: 429 or 503.
+    RateLimited,
+    /// The set-up looks broken: 401, 403, 404 or 405.
+    Setup,
+    /// The destination refused the message.
+    Rejected,
+    /// The destination failed: 5xx, 408 or 425.
+    Server,
+    /// A redirect, which is never followed.
+    Redirect,
+    /// The process died while the message was out.
+    Interrupted,
+    /// The transport panicked.
+    Panic,
+    /// A closure's or an unknown failure.
+    Other,
+}
+
+/// Whether bytes of the message had left when the attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Sent {
+    /// Surely not: the destination cannot have the message.
+    No,
+    /// Some or all had, and no answer came: the destination may have it.
+    Maybe,
+    /// The destination answered, and its answer says no.
+    Answered,
+}
+
+/// How an attempt ended, in the four words of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Delivery {
+    /// The destination has it.
+    Delivered,
+    /// It does not have it; another attempt may change that.
+    Retry,
+    /// It refused, and another attempt would not change that.
+    Rejected,
+    /// Nobody can know.
+    Uncertain,
+}
+
+/// What a destination's administrator decided about failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// When a failed message is tried again, and how often.
+    pub retry: Retry,
+    /// What a time-out after sending means here.
+    pub on_uncertain: OnUncertain,
+}
+
+/// When a failed message is tried again, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// The delay before each next attempt.
+    pub backoff: Backoff,
+    /// How much of each delay is left to chance, in thousandths: a delay `d` becomes one between `d * (1 - jitter)` and `d`.
+    pub jitter_permille: u16,
+    /// How many attempts a message gets since it was accepted or last resent. At least 1.
+    pub attempts: u16,
+}
+
+/// The delay before each next attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Backoff {
+    /// Doubles from `first_ms` after the first failure up to `max_ms`.
+    Exponential {
+        /// The delay after the first failure.
+        first_ms: u64,
+        /// The longest delay.
+        max_ms: u64,
+    },
+    /// Always the same, in milliseconds.
+    Fixed(u64),
+    /// One after another, in milliseconds; the last repeats. Never empty.
+    List(Vec<u64>),
+    /// The destination's next sync cycle.
+    NextCycle,
+}
+
+/// What happens to a message that may or may not have arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnUncertain {
+    /// It is sent again, with the same id: for destinations that recognise a repetition.
+    #[default]
+    Retry,
+    /// It waits for a person.
+    Hold,
+    /// The destination is asked first. Until it is, the message waits.
+    Probe,
+}
+
+/// What shall become of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is delivered.
+    Delivered,
+    /// It is tried again.
+    Retry(Failed),
+    /// It rests.
+    GiveUp(Abandoned),
+}
+
+/// The attempts behind a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    /// How many attempts ended since the message was accepted or last resent, this one included.
+    pub attempts: u16,
+    /// Where the jitter comes from; the message's id and attempt make a good one.
+    pub seed: u64,
+}
+
+/// What shall become of a message after `outcome`.
+#[must_use]
+pub fn judge(outcome: &Outcome, tried: Tried, policy: &Policy, now: WallMs) -> Verdict {
+    let failure = match outcome {
+        Outcome::Delivered(_) => return Verdict::Delivered,
+        Outcome::Failed(failure) => failure,
+    };
+    match failure.delivery() {
+        Delivery::Delivered => Verdict::Delivered,
+        Delivery::Rejected if failure.status == Some(409) && tried.attempts < 2 => retry(failure, tried, policy, now),
+        Delivery::Rejected => Verdict::GiveUp(Abandoned::Rejected),
+        Delivery::Uncertain => match policy.on_uncertain {
+            OnUncertain::Retry => retry(failure, tried, policy, now),
+            OnUncertain::Hold | OnUncertain::Probe => Verdict::Retry(Failed::Held),
+        },
+        Delivery::Retry => retry(failure, tried, policy, now),
+    }
+}
+
+fn retry(failure: &Failure, tried: Tried, policy: &Policy, now: WallMs) -> Verdict {
+    if tried.attempts >= policy.retry.attempts {
+        return Verdict::GiveUp(Abandoned::Exhausted);
+    }
+    match policy.retry.delay_ms(tried) {
+        Some(delay_ms) => {
+            let asked_ms = failure.retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MS_MAX);
+            Verdict::Retry(Failed::Due(now.plus(delay_ms.max(asked_ms))))
+        }
+        None => Verdict::Retry(Failed::NextCycle),
+    }
+}
+
+/// The longest time a destination may ask to be left alone: an hour.
+pub const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
+
+impl Retry {
+    /// The delay after the attempts made so far, or `None` where the next cycle decides.
+    #[must_use]
+    pub fn delay_ms(&self, tried: Tried) -> Option<u64> {
+        let failures_before = u32::from(tried.attempts.saturating_sub(1));
+        let whole_ms = match &self.backoff {
+            Backoff::Exponential { first_ms, max_ms } => {
+                first_ms.saturating_mul(1u64.checked_shl(failures_before.min(63)).unwrap_or(u64::MAX)).min(*max_ms)
+            }
+            Backoff::Fixed(delay_ms) => *delay_ms,
+            Backoff::List(delays_ms) => {
+                let position = usize::try_from(failures_before).unwrap_or(usize::MAX);
+                delays_ms.get(position).or(delays_ms.last()).copied().unwrap_or(0)
+            }
+            Backoff::NextCycle => return None,
+        };
+        let spread_ms = u64::try_from(u128::from(whole_ms) * u128::from(self.jitter_permille.min(1000)) / 1000);
+        let spread_ms = spread_ms.unwrap_or(whole_ms);
+        let less_ms = if spread_ms == 0 { 0 } else { scatter(tried.seed) % spread_ms.saturating_add(1).max(1) };
+        Some(whole_ms - less_ms)
+    }
+}
+
+/// Spreads a seed over all 64 bits (the finaliser of SplitMix64, by Sebastiano Vigna, public domain).
+#[must_use]
+pub fn scatter(seed: u64) -> u64 {
+    let mut bits = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// What an HTTP status means by default: how the attempt ended, and of what class it is.
+#[must_use]
+pub fn disposition(status: u16) -> (Delivery, Class) {
+    match status {
+        200..=299 => (Delivery::Delivered, Class::Other),
+        300..=399 => (Delivery::Retry, Class::Redirect),
+        401 | 403 | 404 | 405 => (Delivery::Retry, Class::Setup),
+        408 | 425 => (Delivery::Retry, Class::Server),
+        429 | 503 => (Delivery::Retry, Class::RateLimited),
+        400..=499 => (Delivery::Rejected, Class::Rejected),
+        500..=599 => (Delivery::Retry, Class::Server),
+        0..=199 | 600.. => (Delivery::Retry, Class::Protocol),
+    }
+}
+
+impl Failure {
+    /// A failure of which only the class, the reach and the words are known.
+    #[must_use]
+    pub fn new(class: Class, sent: Sent, detail: impl Into<String>) -> Failure {
+        Failure { class, sent, status: None, detail: detail.into(), excerpt: None, retry_after_ms: None }
+    }
+
+    /// How the attempt ended, in the four words of the interface.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        match (self.sent, self.status) {
+            (Sent::Maybe, _) => Delivery::Uncertain,
+            (Sent::No, _) | (Sent::Answered, None) => match self.class {
+                Class::Rejected => Delivery::Rejected,
+                Class::Dns
+                | Class::Connect
+                | Class::Tls
+                | Class::Timeout
+                | Class::Protocol
+                | Class::RateLimited
+                | Class::Setup
+                | Class::Server
+                | Class::Redirect
+                | Class::Interrupted
+                | Class::Panic
+                | Class::Other => Delivery::Retry,
+            },
+            (Sent::Answered, Some(status)) => disposition(status).0,
+        }
+    }
+}
+
+impl Class {
+    /// The class, as the interface spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Dns => "dns",
+            Class::Connect => "connect",
+            Class::Tls => "tls",
+            Class::Timeout => "timeout",
+            Class::Protocol => "protocol",
+            Class::RateLimited => "rate-limited",
+            Class::Setup => "setup",
+            Class::Rejected => "rejected",
+            Class::Server => "server",
+            Class::Redirect => "redirect",
+            Class::Interrupted => "interrupted",
+            Class::Panic => "panic",
+            Class::Other => "other",
+        }
+    }
+}
+
+impl Delivery {
+    /// The word of the interface.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Delivery::Delivered => "delivered",
+            Delivery::Retry => "retry",
+            Delivery::Rejected => "rejected",
+            Delivery::Uncertain => "uncertain",
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy { retry: Retry::default(), on_uncertain: OnUncertain::Retry }
+    }
+}
+
+impl Default for Retry {
+    /// Exponential from 2 s to 10 min with a fifth of jitter, 20 attempts: a little over two hours.
+    fn default() -> Retry {
+        Retry { backoff: Backoff::Exponential { first_ms: 2_000, max_ms: 600_000 }, jitter_permille: 200, attempts: 20 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: u16) -> Outcome {
+        let (_, class) = disposition(status);
+        Outcome::Failed(Failure { status: Some(status), ..Failure::new(class, Sent::Answered, "answered") })
+    }
+
+    fn check(outcome: &Outcome, attempts: u16, policy: &Policy, expect: Verdict) {
+        assert_eq!(judge(outcome, Tried { attempts, seed: 1 }, policy, WallMs(1_000)), expect);
+    }
+
+    fn steady(attempts: u16) -> Policy {
+        Policy {
+            retry: Retry { backoff: Backoff::Fixed(500), jitter_permille: 0, attempts },
+            on_uncertain: OnUncertain::Retry,
+        }
+    }
+
+    #[test]
+    fn the_last_attempt_is_the_last() {
+        check(&answered(500), 2, &steady(3), Verdict::Retry(Failed::Due(WallMs(1_500))));
+        check(&answered(500), 3, &steady(3), Verdict::GiveUp(Abandoned::Exhausted));
+    }
+
+    #[test]
+    fn a_refusal_is_final_but_a_conflict_is_tried_once_more() {
+        check(&answered(422), 1, &steady(9), Verdict::GiveUp(Abandoned::Rejected));
+        check(&answered(409), 1, &steady(9), Verdict::Retry(Failed::Due(WallMs(1_500))));
+        check(&answered(409), 2, &steady(9), Verdict::GiveUp(Abandoned::Rejected));
+    }
+
+    #[test]
+    fn what_may_have_arrived_is_held_where_the_destination_says_so() {
+        let lost = Outcome::Failed(Failure::new(Class::Timeout, Sent::Maybe, "no answer"));
+        let refused = Outcome::Failed(Failure::new(Class::Connect, Sent::No, "refused"));
+        let careful = Policy { on_uncertain: OnUncertain::Hold, ..steady(9) };
+        check(&lost, 1, &careful, Verdict::Retry(Failed::Held));
+        check(&lost, 1, &steady(9), Verdict::Retry(Failed::Due(WallMs(1_500))));
+        check(&refused, 1, &careful, Verdict::Retry(Failed::Due(WallMs(1_500))));
+    }
+
+    #[test]
+    fn a_destination_may_ask_for_more_time_but_not_for_ever() {
+        let asks = |ms| match answered(503) {
+            Outcome::Failed(failure) => Outcome::Failed(Failure { retry_after_ms: Some(ms), ..failure }),
+            Outcome::Delivered(receipt) => Outcome::Delivered(receipt),
+        };
+        check(&asks(7_000), 1, &steady(9), Verdict::Retry(Failed::Due(WallMs(8_000))));
+        check(&asks(10), 1, &steady(9), Verdict::Retry(Failed::Due(WallMs(1_500))));
+        check(&asks(u64::MAX), 1, &steady(9), Verdict::Retry(Failed::Due(WallMs(1_000 + RETRY_AFTER_MS_MAX))));
+    }
+
+    #[test]
+    fn delays_double_up_to_the_longest_and_lists_repeat_their_last() {
+        let delay = |backoff: &Backoff, attempts| {
+            Retry { backoff: backoff.clone(), jitter_permille: 0, attempts: 99 }.delay_ms(Tried { attempts, seed: 0 })
+        };
+        let doubling = Backoff::Exponential { first_ms: 100, max_ms: 1_000 };
+        assert_eq!(
+            (1..=6).map(|n| delay(&doubling, n)).collect::<Vec<_>>(),
+            [100, 200, 400, 800, 1_000, 1_000].map(Some)
+        );
+        assert_eq!(delay(&doubling, u16::MAX), Some(1_000));
+        let list = Backoff::List(vec![5, 7]);
+        assert_eq!((1..=4).map(|n| delay(&list, n)).collect::<Vec<_>>(), [5, 7, 7, 7].map(Some));
+        assert_eq!(delay(&Backoff::NextCycle, 1), None);
+    }
+
+    #[test]
+    fn jitter_only_shortens_and_stays_within_its_share() {
+        let retry = Retry { backoff: Backoff::Fixed(1_000), jitter_permille: 200, attempts: 9 };
+        let delays: Vec<u64> = (0..1_000).filter_map(|seed| retry.delay_ms(Tried { attempts: 1, seed })).collect();
+        assert!(delays.iter().all(|delay| (800..=1_000).contains(delay)));
+        assert!(delays.iter().any(|delay| *delay < 820) && delays.iter().any(|delay| *delay > 980));
+    }
+
+    #[test]
+    fn every_status_has_one_meaning() {
+        for status in 0..=999 {
+            let (delivery, _) = disposition(status);
+            assert_eq!(delivery == Delivery::Delivered, (200..300).contains(&status), "{status}");
+        }
+    }
+}

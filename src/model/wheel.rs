@@ -1,0 +1,1 @@
+//! The timer wheel: a data structure.

@@ -1,0 +1,1 @@
+//! Memory as a store: for the simulator, and for embedders without a disk.

@@ -1,0 +1,513 @@
+//! What goniec does not own: durable memory.
+//!
+//! A [`Store`] keeps every message with its life. The seam lies at the level of intent: a store knows what a
+//! message, a state and an attempt are, and nothing of who delivers or why. One suite
+//! ([`conformance`]) holds every implementation to the contract below.
+//!
+//! # The contract
+//!
+//! * **A commit is one.** Everything in a [`Batch`] happens or nothing of it, whatever is killed or cut when. The exception is
+//!   said in the answer: a [`Move`] whose expectation does not hold is handed back as [`Moved::Stale`] and does not sink its batch.
+//! * **Written is not durable.** After [`Store::commit`] returns, readers of this process see the batch; only when [`Store::sync`] has
+//!   returned for its number (or a higher one) does it survive a power cut. Nobody outside may hear of it before.
+//! * **Commits are numbered** from 1 without holes, and a start recovers a prefix of them: if commit *n* is there, so is every one below.
+//!   What was synced is always there; if it is not, the store refuses to open and says which commits are missing.
+//! * **One writer.** `commit` and `retain` are called by one thread at a time; `sync` and every reader may run beside them.
+//! * **Order of acceptance** is the order of places: drafts of one batch get rising places, later batches higher ones. Ids rise with them.
+//! * **Damage is loud.** A row that fails its check is an error that names what is missing ([`StoreError::Damaged`]), never an
+//!   absent message, and never a panic.
+//! * **After a failed write or sync the store is poisoned**: every later commit and sync fails with [`StoreError::Poisoned`] until it is
+//!   opened again. A failed sync is never tried again on the same handle.
+//! * **Time is given.** A store reads no clock.
+
+pub mod memory;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::model::{Attempt, Body, Class, Draft, Id, Message, Place, Queued, Record, State, WallMs};
+
+/// The number of a commit, from 1; 0 is the empty store.
+pub type CommitNo = u64;
+
+/// The small number that stands for a destination's name inside a store. Given once, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Dest(pub u16);
+
+/// Durable memory for messages. See the contract above.
+pub trait Store: Send + Sync + 'static {
+    /// The number of this destination, given now if the store has not met the name. Durable on return.
+    ///
+    /// # Errors
+    /// Whatever hinders the write.
+    fn destination(&self, name: &str) -> Result<Dest, StoreError>;
+
+    /// Every destination the store has met, by number.
+    fn destinations(&self) -> Vec<(Dest, Arc<str>)>;
+
+    /// Writes the batch as one. Seen by readers on return, durable only after [`Store::sync`].
+    ///
+    /// # Errors
+    /// Nothing of the batch was kept.
+    fn commit(&self, batch: &Batch) -> Result<Committed, StoreError>;
+
+    /// Makes every commit up to `number` survive a power cut.
+    ///
+    /// # Errors
+    /// The commits may or may not survive; the store is poisoned.
+    fn sync(&self, number: CommitNo) -> Result<(), StoreError>;
+
+    /// Reads back what a start needs: every message that is not final, in order of acceptance.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where a row cannot be trusted.
+    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<(), StoreError>;
+
+    /// Up to `limit` messages that were abandoned and of which nobody has been told, oldest first.
+    ///
+    /// # Errors
+    /// Whatever hinders the read.
+    fn untold(&self, limit: usize) -> Result<Vec<Place>, StoreError>;
+
+    /// Where the message of this id lies; `None` if the registry does not have it.
+    ///
+    /// # Errors
+    /// Whatever hinders the read.
+    fn find(&self, id: Id) -> Result<Option<Place>, StoreError>;
+
+    /// The message at this place with its newest body and its life now; `None` if there is none. `Sending` is `attempt: 0` here.
+    ///
+    /// # Errors
+    /// Whatever hinders the read.
+    fn load(&self, place: Place) -> Result<Option<Loaded>, StoreError>;
+
+    /// The message at this place without its body.
+    ///
+    /// # Errors
+    /// Whatever hinders the read.
+    fn get(&self, place: Place) -> Result<Option<Record>, StoreError>;
+
+    /// The attempts that are kept of this message, oldest first: failed ones, the last 16, and what the status tells of a delivery.
+    ///
+    /// # Errors
+    /// Whatever hinders the read.
+    fn attempts(&self, place: Place) -> Result<Vec<Attempt>, StoreError>;
+
+    /// The revisions of this message's body, the first one first. Bodies that retention removed are `None`.
+    ///
+    /// # Errors
+    /// Whatever hinders the read.
+    fn revisions(&self, place: Place) -> Result<Vec<Revision>, StoreError>;
+
+    /// One page of the messages that match, newest first.
+    ///
+    /// # Errors
+    /// Whatever hinders the read.
+    fn list(&self, query: &Query) -> Result<Page, StoreError>;
+
+    /// How many messages there are, by destination and state. Kept, never counted.
+    fn counts(&self) -> Vec<Count>;
+
+    /// One bounded step of retention: removes what may go at `now`, oldest first.
+    ///
+    /// # Errors
+    /// Whatever hinders the write.
+    fn retain(&self, rule: &Retention, now: WallMs) -> Result<Retained, StoreError>;
+
+    /// What the store occupies and what is left on its disk.
+    fn room(&self) -> Room;
+
+    /// Ends cleanly: everything committed is durable on return. Later calls are refused.
+    ///
+    /// # Errors
+    /// Whatever hindered the last sync.
+    fn close(&self) -> Result<(), StoreError>;
+}
+
+/// What one commit writes.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// The wall clock, for every time that this commit writes.
+    pub now: WallMs,
+    /// Messages to write down.
+    pub accepts: Vec<Incoming>,
+    /// Messages whose life goes on. Applied in this order; several may name one message.
+    pub moves: Vec<Move>,
+    /// Messages to remove for good: record, bodies, attempts.
+    pub deletes: Vec<Place>,
+    /// Messages whose end a person has now been told of.
+    pub told: Vec<Place>,
+}
+
+/// A message to write down.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// What the caller handed in.
+    pub draft: Draft,
+    /// The number of its destination, from [`Store::destination`].
+    pub dest: Dest,
+    /// What it waits for.
+    pub wait: Queued,
+    /// Set where the message keeps the id it has elsewhere (import, salvage).
+    pub id: Option<Id>,
+}
+
+/// One step in the life of a message.
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// The message.
+    pub place: Place,
+    /// What it must be for this step to count.
+    pub expect: Expect,
+    /// What it becomes.
+    pub to: State,
+    /// How many attempts it then had in all.
+    pub attempts: u16,
+    /// How many of them since it was accepted, amended or last resent.
+    pub series: u16,
+    /// The attempt that ended with this step. Kept as a row where it failed, as status and duration where it delivered.
+    pub attempt: Option<Attempt>,
+    /// A new body: the revision goes up by one.
+    pub amend: Option<Amendment>,
+    /// Whether a person must be told of it. Durable with the step itself.
+    pub untold: bool,
+}
+
+/// What a message must be for a step to count: compare and set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expect {
+    /// Its state, payload and all.
+    pub state: State,
+    /// Its attempts in all.
+    pub attempts: u16,
+    /// Its revision.
+    pub revision: u16,
+}
+
+/// A new body for a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amendment {
+    /// The new bytes.
+    pub body: Body,
+    /// Their content type; `None` keeps the one before.
+    pub content_type: Option<Arc<str>>,
+    /// Who changed it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Default)]
+pub struct Committed {
+    /// The number to hand to [`Store::sync`].
+    pub number: CommitNo,
+    /// The ids of the accepted, in the order of [`Batch::accepts`], with their places.
+    pub accepted: Vec<(Id, Place)>,
+    /// What became of each of [`Batch::moves`], in its order.
+    pub moved: Vec<Moved>,
+    /// Whether each of [`Batch::deletes`] was there.
+    pub deleted: Vec<bool>,
+}
+
+/// What became of a [`Move`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// It counts.
+    Done,
+    /// The message was not what was expected; this is what it is. Nothing was written for it.
+    Stale(Expect),
+    /// There is no such message.
+    Gone,
+}
+
+/// What a start needs to know of a message that is not final. Small: there may be ten million.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Where it lies.
+    pub place: Place,
+    /// Its destination.
+    pub dest: Dest,
+    /// Its state; `Sending` where a durable claim was out when the process ended.
+    pub state: State,
+    /// Its attempts in all.
+    pub attempts: u16,
+    /// Its attempts since it was accepted, amended or last resent.
+    pub series: u16,
+    /// Its revision.
+    pub revision: u16,
+    /// The hash of its key ([`key_hash`]); 0 where it has none.
+    pub key_hash: u64,
+    /// The hash of its idempotency key; 0 where it has none.
+    pub idempotency_hash: u64,
+    /// When its state last changed.
+    pub updated_at: WallMs,
+    /// Its deadline; read from the record, only where the status says that there is one.
+    pub deadline: Option<WallMs>,
+}
+
+/// A message with its body and its life.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The message, with the newest body.
+    pub message: Message,
+    /// What a step that follows must expect.
+    pub expect: Expect,
+    /// Its attempts since it was accepted, amended or last resent.
+    pub series: u16,
+}
+
+/// One body of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// Its number, from 1.
+    pub number: u16,
+    /// The bytes; `None` where retention or erasure removed them.
+    pub body: Option<Body>,
+    /// Their content type.
+    pub content_type: Option<Arc<str>>,
+    /// When it was written.
+    pub at: WallMs,
+    /// Who wrote it: empty for the first.
+    pub who: String,
+    /// Why: empty for the first.
+    pub why: String,
+}
+
+/// Which messages a list shows. Every part that is set must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query {
+    /// States, by name; empty for all.
+    pub states: Vec<StateName>,
+    /// Destinations; empty for all.
+    pub destinations: Vec<Dest>,
+    /// The key: exactly this, or beginning with it.
+    pub key: Option<Pattern>,
+    /// The type: exactly this, or beginning with it.
+    pub kind: Option<Pattern>,
+    /// The reason of an abandonment, or the class of the last failure.
+    pub reason: Option<String>,
+    /// Accepted at or after.
+    pub since: Option<WallMs>,
+    /// Accepted before.
+    pub until: Option<WallMs>,
+    /// Older than this place: the cursor of the page before.
+    pub before: Option<Place>,
+    /// At most so many.
+    pub limit: usize,
+    /// Looks at no more than so many messages; 0 for no limit.
+    pub scan_max: usize,
+}
+
+/// A word to compare with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pattern {
+    /// The whole word.
+    Exactly(String),
+    /// The beginning of it (`sku-1*`).
+    Prefix(String),
+}
+
+/// A state without its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StateName {
+    /// See [`State::Queued`].
+    Queued,
+    /// See [`State::Sending`].
+    Sending,
+    /// See [`State::Delivered`].
+    Delivered,
+    /// See [`State::Failed`].
+    Failed,
+    /// See [`State::Abandoned`].
+    Abandoned,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The messages, newest first.
+    pub records: Vec<Record>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<Place>,
+    /// Set where the budget ended the page: everything accepted after this time was looked at.
+    pub scanned_until: Option<WallMs>,
+}
+
+/// How many messages of a destination stand in a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// The destination.
+    pub dest: Dest,
+    /// The state.
+    pub state: StateName,
+    /// How many.
+    pub messages: u64,
+}
+
+/// How long what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Delivered messages, milliseconds since they were delivered.
+    pub delivered_ms: u64,
+    /// Abandoned messages, milliseconds since they were abandoned.
+    pub abandoned_ms: u64,
+    /// Bodies of final messages; not longer than their records.
+    pub bodies_ms: u64,
+    /// The most chunks (or rows) that one step may touch.
+    pub step_max: usize,
+}
+
+/// What a step of retention removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// Messages removed whole.
+    pub messages: u64,
+    /// Messages that lost their bodies.
+    pub bodies: u64,
+    /// Whether the step stopped at its limit, with more to do.
+    pub more: bool,
+}
+
+/// What a store occupies and what is left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes on disk.
+    pub used_bytes: u64,
+    /// Bytes free on that disk; `None` where the store has none.
+    pub free_bytes: Option<u64>,
+    /// Below this, accepts are refused.
+    pub reserve_bytes: u64,
+}
+
+/// What a store could not do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The disk is full. Nothing of the batch was kept; reads and deletes still work.
+    Full(String),
+    /// A row cannot be trusted, or is missing. The text names which, and what it held.
+    Damaged(String),
+    /// Another process has the directory open.
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// Its process, where known.
+        pid: Option<u32>,
+    },
+    /// The directory holds another format, or something that is not ours.
+    Foreign(String),
+    /// The disk failed. The store is poisoned.
+    Io(std::io::Error),
+    /// An earlier failure poisoned the store; the text says which.
+    Poisoned(String),
+    /// The store was closed.
+    Closed,
+}
+
+impl StoreError {
+    /// What the reader can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            StoreError::Full(_) => "Free space on the disk; goniec goes on by itself, and nothing accepted was lost.",
+            StoreError::Damaged(_) => {
+                "Stop goniec and run `goniec verify`; `goniec salvage DIR --into NEW` carries over what can be read."
+            }
+            StoreError::Locked { .. } => "Stop the other process, or give this one another directory with --data.",
+            StoreError::Foreign(_) => "Give another directory with --data, or use the goniec that wrote this one.",
+            StoreError::Io(_) | StoreError::Poisoned(_) => {
+                "Check the disk, then start goniec again; accepted messages are kept."
+            }
+            StoreError::Closed => "Open the registry again.",
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Full(what) => write!(f, "the disk is full: {what}"),
+            StoreError::Damaged(what) => write!(f, "registry damaged: {what}"),
+            StoreError::Locked { path, pid: Some(pid) } => {
+                write!(f, "{} is in use by process {pid}", path.display())
+            }
+            StoreError::Locked { path, pid: None } => write!(f, "{} is in use by another process", path.display()),
+            StoreError::Foreign(what) => f.write_str(what),
+            StoreError::Io(source) => write!(f, "the disk failed: {source}"),
+            StoreError::Poisoned(why) => write!(f, "the store stopped after a failure: {why}"),
+            StoreError::Closed => f.write_str("the store is closed"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StoreError::Io(source) => Some(source),
+            StoreError::Full(_)
+            | StoreError::Damaged(_)
+            | StoreError::Locked { .. }
+            | StoreError::Foreign(_)
+            | StoreError::Poisoned(_)
+            | StoreError::Closed => None,
+        }
+    }
+}
+
+impl StateName {
+    /// The name of this state.
+    #[must_use]
+    pub fn of(state: State) -> StateName {
+        match state {
+            State::Queued(_) => StateName::Queued,
+            State::Sending(_) => StateName::Sending,
+            State::Delivered => StateName::Delivered,
+            State::Failed(_) => StateName::Failed,
+            State::Abandoned(_) => StateName::Abandoned,
+        }
+    }
+}
+
+impl Pattern {
+    /// Whether the word matches.
+    #[must_use]
+    pub fn matches(&self, word: &str) -> bool {
+        match self {
+            Pattern::Exactly(whole) => word == whole,
+            Pattern::Prefix(beginning) => word.starts_with(beginning.as_str()),
+        }
+    }
+}
+
+impl Query {
+    /// Whether a message of this life and envelope is asked for; `before` and the limits are the store's to keep.
+    #[must_use]
+    pub fn matches(&self, record: &Record, dest: Dest) -> bool {
+        let at = record.id.accepted_at();
+        let word = |pattern: &Option<Pattern>, word: Option<&str>| match (pattern, word) {
+            (None, _) => true,
+            (Some(pattern), Some(word)) => pattern.matches(word),
+            (Some(_), None) => false,
+        };
+        (self.states.is_empty() || self.states.contains(&StateName::of(record.state)))
+            && (self.destinations.is_empty() || self.destinations.contains(&dest))
+            && word(&self.key, record.envelope.key.as_deref())
+            && word(&self.kind, record.envelope.kind.as_deref())
+            && self.since.is_none_or(|since| at >= since)
+            && self.until.is_none_or(|until| at < until)
+            && self.reason.as_deref().is_none_or(|reason| {
+                record.state.reason() == Some(reason) || record.last.class.map(Class::name) == Some(reason)
+            })
+    }
+}
+
+/// The hash by which a status remembers a key: FNV-1a over the bytes, never 0. It is written to disk and must never change.
+#[must_use]
+pub fn key_hash(key: &str) -> u64 {
+    let hash = key
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    hash.max(1)
+}
