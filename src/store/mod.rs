@@ -64,7 +64,14 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Damaged`] where a row cannot be trusted.
     fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<(), StoreError>;
 
-    /// Up to `limit` messages that were abandoned and of which nobody has been told, oldest first.
+    /// Reads back the idempotency keys of the messages accepted at or after `since`, final ones too, in order of acceptance: the hash of each
+    /// ([`key_hash`]) and where its message lies. Messages without one are passed over.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where a row cannot be trusted.
+    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<(), StoreError>;
+
+    /// Up to `limit` messages of whose fate a person must be told and has not been ([`Move::untold`]), oldest first.
     ///
     /// # Errors
     /// Whatever hinders the read.
@@ -239,8 +246,6 @@ pub struct Unfinished {
     pub revision: u16,
     /// The hash of its key ([`key_hash`]); 0 where it has none.
     pub key_hash: u64,
-    /// The hash of its idempotency key; 0 where it has none.
-    pub idempotency_hash: u64,
     /// When its state last changed.
     pub updated_at: WallMs,
     /// Its deadline; read from the record, only where the status says that there is one.
