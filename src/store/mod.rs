@@ -169,6 +169,9 @@ pub struct Move {
     pub expect: Expect,
     /// What it becomes.
     pub to: State,
+    /// The index in [`Batch::accepts`] of the message that takes its place. The id in `to`, which is given only by this commit, is then
+    /// the store's to fill in, and the newer record says what it superseded if the step counts.
+    pub by: Option<usize>,
     /// How many attempts it then had in all.
     pub attempts: u16,
     /// How many of them since it was accepted, amended or last resent.
