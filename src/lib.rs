@@ -18,6 +18,7 @@
     )
 )]
 
+pub mod admin;
 pub mod engine;
 pub mod error;
 pub mod model;

@@ -10,7 +10,9 @@
 pub mod codec;
 pub mod id;
 pub mod message;
+pub mod nearest;
 pub mod policy;
+pub mod span;
 pub mod state;
 pub mod time;
 pub mod wheel;
