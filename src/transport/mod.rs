@@ -12,6 +12,8 @@
 //!
 //! States, policies, stores.
 
+pub mod http;
+
 use std::fmt::Display;
 use std::time::Duration;
 

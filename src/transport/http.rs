@@ -1,0 +1,325 @@
+//! Deliveries over HTTP/1.1, and a small client for the command line: the only part that knows ureq.
+//!
+//! One [`Http`] is one destination: it has its own connections, names and time-outs, so that one slow peer takes nothing from another.
+//!
+//! # What holds
+//!
+//! * One `send` is one request at most. Redirects are not followed; a connection that breaks is not tried again, even where it had rested in
+//!   the pool: who retries is decided elsewhere.
+//! * Everything waits under the attempt's deadline: the look-up, the connection, the handshake, each write and each read.
+//! * An answer counts once its head is there: of its body at most [`ANSWER_BYTES_MAX`] are read for at most [`ANSWER_WAIT`], so that the connection
+//!   can be used again, and the first [`EXCERPT_BYTES_MAX`] are kept where the answer says no. No body is decompressed.
+//! * The proxies of the environment are ignored.
+//!
+//! # What it does not know
+//!
+//! States, policies, when to try again.
+
+mod attempt;
+mod buffers;
+mod client;
+mod headers;
+mod outcome;
+mod resolver;
+mod retry_after;
+mod wire;
+
+use std::fmt;
+use std::io::Read;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use ureq::Agent;
+use ureq::http::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use ureq::http::{Method, Request, Response, Uri};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::transport::{Connector, RustlsConnector};
+
+pub use self::client::{Answer, Client, Stream, call};
+pub use self::headers::{RESERVED, check as check_header, is_reserved};
+
+use self::outcome::Limits;
+use self::resolver::Names;
+use super::Transport;
+use crate::model::policy::disposition;
+use crate::model::{Class, Delivery, Failure, Message, Outcome, Receipt, Sent, WallMs};
+
+/// The most of an answer's body that is read, in bytes. A longer one costs the connection.
+pub const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// The most of an answer's body that is kept, in bytes.
+pub const EXCERPT_BYTES_MAX: usize = 2 << 10;
+
+/// How long the body of an answer is waited for once its head is there.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(5);
+
+/// The longest head of an answer, in bytes.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// The most of a `Location` that is told, in characters.
+const LOCATION_CHARS_MAX: usize = 256;
+
+/// How long a connection may rest: less than the shortest keep-alive that is common among servers (5 s), or a peer that closes just then makes
+/// a message uncertain.
+const REST_MAX: Duration = Duration::from_secs(4);
+
+/// Connections that may rest, by default: at least as many as messages may be out at once.
+const CONNECTIONS_DEFAULT: usize = 256;
+
+/// For finding the address, by default.
+const RESOLVE_DEFAULT: Duration = Duration::from_secs(5);
+
+/// For TCP and TLS together, by default.
+const CONNECT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// The longest deadline that is kept; longer ones are cut to it.
+const DEADLINE_MAX: Duration = Duration::from_secs(86_400);
+
+const USER: &str = concat!("goniec/", env!("CARGO_PKG_VERSION"));
+
+/// A destination that takes messages over HTTP.
+pub struct Http {
+    target: Result<Target, String>,
+    method: Method,
+    fixed: HeaderMap,
+    limits: Limits,
+    connections_max: usize,
+    agent: OnceLock<(Agent, Names)>,
+    stopping: AtomicBool,
+}
+
+/// Where requests go.
+struct Target {
+    uri: Uri,
+    /// Host and port, as the texts name it.
+    peer: String,
+}
+
+impl Http {
+    /// A destination that takes messages by `POST`. A URL that cannot be used fails every attempt with the reason; [`Http::check`] tells it
+    /// before.
+    #[must_use]
+    pub fn post(url: &str) -> Http {
+        let mut fixed = HeaderMap::new();
+        fixed.insert(USER_AGENT, HeaderValue::from_static(USER));
+        Http {
+            target: Target::parse(url),
+            method: Method::POST,
+            fixed,
+            limits: Limits { resolve: RESOLVE_DEFAULT, connect: CONNECT_DEFAULT, deadline: DEADLINE_MAX },
+            connections_max: CONNECTIONS_DEFAULT,
+            agent: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Uses another method: `POST`, `PUT`, `PATCH` or `DELETE`.
+    #[must_use]
+    pub fn method(mut self, method: &str) -> Http {
+        match method.to_ascii_uppercase().as_str() {
+            "POST" => self.method = Method::POST,
+            "PUT" => self.method = Method::PUT,
+            "PATCH" => self.method = Method::PATCH,
+            "DELETE" => self.method = Method::DELETE,
+            _ => self.target = Err(format!("the method {method:?} is none of POST, PUT, PATCH, DELETE")),
+        }
+        self
+    }
+
+    /// Sends this header with every message. It wins over the message's own; its value is never shown.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Http {
+        if is_reserved(name) {
+            self.target = Err(format!("the header {name:?} is set by goniec itself"));
+            return self;
+        }
+        match headers::pair(name, value) {
+            Ok((name, mut value)) => {
+                value.set_sensitive(true);
+                self.fixed.insert(name, value);
+            }
+            Err(problem) => self.target = Err(problem),
+        }
+        self
+    }
+
+    /// Gives the connection (TCP and TLS together) so long.
+    #[must_use]
+    pub fn connect_within(mut self, limit: Duration) -> Http {
+        self.limits.connect = limit;
+        self
+    }
+
+    /// Gives a look-up so long.
+    #[must_use]
+    pub fn resolve_within(mut self, limit: Duration) -> Http {
+        self.limits.resolve = limit;
+        self
+    }
+
+    /// Lets so many connections rest between messages: at least as many as may be out at once.
+    #[must_use]
+    pub fn connections(mut self, most: usize) -> Http {
+        self.connections_max = most.max(1);
+        self
+    }
+
+    /// What keeps this destination from ever being reached, if anything does.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    pub fn check(&self) -> Result<(), String> {
+        self.target.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
+    fn agent(&self) -> &(Agent, Names) {
+        self.agent.get_or_init(|| agent(self.limits, self.connections_max))
+    }
+
+    fn request<'a>(&self, target: &Target, message: &'a Message, now: WallMs) -> Result<Request<&'a [u8]>, String> {
+        let mut request = Request::new(&*message.body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = target.uri.clone();
+        *request.headers_mut() = headers::of_delivery(&self.fixed, message, now)?;
+        Ok(request)
+    }
+}
+
+impl Transport for Http {
+    fn send(&self, message: &Message, deadline: Duration) -> Outcome {
+        let deadline = deadline.min(DEADLINE_MAX);
+        attempt::begin(Instant::now() + deadline);
+        let target = match &self.target {
+            Ok(target) => target,
+            Err(problem) => return Outcome::Failed(Failure::new(Class::Setup, Sent::No, problem.clone())),
+        };
+        let now = wall();
+        let request = match self.request(target, message, now) {
+            Ok(request) => request,
+            Err(problem) => {
+                return Outcome::Failed(Failure::new(Class::Rejected, Sent::No, format!("cannot be sent: {problem}")));
+            }
+        };
+        match self.agent().0.run(request) {
+            Ok(answer) => judged(answer, &target.peer, now),
+            Err(error) => {
+                let limits = Limits { deadline, ..self.limits };
+                let is_stopping = self.stopping.load(Ordering::Relaxed);
+                Outcome::Failed(outcome::broken(&error, &attempt::current(), &target.peer, limits, is_stopping))
+            }
+        }
+    }
+
+    fn shutdown(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let (agent, names) = self.agent();
+        names.close();
+        agent.clone().shutdown();
+    }
+}
+
+impl Target {
+    fn parse(url: &str) -> Result<Target, String> {
+        let uri: Uri = url.parse().map_err(|error| format!("{url:?} is not a URL: {error}"))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(format!("the URL {url:?} begins with neither http:// nor https://"));
+        }
+        let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
+            return Err(format!("the URL {url:?} names no host"));
+        };
+        if authority.as_str().contains('@') {
+            return Err("the URL carries a user name or password; use the header `authorization` instead".into());
+        }
+        if authority.port_u16() == Some(0) || authority.as_str().ends_with(':') {
+            return Err(format!("the URL {url:?} has no usable port"));
+        }
+        let peer = authority.to_string();
+        Ok(Target { uri, peer })
+    }
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peer = self.target.as_ref().map(|target| &target.peer);
+        f.debug_struct("Http").field("method", &self.method).field("peer", &peer).finish_non_exhaustive()
+    }
+}
+
+/// An agent with its resolver, with everything set that ureq leaves open.
+fn agent(limits: Limits, connections_max: usize) -> (Agent, Names) {
+    let names = Names::new(limits.resolve);
+    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .accept_encoding("identity")
+        .tls_config(tls)
+        .max_response_header_size(HEAD_BYTES_MAX)
+        .max_idle_connections(connections_max)
+        .max_idle_connections_per_host(connections_max)
+        .max_idle_age(REST_MAX)
+        // The connector, the socket and the resolver keep the attempt's own deadline, which no configuration of an agent can know.
+        // These are the second line, should one of them ever wait somewhere else.
+        .timeout_global(Some(DEADLINE_MAX))
+        .timeout_resolve(Some(limits.resolve))
+        .timeout_connect(Some(limits.connect))
+        .build();
+    let connector =
+        ().chain(wire::WireConnector { connect: limits.connect }).chain(RustlsConnector::default()).chain(wire::Stands);
+    (Agent::with_parts(config, connector, names.clone()), names)
+}
+
+/// What an answer means, and the beginning of it where it says no.
+fn judged(answer: Response<ureq::Body>, peer: &str, now: WallMs) -> Outcome {
+    attempt::hurry(ANSWER_WAIT);
+    let status = answer.status();
+    if disposition(status.as_u16()).0 == Delivery::Delivered {
+        drain(answer, 0);
+        return Outcome::Delivered(Receipt { status: Some(status.as_u16()) });
+    }
+    let location = answer.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let location: Option<String> = location.map(|text| text.chars().take(LOCATION_CHARS_MAX).collect());
+    let retry_after_ms = answer.headers().get(RETRY_AFTER).and_then(|value| retry_after::parse(value.as_bytes(), now));
+    let mut failure = outcome::refused(status, peer, location.as_deref());
+    failure.retry_after_ms = retry_after_ms;
+    failure.excerpt = excerpt(&drain(answer, EXCERPT_BYTES_MAX));
+    Outcome::Failed(failure)
+}
+
+/// Reads the body so that the connection can be used again, and keeps the first `keep` bytes. That it ends early changes nothing of
+/// what the head said.
+fn drain(answer: Response<ureq::Body>, keep: usize) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut reader = answer.into_body().into_reader();
+    let mut seen = 0;
+    let mut chunk = [0; 4 << 10];
+    while seen < ANSWER_BYTES_MAX {
+        match reader.read(&mut chunk) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => {
+                let wanted = read.min(keep.saturating_sub(kept.len()));
+                kept.extend_from_slice(chunk.get(..wanted).unwrap_or_default());
+                seen += read;
+            }
+        }
+    }
+    kept
+}
+
+/// The bytes as text: what is not UTF-8, or would move a terminal's cursor, is replaced.
+fn excerpt(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let is_bad = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    let clean: String =
+        text.chars().map(|letter| if is_bad(letter) { char::REPLACEMENT_CHARACTER } else { letter }).collect();
+    (!clean.trim().is_empty()).then_some(clean)
+}
+
+/// The wall clock, for the headers of a request and for dates in an answer.
+fn wall() -> WallMs {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    WallMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,535 @@
+//! The HTTP transport against peers that behave, and peers that do not. Every outcome is compared whole: class, reach, status, words.
+
+#[path = "common/peer.rs"]
+mod peer;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use goniec::model::policy::disposition;
+use goniec::model::{Class, Delivery, Failure, NodeTag, Place, Sent, WallMs};
+use goniec::transport::Transport;
+use goniec::transport::http::{Client, Http, call};
+use goniec::{Draft, Id, Message, Outcome};
+use peer::Peer;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+fn message(draft: Draft) -> Message {
+    Message {
+        id: Id::compose(WallMs(1_790_000_000_000), NodeTag::new(7), Place::new(1, 2)),
+        attempt: 3,
+        content_type: draft.envelope.content_type.clone(),
+        envelope: Arc::new(draft.envelope),
+        body: draft.body,
+    }
+}
+
+fn order() -> Message {
+    message(Message::to("erp").key("order:17").content_type("application/json").body(*b"{\"id\":17}"))
+}
+
+fn big(bytes: usize) -> Message {
+    message(Message::to("erp").body(vec![b'x'; bytes]))
+}
+
+fn failed(outcome: Outcome) -> Failure {
+    match outcome {
+        Outcome::Failed(failure) => failure,
+        Outcome::Delivered(receipt) => panic!("delivered: {receipt:?}"),
+    }
+}
+
+fn delivered(outcome: Outcome) -> u16 {
+    match outcome {
+        Outcome::Delivered(receipt) => receipt.status.expect("a status"),
+        Outcome::Failed(failure) => panic!("failed: {failure:?}"),
+    }
+}
+
+#[track_caller]
+fn check(failure: &Failure, class: Class, sent: Sent, words: &str) {
+    assert_eq!((failure.class, failure.sent), (class, sent), "{failure:?}");
+    assert!(failure.detail.contains(words), "{:?} does not say {words:?}", failure.detail);
+    assert!(failure.detail.contains("127.0.0.1") || words.contains("URL"), "{:?} names no peer", failure.detail);
+}
+
+#[test]
+fn a_message_arrives_with_its_headers_and_byte_for_byte() {
+    let peer = Peer::answering(OK);
+    let http = Http::post(&peer.url("/orders?x=1")).header("Authorization", "Bearer secret");
+    let outcome = http.send(&order(), PATIENCE);
+    assert_eq!(delivered(outcome), 200);
+    let [request] = &peer.requests()[..] else { panic!("one request") };
+    assert!(request.head.starts_with("POST /orders?x=1 HTTP/1.1\r\n"), "{}", request.head);
+    assert_eq!(request.body, b"{\"id\":17}");
+    for (name, value) in [
+        ("host", peer.address().to_string().as_str()),
+        ("content-length", "9"),
+        ("content-type", "application/json"),
+        ("authorization", "Bearer secret"),
+        ("goniec-attempt", "3"),
+        ("goniec-key", "order:17"),
+        ("webhook-id", &order().id.to_string()),
+        ("idempotency-key", &order().id.to_string()),
+        ("user-agent", concat!("goniec/", env!("CARGO_PKG_VERSION"))),
+    ] {
+        assert_eq!(request.header(name), Some(value), "{name}\n{}", request.head);
+    }
+    assert!(!format!("{http:?}").contains("secret"));
+}
+
+#[test]
+fn the_length_of_a_body_does_not_matter() {
+    let peer = Peer::answering(OK);
+    let http = Http::post(&peer.url("/"));
+    for bytes in [0, 1, 8 << 10, 48 << 10, (48 << 10) + 1, 3 << 20] {
+        let sent = big(bytes);
+        assert_eq!(delivered(http.send(&sent, PATIENCE)), 200);
+        assert_eq!(peer.requests().last().expect("a request").body, &*sent.body, "{bytes} bytes");
+    }
+    assert_eq!(peer.connections(), 1, "the connection is kept");
+}
+
+#[test]
+fn every_method_that_is_allowed_is_used_and_others_are_refused() {
+    let peer = Peer::answering(OK);
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        assert_eq!(delivered(Http::post(&peer.url("/")).method(method).send(&order(), PATIENCE)), 200);
+        assert!(peer.requests().last().expect("a request").head.starts_with(method));
+    }
+    assert!(Http::post(&peer.url("/")).method("GET").check().is_err());
+}
+
+#[test]
+fn who_refuses_the_connection_surely_has_nothing() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let failure = failed(Http::post(&format!("http://{free}/")).send(&order(), PATIENCE));
+    check(&failure, Class::Connect, Sent::No, "refused the connection");
+}
+
+#[test]
+fn a_name_that_does_not_resolve_surely_has_nothing() {
+    let failure = failed(Http::post("http://no-such-host.invalid/").send(&order(), PATIENCE));
+    assert_eq!((failure.class, failure.sent), (Class::Dns, Sent::No), "{failure:?}");
+    assert!(failure.detail.contains("no-such-host.invalid does not resolve"), "{failure:?}");
+}
+
+#[test]
+fn a_peer_that_takes_no_connection_in_time_surely_has_nothing() {
+    // A listener whose queue is full answers no more SYN; the queue of one connection is filled first.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().expect("an address").into()).expect("bound");
+    socket.listen(0).expect("listening");
+    let address = socket.local_addr().expect("an address").as_socket().expect("an address");
+    let mut queued = Vec::new();
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        queued.push(stream);
+        assert!(queued.len() < 64, "the queue never fills");
+    }
+    let http = Http::post(&format!("http://{address}/")).connect_within(Duration::from_millis(300));
+    let begun = Instant::now();
+    let failure = failed(http.send(&order(), PATIENCE));
+    check(&failure, Class::Connect, Sent::No, "took no connection within 300ms");
+    assert!(begun.elapsed() < Duration::from_millis(550), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn what_speaks_no_tls_surely_has_nothing() {
+    for answer in ["HTTP/1.1 400 Bad Request\r\n\r\n", ""] {
+        let peer = Peer::start(move |line| {
+            line.wait_for_bytes();
+            line.send(answer);
+        });
+        let failure = failed(Http::post(&format!("https://{}/", peer.address())).send(&order(), PATIENCE));
+        check(&failure, Class::Tls, Sent::No, "failed the TLS handshake");
+    }
+}
+
+#[test]
+fn a_handshake_that_hangs_ends_with_the_time_to_connect() {
+    let peer = Peer::start(|line| line.hold(PATIENCE));
+    let http = Http::post(&format!("https://{}/", peer.address())).connect_within(Duration::from_millis(300));
+    let begun = Instant::now();
+    let failure = failed(http.send(&order(), PATIENCE));
+    check(&failure, Class::Tls, Sent::No, "did not finish the TLS handshake within 300ms");
+    assert!(begun.elapsed() < Duration::from_millis(550), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_reset_at_any_time_after_the_request_began_to_leave_may_have_left_it_there() {
+    // Each peer resets at another moment: request unread, head read, half the body read, all read.
+    let moments: [fn(&mut peer::Line); 4] = [
+        |line| line.wait_for_bytes(),
+        |line| drop(line.head()),
+        |line| {
+            line.head();
+            line.wait_for_bytes();
+        },
+        |line| drop(line.request()),
+    ];
+    for (number, moment) in moments.into_iter().enumerate() {
+        let peer = Peer::start(move |line| {
+            moment(line);
+            line.reset();
+        });
+        let failure = failed(Http::post(&peer.url("/")).send(&big(3 << 20), PATIENCE));
+        assert_eq!((failure.class, failure.sent), (Class::Protocol, Sent::Maybe), "moment {number}: {failure:?}");
+        assert!(failure.detail.contains("closed the connection before it answered"), "moment {number}: {failure:?}");
+        assert_eq!(peer.connections(), 1, "moment {number}: nothing is sent twice");
+    }
+}
+
+#[test]
+fn a_peer_that_reads_all_and_closes_may_have_it() {
+    let peer = Peer::start(|line| drop(line.request()));
+    let failure = failed(Http::post(&peer.url("/")).send(&order(), PATIENCE));
+    check(&failure, Class::Protocol, Sent::Maybe, "closed the connection before it answered");
+    assert_eq!(peer.requests().len(), 1);
+}
+
+#[test]
+fn a_peer_that_hangs_is_left_at_the_deadline() {
+    for deadline in [Duration::from_millis(150), Duration::from_millis(600)] {
+        let peer = Peer::start(|line| {
+            line.request();
+            line.hold(PATIENCE);
+        });
+        let begun = Instant::now();
+        let failure = failed(Http::post(&peer.url("/")).send(&order(), deadline));
+        check(&failure, Class::Timeout, Sent::Maybe, &format!("did not answer within {}ms", deadline.as_millis()));
+        let took = begun.elapsed();
+        assert!(took >= deadline && took < deadline + Duration::from_millis(250), "{took:?} of {deadline:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_takes_no_body_is_left_at_the_deadline() {
+    let peer = Peer::start(|line| {
+        line.head();
+        std::thread::sleep(Duration::from_secs(1));
+    });
+    let begun = Instant::now();
+    let failure = failed(Http::post(&peer.url("/")).send(&big(16 << 20), Duration::from_millis(400)));
+    check(&failure, Class::Timeout, Sent::Maybe, "within 400ms");
+    assert!(begun.elapsed() < Duration::from_millis(650), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_head_that_drips_is_left_at_the_deadline() {
+    let peer = Peer::start(|line| {
+        line.request();
+        for byte in OK.bytes().cycle().take(500) {
+            if !line.send([byte]) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    });
+    let begun = Instant::now();
+    let failure = failed(Http::post(&peer.url("/")).send(&order(), Duration::from_millis(400)));
+    check(&failure, Class::Timeout, Sent::Maybe, "did not finish its answer within 400ms");
+    assert!(begun.elapsed() < Duration::from_millis(650), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_body_that_drips_or_never_ends_changes_nothing_of_what_the_head_said() {
+    let drips = Peer::start(|line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n");
+        while line.send("x") {
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    });
+    let begun = Instant::now();
+    assert_eq!(delivered(Http::post(&drips.url("/")).send(&order(), Duration::from_millis(400))), 200);
+    assert!(begun.elapsed() < Duration::from_millis(650), "{:?}", begun.elapsed());
+
+    let endless = Peer::start(|line| {
+        line.request();
+        line.send("HTTP/1.1 500 Broken\r\ntransfer-encoding: chunked\r\n\r\n");
+        while line.send("400\r\n") && line.send([b'y'; 0x400]) && line.send("\r\n") {}
+    });
+    let begun = Instant::now();
+    let failure = failed(Http::post(&endless.url("/")).send(&order(), PATIENCE));
+    assert_eq!((failure.status, failure.sent), (Some(500), Sent::Answered));
+    assert_eq!(failure.excerpt.expect("an excerpt").len(), goniec::transport::http::EXCERPT_BYTES_MAX);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_body_that_breaks_off_changes_nothing_of_what_the_head_said() {
+    let peer = Peer::start(|line| {
+        line.request();
+        line.send("HTTP/1.1 503 Busy\r\ncontent-length: 1000\r\n\r\nhalf");
+    });
+    let failure = failed(Http::post(&peer.url("/")).send(&order(), PATIENCE));
+    check(&failure, Class::RateLimited, Sent::Answered, "answered 503 Service Unavailable");
+    assert_eq!(failure.excerpt.as_deref(), Some("half"));
+}
+
+#[test]
+fn what_is_not_http_is_uncertain_and_told() {
+    for (garbage, words) in [
+        ("SSH-2.0-OpenSSH_9.9\r\n", "answered with what is not HTTP"),
+        ("\0\0\0\0\0\0\0\0\0\0", "answered with what is not HTTP"),
+        ("HTTP/1.1 200 OK\r\nbroken header\r\n\r\n", "answered with what is not HTTP"),
+        ("HTTP/1.1 20", "closed the connection in the middle of its answer"),
+    ] {
+        let peer = Peer::start(move |line| {
+            line.request();
+            line.send(garbage);
+        });
+        let failure = failed(Http::post(&peer.url("/")).send(&order(), PATIENCE));
+        check(&failure, Class::Protocol, Sent::Maybe, words);
+    }
+}
+
+#[test]
+fn a_huge_head_is_cut_off() {
+    let peer = Peer::start(|line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\nx: ");
+        while line.send([b'x'; 4096]) {}
+    });
+    let failure = failed(Http::post(&peer.url("/")).send(&order(), PATIENCE));
+    check(&failure, Class::Protocol, Sent::Maybe, "answered with a head of more than");
+}
+
+#[test]
+fn every_status_means_what_the_table_says() {
+    for status in 200..=599_u16 {
+        let has_body = !matches!(status, 204 | 304);
+        let body = if has_body { "content-length: 2\r\n\r\nno" } else { "\r\n" };
+        let peer = Peer::answering(format!("HTTP/1.1 {status} Some Words\r\n{body}"));
+        let (delivery, class) = disposition(status);
+        match Http::post(&peer.url("/")).send(&order(), PATIENCE) {
+            Outcome::Delivered(receipt) => {
+                assert_eq!((delivery, receipt.status), (Delivery::Delivered, Some(status)));
+            }
+            Outcome::Failed(failure) => {
+                check(&failure, class, Sent::Answered, &format!("answered {status}"));
+                assert_eq!((failure.status, failure.delivery()), (Some(status), delivery));
+                assert_eq!(failure.excerpt.as_deref(), has_body.then_some("no"), "{status}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_interim_answer_is_not_the_answer() {
+    for status in [100, 102, 103, 150] {
+        let peer =
+            Peer::answering(format!("HTTP/1.1 {status} Wait\r\n\r\nHTTP/1.1 201 Made\r\ncontent-length: 0\r\n\r\n"));
+        assert_eq!(delivered(Http::post(&peer.url("/")).send(&order(), PATIENCE)), 201, "after {status}");
+    }
+}
+
+#[test]
+fn a_redirect_is_told_and_not_followed() {
+    let target = Peer::answering(OK);
+    let peer = Peer::answering(format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n",
+        target.url("/there")
+    ));
+    let failure = failed(Http::post(&peer.url("/")).send(&order(), PATIENCE));
+    check(
+        &failure,
+        Class::Redirect,
+        Sent::Answered,
+        &format!("a redirect to {}, which is not followed", target.url("/there")),
+    );
+    assert_eq!(target.connections(), 0);
+}
+
+#[test]
+fn a_destination_that_asks_for_time_is_heard() {
+    for (value, expect) in [("7", Some(7_000)), ("soon", None), ("999999", Some(3_600_000))] {
+        for status in [429, 503] {
+            let answer = format!("HTTP/1.1 {status} Busy\r\nretry-after: {value}\r\ncontent-length: 0\r\n\r\n");
+            let peer = Peer::answering(answer);
+            let failure = failed(Http::post(&peer.url("/")).send(&order(), PATIENCE));
+            check(&failure, Class::RateLimited, Sent::Answered, &format!("answered {status}"));
+            assert_eq!(failure.retry_after_ms, expect, "{value}");
+        }
+    }
+}
+
+#[test]
+fn old_and_careless_servers_are_understood() {
+    for (answer, status) in [
+        ("HTTP/1.0 200 OK\r\n\r\nuntil the end", 200),
+        ("HTTP/1.1 200 OK\r\n\r\nno length, then closed", 200),
+        ("HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n", 200),
+        ("HTTP/1.1 204 No Content\r\n\r\n", 204),
+        ("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", 202),
+    ] {
+        let peer = Peer::start(move |line| {
+            line.request();
+            line.send(answer);
+        });
+        let http = Http::post(&peer.url("/"));
+        for attempt in 1..=3 {
+            assert_eq!(delivered(http.send(&order(), PATIENCE)), status, "{answer:?}");
+            assert_eq!(peer.requests().len(), attempt);
+        }
+    }
+}
+
+#[test]
+fn an_answer_before_the_request_is_whole_is_heard() {
+    // One peer closes after it answered, the other stays and reads no more.
+    let closes = Peer::start(|line| {
+        line.head();
+        line.send("HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\nconnection: close\r\n\r\nbig");
+    });
+    let stays = Peer::start(|line| {
+        line.head();
+        line.send("HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig");
+        std::thread::sleep(Duration::from_secs(1));
+    });
+    for peer in [closes, stays] {
+        let begun = Instant::now();
+        let http = Http::post(&peer.url("/"));
+        let failure = failed(http.send(&big(16 << 20), PATIENCE));
+        check(&failure, Class::Rejected, Sent::Answered, "answered 413");
+        assert_eq!(failure.excerpt.as_deref(), Some("big"));
+        assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+        let _ = http.send(&order(), Duration::from_millis(200));
+        assert_eq!(peer.connections(), 2, "a connection with half a request is not used again");
+    }
+}
+
+#[test]
+fn a_kept_connection_that_the_peer_closed_is_noticed_and_nothing_is_sent_twice() {
+    let closed = Arc::new(AtomicUsize::new(0));
+    let count = closed.clone();
+    let peer = Peer::start(move |line| {
+        line.request();
+        line.send(OK);
+        line.stream.shutdown(std::net::Shutdown::Both).expect("open until now");
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    let http = Http::post(&peer.url("/"));
+    for round in 1..=20 {
+        assert_eq!(delivered(http.send(&order(), PATIENCE)), 200, "round {round}");
+        let until = Instant::now() + PATIENCE;
+        while closed.load(Ordering::SeqCst) < round {
+            assert!(Instant::now() < until, "the peer never closed");
+            std::thread::yield_now();
+        }
+    }
+    assert_eq!((peer.requests().len(), peer.connections()), (20, 20));
+}
+
+#[test]
+fn a_kept_connection_that_breaks_under_a_request_is_uncertain_and_not_tried_again() {
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = answered.clone();
+    let peer = Peer::start(move |line| {
+        line.request();
+        line.send(OK);
+        count.fetch_add(1, Ordering::SeqCst);
+        line.request();
+        line.reset();
+    });
+    let http = Http::post(&peer.url("/"));
+    assert_eq!(delivered(http.send(&order(), PATIENCE)), 200);
+    let failure = failed(http.send(&order(), PATIENCE));
+    check(&failure, Class::Protocol, Sent::Maybe, "closed the connection before it answered");
+    assert_eq!((peer.connections(), peer.requests().len()), (1, 2), "one request each, none twice");
+}
+
+#[test]
+fn connections_are_kept_for_as_many_as_send_at_once() {
+    let peer = Peer::answering(OK);
+    let http = Http::post(&peer.url("/"));
+    for _ in 0..5 {
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| (0..20).for_each(|_| assert_eq!(delivered(http.send(&order(), PATIENCE)), 200)));
+            }
+        });
+    }
+    assert_eq!(peer.requests().len(), 5 * 16 * 20);
+    assert!(peer.connections() <= 16, "{} connections", peer.connections());
+}
+
+#[test]
+fn a_shutdown_interrupts_what_is_out_and_refuses_the_rest() {
+    let peer = Peer::start(|line| {
+        line.request();
+        line.hold(PATIENCE);
+    });
+    let http = Http::post(&peer.url("/"));
+    std::thread::scope(|scope| {
+        let out = scope.spawn(|| failed(http.send(&order(), PATIENCE)));
+        let until = Instant::now() + PATIENCE;
+        while peer.requests().is_empty() {
+            assert!(Instant::now() < until, "the request never came");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let begun = Instant::now();
+        http.shutdown();
+        check(&out.join().expect("no panic"), Class::Interrupted, Sent::Maybe, "goniec stopped");
+        assert!(begun.elapsed() < Duration::from_millis(250), "{:?}", begun.elapsed());
+    });
+    check(&failed(http.send(&order(), PATIENCE)), Class::Interrupted, Sent::No, "goniec stopped");
+    assert_eq!(peer.requests().len(), 1);
+}
+
+#[test]
+fn a_url_that_cannot_be_used_is_told_before_and_at_every_attempt() {
+    for url in ["", "erp", "ftp://erp/x", "http://", "http://user:hunter2@erp/", "http://erp:0/", "http:///x", "/x"] {
+        let http = Http::post(url);
+        assert!(http.check().is_err(), "{url:?}");
+        let failure = failed(http.send(&order(), PATIENCE));
+        assert_eq!((failure.class, failure.sent), (Class::Setup, Sent::No), "{url:?}");
+        assert!(!failure.detail.contains("hunter2"), "{failure:?}");
+    }
+    assert_eq!(Http::post("https://erp.example:8443/orders?a=b").check(), Ok(()));
+    for name in ["host", "Content-Length", "webhook-id", "goniec-attempt", "x y"] {
+        assert!(Http::post("http://erp/").header(name, "1").check().is_err(), "{name}");
+    }
+    assert!(Http::post("http://erp/").header("x", "a\r\nb").check().is_err());
+}
+
+#[test]
+fn the_client_of_the_command_line_asks_and_reads() {
+    let peer = Peer::answering("HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nnone");
+    let answer = call("GET", &peer.url("/v1/x"), &[("authorization", "Bearer t")], &[], PATIENCE).expect("an answer");
+    assert_eq!((answer.status, answer.body.as_slice()), (404, &b"none"[..]));
+    assert!(answer.headers.contains(&("content-type".into(), "text/plain".into())));
+    let [request] = &peer.requests()[..] else { panic!("one request") };
+    assert!(request.head.starts_with("GET /v1/x HTTP/1.1") && request.header("content-length").is_none());
+
+    let client = Client::new();
+    for number in 0..3 {
+        client.call("POST", &peer.url("/v1/y"), &[], format!("{number}").as_bytes(), PATIENCE).expect("an answer");
+    }
+    assert_eq!((peer.requests().len(), peer.connections()), (4, 2));
+
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let failure = call("GET", &format!("http://{free}/"), &[], &[], PATIENCE).expect_err("nobody listens");
+    check(&failure, Class::Connect, Sent::No, "refused the connection");
+}
+
+#[test]
+fn the_client_reads_a_stream_as_it_comes() {
+    use std::io::Read;
+    let peer = Peer::start(|line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\n\r\nfirst\n");
+        std::thread::sleep(Duration::from_millis(300));
+        line.send("second\n");
+    });
+    let mut stream = Client::new()
+        .open("GET", &peer.url("/"), &[], Duration::from_millis(200), Duration::from_secs(2))
+        .expect("an answer");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("the end");
+    assert_eq!((stream.status, text.as_str()), (200, "first\nsecond\n"));
+}
