@@ -15,195 +15,115 @@
 //!
 //! HTTP, configuration files, terminals, async.
 
+mod accept;
+mod act;
+mod alert;
+mod commit;
+mod crew;
+mod cycle;
+mod lane;
+mod place_map;
+mod recover;
+mod registry;
+mod schedule;
+mod send;
+mod settle;
+mod threads;
+mod turn;
+mod words;
+
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub use accept::{
+    HEADER_BYTES_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS, MESSAGES_MAX, REQUEST_BYTES_MAX, WORD_BYTES_MAX,
+};
+pub use alert::{Alert, Channel, LogLine, Rule};
+pub use turn::Turn;
+pub use words::{Act, Cycle, Destination, Order, Reply, Settings, Shown, ShownPage, Stats, Transition, Waits};
 
 use crate::error::Error;
-use crate::model::{Attempt, Body, Draft, Id, Message, Policy, Queued, Record, WallMs};
-use crate::store::{Page, Query, Retention, Revision, Room, StateName};
-use crate::transport::Transport;
+use crate::model::{Attempt, Draft, Id, Message, WallMs};
+use crate::store::{Dest, Query, Revision, Store};
+use alert::Alerter;
+use commit::{Committer, Request, poisoned};
+use lane::WINDOW_MAX;
+use registry::Registry;
+use threads::{Clock, Shared, Threads};
 
-/// How a request is answered: called once, from a thread of the engine; it must not block.
-pub type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
-
-/// A running engine. Clones share it.
+/// A running engine. Clones share it; the last one to go ends it, as if it had been killed, unless [`Engine::shutdown`] was called.
 #[derive(Clone)]
-pub struct Engine {}
-
-/// One destination: the way there, and what its administrator decided.
-pub struct Destination {
-    /// Its name.
-    pub name: Arc<str>,
-    /// The way there.
-    pub transport: Arc<dyn Transport>,
-    /// What outcomes mean, and when to try again.
-    pub policy: Policy,
-    /// How many messages may be out at once. At least 1.
-    pub concurrency: u16,
-    /// Whether messages of one key go one at a time, in order of acceptance.
-    pub order: Order,
-    /// Its timetable: when messages that wait for the next cycle go.
-    pub cycle: Option<Cycle>,
-    /// How long one attempt may take, in milliseconds.
-    pub timeout_ms: u64,
-    /// Given to every message without a deadline of its own, in milliseconds from acceptance.
-    pub deadline_ms: Option<u64>,
-}
-
-/// Whether the order of acceptance binds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
-    /// It does not.
-    #[default]
-    None,
-    /// Messages of one key go one at a time, in order of acceptance.
-    Key,
-}
-
-/// A timetable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cycle {
-    /// At every whole multiple of so many milliseconds since the epoch.
-    Every(u64),
-}
-
-/// Limits and habits of an engine. Every limit has its default here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// The largest body that is taken, in bytes.
-    pub body_bytes_max: u64,
-    /// How long what is kept.
-    pub retention: Retention,
-    /// Refuse to take more once the store has this many bytes; `None` for no limit but the disk.
-    pub store_bytes_max: Option<u64>,
-}
-
-/// What a person asks of one message.
-#[derive(Debug, Clone)]
-pub enum Act {
-    /// A new body; `read` is the revision that was read, where it must still be the newest.
-    Edit {
-        /// The new bytes.
-        body: Body,
-        /// Their content type; `None` keeps the one before.
-        content_type: Option<Arc<str>>,
-        /// Who.
-        who: String,
-        /// Why.
-        why: String,
-        /// The revision that was read.
-        read: Option<u16>,
-    },
-    /// Stop it.
-    Hold,
-    /// Let it go on, now.
-    Release,
-    /// Send it (again).
-    Resend(Queued),
-    /// The destination has it: a person knows.
-    Arrived,
-    /// Give it up.
-    Cancel,
-    /// Remove it for good.
-    Delete,
-}
-
-/// Why a message has not gone out yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waits {
-    /// Nothing holds it: it is next, or its time has come.
-    Due,
-    /// Its time has not come.
-    NotBefore,
-    /// The destination's next sync cycle.
-    NextCycle,
-    /// An earlier message of its key.
-    KeyOrder,
-    /// The destination's rate.
-    Rate,
-    /// As many are out as the destination takes at once.
-    Concurrency,
-    /// The destination's breaker is open.
-    Breaker,
-    /// The destination is paused, or no longer configured.
-    Paused,
-    /// A person.
-    Held,
-}
-
-/// A message as the engine shows it: the record, and what only the engine knows.
-#[derive(Debug, Clone)]
-pub struct Shown {
-    /// The record; its state is [`State::Sending`](crate::model::State::Sending) while the message is out.
-    pub record: Record,
-    /// Why it has not gone out; `None` where it is out or final.
-    pub waits_for: Option<Waits>,
-    /// When it is due, where it waits for a time or a cycle.
-    pub due_at: Option<WallMs>,
-}
-
-/// A list as the engine shows it.
-#[derive(Debug, Clone, Default)]
-pub struct ShownPage {
-    /// The messages, newest first.
-    pub messages: Vec<Shown>,
-    /// Where the next page begins.
-    pub next: Option<crate::model::Place>,
-    /// Set where a budget ended the page: everything accepted after this time was looked at.
-    pub scanned_until: Option<WallMs>,
-}
-
-/// The engine in figures.
-#[derive(Debug, Clone, Default)]
-pub struct Stats {
-    /// How many messages stand where, by destination.
-    pub counts: Vec<(Arc<str>, StateName, u64)>,
-    /// Out right now.
-    pub sending: u64,
-    /// Accepted since the start.
-    pub accepted: u64,
-    /// Attempts that ended since the start.
-    pub attempts: u64,
-    /// Delivered since the start.
-    pub delivered: u64,
-    /// The number of the last durable commit.
-    pub commit: u64,
-    /// What the store occupies.
-    pub room: Room,
-    /// When the engine started.
-    pub started_at: WallMs,
-}
-
-/// Something that happened to a message, for those who watch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transition {
-    /// The message.
-    pub id: Id,
-    /// Its destination.
-    pub destination: Arc<str>,
-    /// Its key.
-    pub key: Option<Arc<str>>,
-    /// What it is now.
-    pub state: crate::model::State,
-    /// Its attempts in all.
-    pub attempts: u16,
-    /// When.
-    pub at: WallMs,
-    /// What was said of a failure.
-    pub detail: Option<String>,
+pub struct Engine {
+    shared: Arc<Shared>,
+    threads: Arc<Mutex<Option<Threads>>>,
 }
 
 impl Engine {
+    /// Starts the engine on a store: what a start must settle is settled, and deliveries begin.
+    ///
+    /// # Errors
+    /// The store failed, or the system gives no threads.
+    pub fn start(
+        store: Arc<dyn Store>,
+        destinations: Vec<Destination>,
+        settings: Settings,
+        rules: Vec<Rule>,
+    ) -> Result<Engine, Error> {
+        let clock = Clock::start();
+        let now = clock.now();
+        let registry = Arc::new(Registry::new(store, destinations, settings, WINDOW_MAX, now)?);
+        let first = recover::recover(&registry, now)?;
+        let committer = Committer::new(registry.clone(), now)?;
+        let (shared, threads) = threads::start(registry, committer, Alerter::new(rules), first, clock)?;
+        Ok(Engine { shared, threads: Arc::new(Mutex::new(Some(threads))) })
+    }
+
     /// Takes messages, all or none; answers with their ids once they are durable. Never blocks: a full engine answers [`Error::Busy`].
     pub fn accept(&self, drafts: Vec<Draft>, reply: Reply<Vec<Id>>) {
-        let _ = drafts;
-        reply(Err(Error::Stopping));
+        self.take_in(drafts, reply, false);
+    }
+
+    /// Takes messages, all or none, and returns their ids once they are durable. Waits while the engine is full.
+    ///
+    /// # Errors
+    /// Nothing of it was kept.
+    pub fn accept_wait(&self, drafts: Vec<Draft>) -> Result<Vec<Id>, Error> {
+        let (reply, answer) = answer();
+        self.take_in(drafts, reply, true);
+        answer()
+    }
+
+    fn take_in(&self, drafts: Vec<Draft>, reply: Reply<Vec<Id>>, wait: bool) {
+        if let Some(error) = self.shared.no_room() {
+            return reply(Err(error));
+        }
+        match accept::check(drafts, &self.shared.registry) {
+            Ok(incoming) if incoming.is_empty() => reply(Ok(Vec::new())),
+            Ok(incoming) => self.shared.hand_in(Request::Accept(incoming, reply), wait),
+            Err(error) => reply(Err(error)),
+        }
     }
 
     /// Does what a person asks of a message; answers with what it then is, once that is durable. Never blocks.
     pub fn act(&self, id: Id, act: Act, reply: Reply<Shown>) {
-        let _ = (id, act);
-        reply(Err(Error::Stopping));
+        if let Act::Edit { body, .. } = &act {
+            let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+            if let Err(error) = accept::check_body(bytes, &self.shared.registry) {
+                return reply(Err(error));
+            }
+        }
+        self.shared.hand_in(Request::Act(id, act, reply), false);
+    }
+
+    /// Does what a person asks of a message, and returns what it then is, once that is durable.
+    ///
+    /// # Errors
+    /// Nothing has changed.
+    pub fn act_wait(&self, id: Id, act: Act) -> Result<Shown, Error> {
+        let (reply, answer) = answer();
+        self.act(id, act, reply);
+        answer()
     }
 
     /// One message.
@@ -211,7 +131,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`], or what hinders the read.
     pub fn show(&self, id: Id) -> Result<Shown, Error> {
-        Err(Error::NotFound(id))
+        self.shared.registry.show(id, self.now())
     }
 
     /// One message with its newest body.
@@ -219,7 +139,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`], or what hinders the read.
     pub fn message(&self, id: Id) -> Result<Message, Error> {
-        Err(Error::NotFound(id))
+        self.shared.registry.message(id)
     }
 
     /// The kept attempts of a message, oldest first.
@@ -227,7 +147,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`], or what hinders the read.
     pub fn attempts(&self, id: Id) -> Result<Vec<Attempt>, Error> {
-        Err(Error::NotFound(id))
+        self.shared.registry.attempts(id)
     }
 
     /// The bodies of a message, the first one first.
@@ -235,7 +155,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`], or what hinders the read.
     pub fn revisions(&self, id: Id) -> Result<Vec<Revision>, Error> {
-        Err(Error::NotFound(id))
+        self.shared.registry.revisions(id)
     }
 
     /// One page of the messages that match, newest first.
@@ -243,22 +163,27 @@ impl Engine {
     /// # Errors
     /// What hinders the read.
     pub fn list(&self, query: &Query) -> Result<ShownPage, Error> {
-        let _ = (query, Page::default());
-        Ok(ShownPage::default())
+        self.shared.registry.list(query, self.now())
     }
 
     /// The engine in figures.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        self.shared.registry.stats()
     }
 
     /// The number that stands for a destination in a [`Query`].
     ///
     /// # Errors
     /// [`Error::UnknownDestination`], with the nearest name.
-    pub fn destination(&self, name: &str) -> Result<crate::store::Dest, Error> {
-        Err(Error::UnknownDestination { name: name.to_owned(), nearest: None })
+    pub fn destination(&self, name: &str) -> Result<Dest, Error> {
+        self.shared.registry.destination(name)
+    }
+
+    /// The names of the configured destinations.
+    #[must_use]
+    pub fn destinations(&self) -> Vec<Arc<str>> {
+        self.shared.registry.lanes().filter_map(|(_, rules)| rules.map(|rules| rules.name.clone())).collect()
     }
 
     /// Whether the engine takes messages: `Err` says why not.
@@ -266,80 +191,52 @@ impl Engine {
     /// # Errors
     /// Poisoned, stopping, or the disk is full.
     pub fn ready(&self) -> Result<(), Error> {
-        Err(Error::Stopping)
+        match self.shared.refusal().or_else(|| self.shared.no_room()) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Why the engine failed, if it has. It must then be opened again.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        self.shared.registry.failure().map(|why| poisoned(&why))
     }
 
     /// Calls `each` with every transition from now on, from a thread of the engine; it must not block, and ends the watch by answering `false`.
     pub fn watch(&self, each: Box<dyn FnMut(&Transition) -> bool + Send>) {
-        let _ = each;
+        self.shared.registry.watch(each);
     }
 
     /// The limits that this engine keeps.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        Settings::default()
+        self.shared.registry.settings.clone()
+    }
+
+    /// Takes nothing new, lets what is out come home for at most `limit`, writes it down and closes the store.
+    /// A second call returns at once.
+    ///
+    /// # Errors
+    /// The store failed before or during the stop; what was acknowledged is kept.
+    pub fn shutdown(&self, limit: Duration) -> Result<(), Error> {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        threads.map_or(Ok(()), |threads| threads.stop(limit))
+    }
+
+    fn now(&self) -> WallMs {
+        self.shared.clock.now().wall
     }
 }
 
-impl Destination {
-    /// A destination with the defaults of everything but name and transport.
-    #[must_use]
-    pub fn new(name: impl Into<Arc<str>>, transport: impl Transport) -> Destination {
-        Destination {
-            name: name.into(),
-            transport: Arc::new(transport),
-            policy: Policy::default(),
-            concurrency: 8,
-            order: Order::None,
-            cycle: None,
-            timeout_ms: 30_000,
-            deadline_ms: None,
-        }
-    }
-}
-
-impl fmt::Debug for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Destination").field("name", &self.name).field("policy", &self.policy).finish_non_exhaustive()
-    }
+/// A reply, and the wait for it.
+fn answer<T: Send + 'static>() -> (Reply<T>, impl FnOnce() -> Result<T, Error>) {
+    let (reply, answer) = threads::once();
+    (Box::new(reply), move || answer().unwrap_or(Err(Error::Stopping)))
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Engine")
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        const DAY_MS: u64 = 86_400_000;
-        Settings {
-            body_bytes_max: 1 << 20,
-            retention: Retention {
-                delivered_ms: 30 * DAY_MS,
-                abandoned_ms: 365 * DAY_MS,
-                bodies_ms: 7 * DAY_MS,
-                step_max: 256,
-            },
-            store_bytes_max: None,
-        }
-    }
-}
-
-impl Waits {
-    /// The reason, as the interface spells it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Waits::Due => "due",
-            Waits::NotBefore => "not-before",
-            Waits::NextCycle => "next-cycle",
-            Waits::KeyOrder => "key-order",
-            Waits::Rate => "rate",
-            Waits::Concurrency => "concurrency",
-            Waits::Breaker => "breaker",
-            Waits::Paused => "paused",
-            Waits::Held => "held",
-        }
+        f.debug_struct("Engine").finish_non_exhaustive()
     }
 }

@@ -1,0 +1,148 @@
+//! Accepting: what is handed in is checked against every limit before it is written down.
+//!
+//! # What holds
+//!
+//! * A request is taken whole or not at all, and every limit has its name here.
+//! * The same idempotency key names the same message: a repetition within the window answers with the id that was given first.
+//!
+//! # What it does not know
+//!
+//! How drafts came, and when they are durable.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::place_map::PlaceHash;
+use super::registry::Registry;
+use crate::error::Error;
+use crate::model::{Draft, Place, Queued, WallMs};
+use crate::store::{Incoming, Store, StoreError, key_hash};
+
+/// The most messages of one request.
+pub const MESSAGES_MAX: usize = 10_000;
+/// The most bytes of one request's bodies.
+pub const REQUEST_BYTES_MAX: u64 = 16 << 20;
+/// The longest key, idempotency key, type or content type, in bytes.
+pub const WORD_BYTES_MAX: usize = 512;
+/// The most bytes of a message's own headers, names and values together.
+pub const HEADER_BYTES_MAX: usize = 4_096;
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY_MS: u64 = 86_400_000;
+/// How many idempotency keys are remembered at most: the newest.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 1_000_000;
+
+/// Checks the drafts of one request and gives each its destination's number.
+///
+/// # Errors
+/// The first draft that cannot be taken, by its position where there are several.
+pub(super) fn check(drafts: Vec<Draft>, registry: &Registry) -> Result<Vec<Incoming>, Error> {
+    if drafts.len() > MESSAGES_MAX {
+        return Err(Error::Invalid(format!("{} messages in one request, {MESSAGES_MAX} are allowed", drafts.len())));
+    }
+    let bytes: u64 = drafts.iter().map(|draft| length(&draft.body)).sum();
+    let is_single = drafts.len() == 1;
+    if bytes > REQUEST_BYTES_MAX && !is_single {
+        return Err(Error::TooLarge { bytes, bytes_max: REQUEST_BYTES_MAX });
+    }
+    let mut incoming = Vec::with_capacity(drafts.len());
+    for (position, draft) in drafts.into_iter().enumerate() {
+        let checked = check_one(draft, registry);
+        match checked {
+            Ok(one) => incoming.push(one),
+            Err(Error::Invalid(what)) if !is_single => {
+                return Err(Error::Invalid(format!("message {}: {what}", position + 1)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(incoming)
+}
+
+fn check_one(draft: Draft, registry: &Registry) -> Result<Incoming, Error> {
+    let dest = registry.open_destination(&draft.envelope.destination)?;
+    check_body(length(&draft.body), registry)?;
+    let envelope = &draft.envelope;
+    let words = [
+        ("key", &envelope.key),
+        ("type", &envelope.kind),
+        ("content type", &envelope.content_type),
+        ("idempotency key", &envelope.idempotency_key),
+        ("traceparent", &envelope.traceparent),
+    ];
+    for (name, word) in words {
+        let bytes = word.as_ref().map_or(0, |word| word.len());
+        if bytes > WORD_BYTES_MAX {
+            return Err(Error::Invalid(format!("the {name} has {bytes} bytes, {WORD_BYTES_MAX} are allowed")));
+        }
+    }
+    let header_bytes: usize = envelope.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if header_bytes > HEADER_BYTES_MAX {
+        return Err(Error::Invalid(format!("the headers have {header_bytes} bytes, {HEADER_BYTES_MAX} are allowed")));
+    }
+    let wait = envelope.not_before.map_or(Queued::Ready, Queued::NotBefore);
+    Ok(Incoming { draft, dest, wait, id: None })
+}
+
+/// Checks the size of one body.
+///
+/// # Errors
+/// [`Error::TooLarge`].
+pub(super) fn check_body(bytes: u64, registry: &Registry) -> Result<(), Error> {
+    let bytes_max = registry.settings.body_bytes_max.min(REQUEST_BYTES_MAX);
+    if bytes > bytes_max { Err(Error::TooLarge { bytes, bytes_max }) } else { Ok(()) }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+/// The idempotency keys of the last day.
+#[derive(Default)]
+pub(super) struct Window {
+    by_hash: HashMap<u64, Place, PlaceHash>,
+    in_order: VecDeque<(WallMs, u64, Place)>,
+}
+
+/// What an idempotency key says of a draft.
+pub(super) enum Repeated {
+    /// Nothing: it is new.
+    No,
+    /// It was accepted before.
+    Before(crate::model::Id),
+    /// Another message came with this key.
+    Conflict(crate::model::Id),
+}
+
+impl Window {
+    /// Remembers the key of a message accepted at `at`.
+    pub(super) fn remember(&mut self, hash: u64, place: Place, at: WallMs) {
+        self.by_hash.insert(hash, place);
+        self.in_order.push_back((at, hash, place));
+        while self.in_order.len() > IDEMPOTENCY_KEYS_MAX
+            || self.in_order.front().is_some_and(|(first, _, _)| at.since(*first) > IDEMPOTENCY_MS)
+        {
+            if let Some((_, hash, place)) = self.in_order.pop_front()
+                && self.by_hash.get(&hash) == Some(&place)
+            {
+                self.by_hash.remove(&hash);
+            }
+        }
+    }
+
+    /// Whether the draft repeats a message that the store still has.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub(super) fn look_up(&self, draft: &Draft, store: &dyn Store) -> Result<Repeated, StoreError> {
+        let Some(key) = &draft.envelope.idempotency_key else { return Ok(Repeated::No) };
+        let Some(place) = self.by_hash.get(&key_hash(key)).copied() else { return Ok(Repeated::No) };
+        let Some(record) = store.get(place)? else { return Ok(Repeated::No) };
+        if record.envelope.idempotency_key.as_ref() != Some(key) {
+            return Ok(Repeated::No);
+        }
+        let first = store.revisions(place)?.into_iter().next().and_then(|revision| revision.body);
+        let is_same = record.envelope.destination == draft.envelope.destination
+            && record.envelope.key == draft.envelope.key
+            && first.is_none_or(|body| body == draft.body);
+        Ok(if is_same { Repeated::Before(record.id) } else { Repeated::Conflict(record.id) })
+    }
+}

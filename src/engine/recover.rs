@@ -1,0 +1,41 @@
+//! Recovering: what a start finds, before anything goes out.
+//!
+//! # What holds
+//!
+//! * Every unfinished message has its one wake-up again before the first worker starts.
+//! * What was durably out when the process ended is judged at once, by its destination's rule for what nobody can know. Nothing rests in `Sending`.
+//!
+//! # What it does not know
+//!
+//! Why the process ended.
+
+use super::commit::Request;
+use super::registry::Registry;
+use super::settle::{Report, interrupted};
+use crate::model::{Place, Stamp, State};
+use crate::store::StoreError;
+
+/// Gives every unfinished message its wake-up, and says what was out and must be settled first.
+///
+/// # Errors
+/// What hinders the read.
+pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<Vec<Request>, StoreError> {
+    let mut out: Vec<(crate::store::Dest, Place)> = Vec::new();
+    {
+        let mut scheduler = registry.scheduler();
+        registry.store.unfinished(&mut |found| match found.state {
+            State::Sending(_) => out.push((found.dest, found.place)),
+            State::Queued(_) | State::Failed(_) => scheduler.recover(&found, now),
+            State::Delivered | State::Abandoned(_) => {}
+        })?;
+    }
+    let mut requests = Vec::new();
+    for (dest, place) in out {
+        if let Some(loaded) = registry.store.load(place)? {
+            let who = registry.who(dest, place, loaded.message.key());
+            let report = Report { who, loaded, outcome: interrupted(), began: now, ended: now };
+            requests.push(Request::Report(Box::new(report)));
+        }
+    }
+    Ok(requests)
+}

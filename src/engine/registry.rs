@@ -1,0 +1,244 @@
+//! What all stages share: the store, the destinations, the scheduler, the figures; and the reading side of the engine.
+//!
+//! # What holds
+//!
+//! * A message that is out is shown as `Sending` though the store, where claims live in memory, does not say so.
+//! * Reading takes no part in writing: it waits for no commit.
+//!
+//! # What it does not know
+//!
+//! Threads and channels, and how anything is changed.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::lane::Entry;
+use super::schedule::{Scheduler, Who};
+use super::words::{Destination, Order, Settings, Shown, ShownPage, Stats, Transition};
+use crate::error::Error;
+use crate::model::nearest::nearest;
+use crate::model::{Attempt, Id, Message, Place, Record, Stamp, State, WallMs};
+use crate::store::{Dest, Query, Revision, Store, StoreError, key_hash};
+
+/// What all stages share.
+pub(super) struct Registry {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) settings: Settings,
+    names: Vec<Arc<str>>,
+    destinations: Vec<Option<Arc<Destination>>>,
+    scheduler: Mutex<Scheduler>,
+    watchers: Mutex<Vec<Watcher>>,
+    is_watched: AtomicBool,
+    pub(super) figures: Figures,
+    failure: Mutex<Option<String>>,
+}
+
+pub(super) type Watcher = Box<dyn FnMut(&Transition) -> bool + Send>;
+
+/// Counted since the start.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) accepted: AtomicU64,
+    pub(super) attempts: AtomicU64,
+    pub(super) delivered: AtomicU64,
+    pub(super) commit: AtomicU64,
+    pub(super) late: AtomicU64,
+    pub(super) started_ms: AtomicU64,
+}
+
+impl Registry {
+    /// Joins the configured destinations with those that the store has met.
+    ///
+    /// # Errors
+    /// What hinders the store from numbering a new destination.
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        destinations: Vec<Destination>,
+        settings: Settings,
+        advance_max: usize,
+        now: Stamp,
+    ) -> Result<Registry, StoreError> {
+        let mut numbered = Vec::new();
+        for destination in destinations {
+            numbered.push((store.destination(&destination.name)?, Arc::new(destination)));
+        }
+        let met = store.destinations();
+        let lanes = met.iter().map(|(dest, _)| usize::from(dest.0) + 1).max().unwrap_or(0);
+        let mut names = vec![Arc::from(""); lanes];
+        for (dest, name) in met {
+            if let Some(slot) = names.get_mut(usize::from(dest.0)) {
+                *slot = name;
+            }
+        }
+        let mut by_number: Vec<Option<Arc<Destination>>> = vec![None; lanes];
+        for (dest, destination) in numbered {
+            if let Some(slot) = by_number.get_mut(usize::from(dest.0)) {
+                *slot = Some(destination);
+            }
+        }
+        let rules: Vec<Option<&Destination>> = by_number.iter().map(Option::as_deref).collect();
+        let scheduler = Mutex::new(Scheduler::new(&rules, advance_max, now));
+        let figures = Figures::default();
+        figures.started_ms.store(now.wall.0, Ordering::Relaxed);
+        Ok(Registry {
+            store,
+            settings,
+            names,
+            destinations: by_number,
+            scheduler,
+            watchers: Mutex::new(Vec::new()),
+            is_watched: AtomicBool::new(false),
+            figures,
+            failure: Mutex::new(None),
+        })
+    }
+
+    /// The scheduler, for as long as the guard lives.
+    pub(super) fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
+        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rules of a destination; `None` where it is no longer configured.
+    pub(super) fn rules(&self, dest: Dest) -> Option<&Arc<Destination>> {
+        self.destinations.get(usize::from(dest.0)).and_then(Option::as_ref)
+    }
+
+    /// Every lane's rules, by number.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = (Dest, Option<&Arc<Destination>>)> {
+        self.destinations
+            .iter()
+            .enumerate()
+            .filter_map(|(number, rules)| u16::try_from(number).ok().map(|number| (Dest(number), rules.as_ref())))
+    }
+
+    /// The number of a destination that the registry has met, configured or not.
+    ///
+    /// # Errors
+    /// [`Error::UnknownDestination`], with the nearest name.
+    pub(super) fn destination(&self, name: &str) -> Result<Dest, Error> {
+        let position = self.names.iter().position(|known| **known == *name);
+        position.and_then(|number| u16::try_from(number).ok()).map(Dest).ok_or_else(|| Error::UnknownDestination {
+            name: name.chars().take(64).collect(),
+            nearest: nearest(name, self.names.iter().map(|known| &**known)).map(str::to_owned),
+        })
+    }
+
+    /// The number of a destination that takes messages.
+    ///
+    /// # Errors
+    /// [`Error::UnknownDestination`] where it is not configured.
+    pub(super) fn open_destination(&self, name: &str) -> Result<Dest, Error> {
+        let dest = self.destination(name)?;
+        match self.rules(dest) {
+            Some(_) => Ok(dest),
+            None => Err(Error::UnknownDestination { name: name.to_owned(), nearest: None }),
+        }
+    }
+
+    /// A message as the scheduler knows it.
+    pub(super) fn who(&self, dest: Dest, place: Place, key: Option<&str>) -> Who {
+        let ordered = self.rules(dest).is_some_and(|rules| rules.order == Order::Key);
+        let hash = if ordered { key.map_or(0, key_hash) } else { 0 };
+        Who { dest, entry: Entry { place, hash } }
+    }
+
+    /// Where the message of this id lies.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or what hinders the read.
+    pub(super) fn place(&self, id: Id) -> Result<Place, Error> {
+        self.store.find(id)?.ok_or(Error::NotFound(id))
+    }
+
+    /// One message with what only the engine knows of it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or what hinders the read.
+    pub(super) fn show(&self, id: Id, now: WallMs) -> Result<Shown, Error> {
+        let record = self.store.get(self.place(id)?)?.ok_or(Error::NotFound(id))?;
+        Ok(self.shown(record, now))
+    }
+
+    /// A record with what only the engine knows of it.
+    pub(super) fn shown(&self, mut record: Record, now: WallMs) -> Shown {
+        let dest = self.destination(&record.envelope.destination).unwrap_or(Dest(u16::MAX));
+        let who = self.who(dest, record.place, record.envelope.key.as_deref());
+        let scheduler = self.scheduler();
+        if !record.state.is_final() && scheduler.is_out(record.place) && !matches!(record.state, State::Sending(_)) {
+            record.state = State::Sending(record.attempts.saturating_add(1));
+        }
+        let (waits_for, due_at) = scheduler.waits(who, record.state, now);
+        Shown { record, waits_for, due_at }
+    }
+
+    pub(super) fn message(&self, id: Id) -> Result<Message, Error> {
+        Ok(self.store.load(self.place(id)?)?.ok_or(Error::NotFound(id))?.message)
+    }
+
+    pub(super) fn attempts(&self, id: Id) -> Result<Vec<Attempt>, Error> {
+        Ok(self.store.attempts(self.place(id)?)?)
+    }
+
+    pub(super) fn revisions(&self, id: Id) -> Result<Vec<Revision>, Error> {
+        Ok(self.store.revisions(self.place(id)?)?)
+    }
+
+    pub(super) fn list(&self, query: &Query, now: WallMs) -> Result<ShownPage, Error> {
+        let page = self.store.list(query)?;
+        Ok(ShownPage {
+            messages: page.records.into_iter().map(|record| self.shown(record, now)).collect(),
+            next: page.next,
+            scanned_until: page.scanned_until,
+        })
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let name = |dest: Dest| self.names.get(usize::from(dest.0)).cloned().unwrap_or_else(|| Arc::from("?"));
+        Stats {
+            counts: self
+                .store
+                .counts()
+                .into_iter()
+                .map(|count| (name(count.dest), count.state, count.messages))
+                .collect(),
+            sending: u64::try_from(self.scheduler().out()).unwrap_or(u64::MAX),
+            accepted: self.figures.accepted.load(Ordering::Relaxed),
+            attempts: self.figures.attempts.load(Ordering::Relaxed),
+            delivered: self.figures.delivered.load(Ordering::Relaxed),
+            commit: self.figures.commit.load(Ordering::Relaxed),
+            room: self.store.room(),
+            started_at: WallMs(self.figures.started_ms.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Stops the engine from taking anything more, for this reason. The first reason stays.
+    pub(super) fn poison(&self, why: &str) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.is_none() {
+            log::error!("stopping: {why}");
+            *failure = Some(why.to_owned());
+        }
+    }
+
+    /// Why the engine takes nothing more, where it failed.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether anybody watches.
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn watch(&self, watcher: Watcher) {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(watcher);
+        self.is_watched.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells those who watch.
+    pub(super) fn tell(&self, transitions: &[Transition]) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.retain_mut(|watcher| transitions.iter().all(&mut *watcher));
+        self.is_watched.store(!watchers.is_empty(), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,135 @@
+//! Settling: what became of an attempt, as one step in the life of its message.
+//!
+//! ```text
+//! outcome ─▶ judge ─▶ advance ─▶ Move ─▶ (commit) ─▶ wheel (Failed) or alert (Abandoned)
+//! ```
+//!
+//! # What holds
+//!
+//! * A message leaves `Sending` only here. Recovery comes through here too.
+//! * An outcome counts for the life it was sent from: state, attempts and revision are compared when it is written, and a late outcome is
+//!   handed back without harm to its neighbours.
+//! * What a person must know of is marked untold in the same write.
+//!
+//! # What it does not know
+//!
+//! Threads, stores, the clock. It is given outcomes and their times.
+
+use super::schedule::Who;
+use crate::model::policy::Tried;
+use crate::model::{
+    Abandoned, Attempt, Class, Delivery, Event, Failed, Failure, Outcome, Policy, Sent, Stamp, State, Verdict, WallMs,
+    advance, judge,
+};
+use crate::store::{Loaded, Move};
+
+/// What a worker tells of an attempt.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// The message, as the scheduler knows it.
+    pub(super) who: Who,
+    /// The message, as it was sent.
+    pub(super) loaded: Loaded,
+    /// How it ended.
+    pub(super) outcome: Outcome,
+    /// When it began.
+    pub(super) began: Stamp,
+    /// When it ended.
+    pub(super) ended: Stamp,
+}
+
+/// The step that an ended attempt means for its message.
+pub(super) fn settle(report: &Report, policy: &Policy) -> Move {
+    let expect = report.loaded.expect;
+    let number = attempt_number(expect.state, expect.attempts);
+    let series = report.loaded.series.saturating_add(1);
+    let id = report.loaded.message.id;
+    let seed = u64::from_be_bytes(id.to_bytes().last_chunk().copied().unwrap_or_default()) ^ u64::from(number) << 48;
+    let verdict = judge(&report.outcome, Tried { attempts: series, seed }, policy, report.ended.wall);
+    let event = match verdict {
+        Verdict::Delivered => Event::Delivered,
+        Verdict::Retry(wait) => Event::Retry(wait),
+        Verdict::GiveUp(reason) => Event::GiveUp(reason),
+    };
+    let to = advance(State::Sending(number), event).unwrap_or(State::Failed(Failed::Due(report.ended.wall)));
+    Move {
+        place: report.who.entry.place,
+        expect,
+        to,
+        by: None,
+        attempts: number,
+        series,
+        attempt: Some(attempt(report, number)),
+        amend: None,
+        untold: must_be_told(to),
+    }
+}
+
+/// The number of the attempt that a claim of this message makes or made.
+pub(super) fn attempt_number(state: State, attempts: u16) -> u16 {
+    match state {
+        State::Sending(number) => number,
+        State::Queued(_) | State::Delivered | State::Failed(_) | State::Abandoned(_) => attempts.saturating_add(1),
+    }
+}
+
+/// Whether a person must know of a message that came to stand so.
+pub(super) fn must_be_told(state: State) -> bool {
+    match state {
+        State::Abandoned(Abandoned::Exhausted | Abandoned::Rejected | Abandoned::Expired)
+        | State::Failed(Failed::Held) => true,
+        State::Abandoned(Abandoned::Superseded(_) | Abandoned::Cancelled)
+        | State::Queued(_)
+        | State::Sending(_)
+        | State::Delivered
+        | State::Failed(Failed::Due(_) | Failed::NextCycle) => false,
+    }
+}
+
+/// The outcome of an attempt that was out when the process ended: nobody can know.
+pub(super) fn interrupted() -> Outcome {
+    Outcome::Failed(Failure::new(
+        Class::Interrupted,
+        Sent::Maybe,
+        "goniec ended while the message was out; the destination may have it",
+    ))
+}
+
+fn attempt(report: &Report, number: u16) -> Attempt {
+    let duration_ms = report.ended.mono_ms.saturating_sub(report.began.mono_ms);
+    let (outcome, class, sent, status, detail, response_excerpt) = match &report.outcome {
+        Outcome::Delivered(receipt) => (Delivery::Delivered, None, Sent::Answered, receipt.status, String::new(), None),
+        Outcome::Failed(failure) => (
+            failure.delivery(),
+            Some(failure.class),
+            failure.sent,
+            failure.status,
+            cut(&failure.detail, DETAIL_CHARS_MAX),
+            failure.excerpt.as_deref().map(|excerpt| cut(excerpt, EXCERPT_CHARS_MAX)),
+        ),
+    };
+    Attempt {
+        number,
+        revision: report.loaded.expect.revision,
+        started_at: WallMs(report.began.wall.0),
+        duration_ms: u32::try_from(duration_ms).unwrap_or(u32::MAX),
+        outcome,
+        class,
+        sent,
+        status,
+        detail,
+        response_excerpt,
+    }
+}
+
+/// What is kept of the words of a failure, in characters.
+pub(super) const DETAIL_CHARS_MAX: usize = 512;
+/// What is kept of an answer, in characters.
+pub(super) const EXCERPT_CHARS_MAX: usize = 2_048;
+
+fn cut(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,533 @@
+//! The stages on threads of their own: the only file of the engine that spawns threads, makes channels, and reads the clock.
+//!
+//! ```text
+//! callers ─┐ bounded          COMMITTER                       SYNCER
+//! workers ─┴─────────▶ one transaction of many    ───▶ sync, then acknowledge    ───▶ SCHEDULER ──▶ WORKERS
+//!                      requests                        callers and wake lanes         wheel, lanes      │
+//!                          ▲                                                                            │
+//!                          └──────────────────────────── outcomes ──────────────────────────────────────┘
+//! ```
+//!
+//! # What holds
+//!
+//! * Every channel is bounded, and there is no ring of threads that wait for one another: the scheduler never waits for the committer.
+//! * A thread that panics, and a write or sync that fails, poisons the registry: nothing more is acknowledged.
+//! * A lane's workers are its own: a destination that hangs holds nobody's threads but its own.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+
+use super::alert::{Alerter, LOOK_MS};
+use super::commit::{Committer, Pending, Request, poisoned};
+use super::crew::Crew;
+use super::registry::Registry;
+use super::schedule::{News, Step};
+use crate::error::Error;
+use crate::model::{Stamp, WallMs};
+use crate::store::{Dest, StoreError};
+
+/// How many requests may wait for the committer.
+const INBOX_MAX: usize = 4_096;
+/// How many requests one commit holds at most,
+const REQUESTS_MAX: usize = 256;
+/// how many outcomes of attempts besides,
+const REPORTS_MAX: usize = 4_096;
+/// and how many bytes of bodies; a larger request is alone.
+const COMMIT_BYTES_MAX: usize = 4 << 20;
+/// How many bytes of bodies may wait for the committer before callers hear that the engine is full.
+const INBOX_BYTES_MAX: usize = 64 << 20;
+/// How many commits may wait for the syncer.
+const UNSYNCED_MAX: usize = 2;
+/// How many commits' news may wait for the scheduler.
+const NEWS_MAX: usize = 256;
+/// How often a busy committer looks after retention and the disk.
+const CARE_MS: u64 = 1_000;
+/// How soon the committer tries again what it put off.
+const AGAIN: Duration = Duration::from_millis(1);
+/// How often a stop looks whether what was put off can be written.
+const PUT_OFF_TRIES: usize = 500;
+/// A lane that was given work in advance and ended nothing for so long has stalled.
+const STALL: Duration = Duration::from_millis(250);
+/// The longest that the scheduler sleeps.
+const NAP: Duration = Duration::from_secs(1);
+
+/// The clock of the engine: the only one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    pub(super) fn start() -> Clock {
+        Clock { origin: Instant::now() }
+    }
+
+    /// The moment.
+    pub(super) fn now(self) -> Stamp {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Stamp { wall: WallMs(millis(wall)), mono_ms: millis(self.origin.elapsed()) }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The way in: what every thread and caller shares.
+pub(super) struct Shared {
+    pub(super) registry: Arc<Registry>,
+    pub(super) clock: Clock,
+    inbox: Sender<Request>,
+    inbox_bytes: AtomicUsize,
+    /// Nothing new is taken.
+    is_stopping: AtomicBool,
+    /// Nothing that has not left is sent.
+    is_draining: AtomicBool,
+    full: AtomicBool,
+}
+
+/// The threads of a running engine.
+pub(super) struct Threads {
+    shared: Arc<Shared>,
+    committer: JoinHandle<()>,
+    syncer: JoinHandle<()>,
+    scheduler: JoinHandle<()>,
+    alerter: JoinHandle<()>,
+    crews: Arc<Vec<Option<Crew>>>,
+    tell: Sender<Vec<News>>,
+    stop_alerts: Sender<()>,
+}
+
+impl Shared {
+    /// Why nothing new is taken now, if so.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        if let Some(why) = self.registry.failure() {
+            return Some(poisoned(&why));
+        }
+        self.is_stopping.load(Ordering::Acquire).then_some(Error::Stopping)
+    }
+
+    /// Why nothing that takes room is taken now, if so.
+    pub(super) fn no_room(&self) -> Option<Error> {
+        let is_full = self.full.load(Ordering::Relaxed);
+        is_full.then(|| {
+            Error::Store(StoreError::Full("less is free than the reserve, or the size limit is reached".into()))
+        })
+    }
+
+    /// Hands a request to the committer. Where it cannot, the request is answered so. Waits for room only if told to.
+    pub(super) fn hand_in(&self, request: Request, wait: bool) {
+        if self.refusal().is_some() {
+            return request.refuse(&|| self.refusal().unwrap_or(Error::Stopping));
+        }
+        let bytes = request.bytes();
+        if self.inbox_bytes.load(Ordering::Relaxed) > INBOX_BYTES_MAX && !wait {
+            return request.refuse(&|| Error::Busy);
+        }
+        self.inbox_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let refused = if wait {
+            self.inbox.send(request).err().map(|back| (back.into_inner(), false))
+        } else {
+            match self.inbox.try_send(request) {
+                Ok(()) => None,
+                Err(TrySendError::Full(back)) => Some((back, true)),
+                Err(TrySendError::Disconnected(back)) => Some((back, false)),
+            }
+        };
+        if let Some((request, is_busy)) = refused {
+            self.inbox_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            request.refuse(&|| if is_busy { Error::Busy } else { self.refusal().unwrap_or(Error::Stopping) });
+        }
+    }
+
+    /// Hands in what a worker has to tell. Waits for room.
+    pub(super) fn report(&self, request: Request) {
+        if self.inbox.send(request).is_err() {
+            log::error!("an outcome could not be written down: the committer has ended");
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
+}
+
+/// Starts every thread. What a start must settle first is settled on return.
+///
+/// # Errors
+/// The store failed, or the system gives no threads.
+pub(super) fn start(
+    registry: Arc<Registry>,
+    mut committer: Committer,
+    alerter: Alerter,
+    first: Vec<Request>,
+    clock: Clock,
+) -> Result<(Arc<Shared>, Threads), Error> {
+    let mut news = Vec::new();
+    if let Some(pending) = committer.write(first, clock.now())? {
+        registry.store.sync(pending.number)?;
+        pending.announce(&registry, clock.now().wall, &mut news);
+    }
+    registry.scheduler().hear(&mut news, clock.now());
+
+    let (inbox, requests) = bounded(INBOX_MAX);
+    let (unsynced, to_sync) = bounded(UNSYNCED_MAX);
+    let (tell, heard) = bounded(NEWS_MAX);
+    let (stop_alerts, stopped_alerts) = bounded(1);
+    let shared = Arc::new(Shared {
+        registry: registry.clone(),
+        clock,
+        inbox,
+        inbox_bytes: AtomicUsize::new(0),
+        is_stopping: AtomicBool::new(false),
+        is_draining: AtomicBool::new(false),
+        full: AtomicBool::new(false),
+    });
+    let crews: Arc<Vec<Option<Crew>>> = Arc::new(
+        registry.lanes().map(|(_, rules)| rules.map(|rules| Crew::new(rules.clone(), tell.clone()))).collect(),
+    );
+    let threads = Threads {
+        committer: {
+            let shared = shared.clone();
+            spawn("goniec-commit", registry.clone(), move || commit_loop(&shared, committer, &requests, &unsynced))?
+        },
+        syncer: {
+            let (shared, tell) = (shared.clone(), tell.clone());
+            spawn("goniec-sync", registry.clone(), move || sync_loop(&shared, &to_sync, &tell))?
+        },
+        scheduler: {
+            let (shared, crews) = (shared.clone(), crews.clone());
+            spawn("goniec-schedule", registry.clone(), move || schedule_loop(&shared, &crews, &heard))?
+        },
+        alerter: {
+            let shared = shared.clone();
+            spawn("goniec-alert", registry, move || alert_loop(&shared, alerter, &stopped_alerts))?
+        },
+        shared: shared.clone(),
+        crews,
+        tell,
+        stop_alerts,
+    };
+    Ok((shared, threads))
+}
+
+/// Spawns a thread whose panic poisons the registry.
+pub(super) fn spawn(
+    name: &str,
+    registry: Arc<Registry>,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, Error> {
+    struct Guard(Arc<Registry>, String);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                self.0.poison(&format!("thread {} panicked", self.1));
+            }
+        }
+    }
+    let guard = Guard(registry, name.to_owned());
+    let run = move || {
+        let _guard = guard;
+        body();
+    };
+    Builder::new().name(name.to_owned()).spawn(run).map_err(|error| Error::Store(StoreError::Io(error)))
+}
+
+fn commit_loop(shared: &Shared, mut committer: Committer, inbox: &Receiver<Request>, unsynced: &Sender<Pending>) {
+    let mut next_care_ms = 0;
+    loop {
+        let patience = if committer.has_put_off() { AGAIN } else { Duration::from_millis(CARE_MS) };
+        let requests = match gather(inbox, patience, &shared.inbox_bytes) {
+            Ok(requests) => requests,
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => Vec::new(),
+        };
+        let now = shared.clock.now();
+        let is_last = requests.iter().any(|request| matches!(request, Request::Stop));
+        match committer.write(requests, now) {
+            Ok(Some(pending)) => {
+                if unsynced.send(pending).is_err() {
+                    return;
+                }
+            }
+            Ok(None) => {}
+            // Everyone has been told; from here on every request is refused, until the last sender is gone.
+            Err(_) => {
+                while let Ok(request) = inbox.recv() {
+                    if matches!(request, Request::Stop) {
+                        return;
+                    }
+                    request.refuse(&|| shared.refusal().unwrap_or(Error::Stopping));
+                }
+                return;
+            }
+        }
+        if is_last {
+            return wind_up(shared, &mut committer, inbox, unsynced);
+        }
+        if now.mono_ms >= next_care_ms {
+            let has_more = care(shared, now);
+            next_care_ms = now.mono_ms + if has_more { CARE_MS / 50 } else { CARE_MS };
+        }
+    }
+}
+
+/// The last of the committer: what it put off is written or refused, and what came too late is refused.
+fn wind_up(shared: &Shared, committer: &mut Committer, inbox: &Receiver<Request>, unsynced: &Sender<Pending>) {
+    for _ in 0..PUT_OFF_TRIES {
+        if !committer.has_put_off() {
+            break;
+        }
+        std::thread::park_timeout(AGAIN);
+        if let Ok(Some(pending)) = committer.write(Vec::new(), shared.clock.now())
+            && unsynced.send(pending).is_err()
+        {
+            break;
+        }
+    }
+    let refusal = || shared.refusal().unwrap_or(Error::Stopping);
+    committer.refuse_put_off(&refusal);
+    inbox.try_iter().for_each(|request| request.refuse(&refusal));
+}
+
+/// Gathers what has come in, up to the limits of one commit.
+fn gather(
+    inbox: &Receiver<Request>,
+    patience: Duration,
+    inbox_bytes: &AtomicUsize,
+) -> Result<Vec<Request>, RecvTimeoutError> {
+    let first = inbox.recv_timeout(patience)?;
+    let mut gathered = Vec::new();
+    let (mut requests, mut reports, mut bytes) = (0, 0, 0);
+    let mut next = Some(first);
+    while let Some(request) = next {
+        let size = request.bytes();
+        inbox_bytes.fetch_sub(size, Ordering::Relaxed);
+        bytes += size;
+        match request {
+            Request::Report(_) => reports += 1,
+            Request::Accept(..)
+            | Request::Act(..)
+            | Request::Claim(_)
+            | Request::Expire(_)
+            | Request::Told(_)
+            | Request::Stop => {
+                requests += 1;
+            }
+        }
+        gathered.push(request);
+        let is_enough = requests >= REQUESTS_MAX || reports >= REPORTS_MAX || bytes >= COMMIT_BYTES_MAX;
+        next = if is_enough { None } else { inbox.try_recv().ok() };
+    }
+    Ok(gathered)
+}
+
+/// A step of retention, and a look at the disk. Whether retention has more to do.
+fn care(shared: &Shared, now: Stamp) -> bool {
+    let registry = &shared.registry;
+    let room = registry.store.room();
+    let is_full = room.free_bytes.is_some_and(|free| free < room.reserve_bytes)
+        || registry.settings.store_bytes_max.is_some_and(|bytes_max| room.used_bytes >= bytes_max);
+    if is_full != shared.full.swap(is_full, Ordering::Relaxed) {
+        let words = if is_full { "is short: nothing new is taken" } else { "suffices again" };
+        log::warn!("room on the disk {words} ({} bytes used, {:?} free)", room.used_bytes, room.free_bytes);
+    }
+    match registry.store.retain(&registry.settings.retention, now.wall) {
+        Ok(retained) => retained.more,
+        Err(StoreError::Full(_)) => false,
+        Err(error) => {
+            registry.poison(&error.to_string());
+            false
+        }
+    }
+}
+
+fn sync_loop(shared: &Shared, to_sync: &Receiver<Pending>, tell: &Sender<Vec<News>>) {
+    while let Ok(first) = to_sync.recv() {
+        let mut pendings = vec![first];
+        pendings.extend(to_sync.try_iter());
+        let number = pendings.iter().map(|pending| pending.number).max().unwrap_or(0);
+        let synced = match (number, shared.registry.failure()) {
+            (0, _) => Ok(()),
+            (_, Some(why)) => Err(StoreError::Poisoned(why)),
+            (number, None) => shared.registry.store.sync(number),
+        };
+        match synced {
+            Ok(()) => {
+                let now = shared.clock.now().wall;
+                let mut news = Vec::new();
+                for pending in pendings {
+                    pending.announce(&shared.registry, now, &mut news);
+                }
+                if !news.is_empty() && tell.send(news).is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                let why = error.to_string();
+                shared.registry.poison(&why);
+                for pending in pendings {
+                    pending.refuse(&why);
+                }
+            }
+        }
+    }
+}
+
+fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard: &Receiver<Vec<News>>) {
+    let mut outbox: VecDeque<Request> = VecDeque::new();
+    let mut progress: Vec<(u64, Instant)> = crews.iter().map(|_| (0, Instant::now())).collect();
+    let mut patience = Duration::ZERO;
+    loop {
+        let mut news = match heard.recv_timeout(patience) {
+            Ok(news) if news.is_empty() => return,
+            Ok(news) => news,
+            Err(RecvTimeoutError::Timeout) => Vec::new(),
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        while let Ok(mut more) = heard.try_recv() {
+            if more.is_empty() {
+                return;
+            }
+            news.append(&mut more);
+        }
+        let now = shared.clock.now();
+        let mut steps = Vec::new();
+        let next_due = {
+            let mut scheduler = shared.registry.scheduler();
+            scheduler.hear(&mut news, now);
+            let mut give = |step| steps.push(step);
+            if shared.is_draining() || shared.registry.failure().is_some() {
+                scheduler.next_claimed(&mut give);
+            } else {
+                scheduler.next(now, &mut give);
+            }
+            scheduler.next_due()
+        };
+        for step in steps {
+            match step {
+                Step::Claim(who) => outbox.push_back(Request::Claim(who)),
+                Step::Expire(who) => outbox.push_back(Request::Expire(who)),
+                Step::Send(delivery) => {
+                    if let Some(Some(crew)) = crews.get(usize::from(delivery.who.dest.0)) {
+                        crew.give(delivery, shared);
+                    }
+                }
+            }
+        }
+        flush(shared, &mut outbox);
+        let is_ahead = call_back(shared, crews, &mut progress);
+        patience = next_due.map_or(NAP, |due| Duration::from_millis(due.saturating_sub(now.mono_ms))).min(NAP);
+        if is_ahead || !outbox.is_empty() || shared.is_draining() {
+            patience = patience.min(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Hands to the committer what it has room for; it is never waited for.
+fn flush(shared: &Shared, outbox: &mut VecDeque<Request>) {
+    while let Some(request) = outbox.pop_front() {
+        match shared.inbox.try_send(request) {
+            Ok(()) => {}
+            Err(TrySendError::Full(back)) => {
+                outbox.push_front(back);
+                return;
+            }
+            Err(TrySendError::Disconnected(_)) => return,
+        }
+    }
+}
+
+/// Takes back what stalled lanes were given in advance. Whether any lane is ahead.
+fn call_back(shared: &Shared, crews: &[Option<Crew>], progress: &mut [(u64, Instant)]) -> bool {
+    let is_draining = shared.is_draining();
+    let ahead: Vec<Dest> = {
+        let scheduler = shared.registry.scheduler();
+        if is_draining { shared.registry.lanes().map(|(dest, _)| dest).collect() } else { scheduler.ahead() }
+    };
+    for dest in &ahead {
+        let number = usize::from(dest.0);
+        let (Some(Some(crew)), Some((ended, since))) = (crews.get(number), progress.get_mut(number)) else { continue };
+        let ended_now = crew.ended();
+        if ended_now != *ended {
+            (*ended, *since) = (ended_now, Instant::now());
+        }
+        if is_draining || since.elapsed() >= STALL {
+            let back = crew.call_back();
+            let mut scheduler = shared.registry.scheduler();
+            scheduler.narrow(*dest);
+            for delivery in back.iter().rev() {
+                scheduler.give_back(delivery);
+            }
+        }
+    }
+    !ahead.is_empty()
+}
+
+fn alert_loop(shared: &Shared, mut alerter: Alerter, stop: &Receiver<()>) {
+    while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(Duration::from_millis(LOOK_MS)) {
+        let told = alerter.turn(&shared.registry, shared.clock.now());
+        if !told.is_empty() && shared.inbox.send(Request::Told(told)).is_err() {
+            return;
+        }
+    }
+}
+
+impl Threads {
+    /// Takes nothing new, lets what is out come home for at most `limit`, writes it down, and ends every thread.
+    ///
+    /// # Errors
+    /// The store failed before or during the stop.
+    pub(super) fn stop(self, limit: Duration) -> Result<(), Error> {
+        let Threads { shared, committer, syncer, scheduler, alerter, crews, tell, stop_alerts } = self;
+        let until = Instant::now() + limit;
+        shared.is_stopping.store(true, Ordering::Release);
+        shared.is_draining.store(true, Ordering::Release);
+        let is_out = || shared.registry.failure().is_none() && shared.registry.scheduler().out() > 0;
+        let mut was_cut = false;
+        while is_out() {
+            if Instant::now() >= until && !was_cut {
+                was_cut = true;
+                log::warn!("cutting off what is still out after {} s", limit.as_secs());
+                crews.iter().flatten().for_each(Crew::cut);
+            }
+            if was_cut && Instant::now() >= until + CUT_PATIENCE {
+                log::warn!("leaving behind what did not come home; it will be judged at the next start");
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        drop(stop_alerts);
+        let _ = shared.inbox.send(Request::Stop);
+        let joined = [committer.join(), syncer.join()];
+        crews.iter().flatten().for_each(Crew::dismiss);
+        let _ = tell.send(Vec::new());
+        let joined_rest = [scheduler.join(), alerter.join()];
+        let closed = shared.registry.store.close();
+        if joined.iter().chain(&joined_rest).any(Result::is_err) {
+            shared.registry.poison("a thread of the engine panicked");
+        }
+        match shared.registry.failure() {
+            Some(why) => Err(poisoned(&why)),
+            None => closed.map_err(Error::Store),
+        }
+    }
+}
+
+/// How long a transport that was cut off may take to notice.
+const CUT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A place for one value, and the wait for it; `None` where it will never come.
+pub(super) fn once<T: Send + 'static>() -> (impl FnOnce(T) + Send, impl FnOnce() -> Option<T>) {
+    let (give, take) = bounded(1);
+    let give = move |value| {
+        // Whoever asked may have gone; then nobody hears.
+        let _ = give.send(value);
+    };
+    (give, move || take.recv().ok())
+}

@@ -1,0 +1,196 @@
+//! All stages once, on the caller's thread, at the caller's `now`.
+//!
+//! An embedder may drive goniec this way instead of giving it threads; the simulator does.
+//!
+//! # What holds
+//!
+//! * The stages are those of the threads, in the same order: write, sync, announce, hear, give out, send.
+//! * It reads no clock: `now` is the caller's, and so is the time between two turns.
+
+use std::sync::Arc;
+
+use super::accept;
+use super::alert::{Alerter, Rule};
+use super::commit::{Committer, Pending, Request};
+use super::recover::recover;
+use super::registry::Registry;
+use super::schedule::{Delivery, News, Step};
+use super::send::{pick_up, send};
+use super::settle::Report;
+use super::words::{Act, Destination, Reply, Settings, Shown, ShownPage, Stats};
+use crate::error::Error;
+use crate::model::{Attempt, Draft, Id, Message, Place, Stamp, WallMs};
+use crate::store::{Query, Store, StoreError};
+
+/// An engine without threads.
+pub struct Turn {
+    registry: Arc<Registry>,
+    committer: Committer,
+    alerter: Alerter,
+    inbox: Vec<Request>,
+    news: Vec<News>,
+}
+
+impl Turn {
+    /// Opens the engine on a store: every unfinished message has its wake-up again on return.
+    ///
+    /// # Errors
+    /// What hinders the store.
+    pub fn open(
+        store: Arc<dyn Store>,
+        destinations: Vec<Destination>,
+        settings: Settings,
+        rules: Vec<Rule>,
+        now: Stamp,
+    ) -> Result<Turn, Error> {
+        let registry = Arc::new(Registry::new(store, destinations, settings, 0, now)?);
+        let inbox = recover(&registry, now)?;
+        let committer = Committer::new(registry.clone(), now)?;
+        let alerter = Alerter::new(rules);
+        let mut turn = Turn { registry, committer, alerter, inbox, news: Vec::new() };
+        turn.write(now)?;
+        Ok(turn)
+    }
+
+    /// Takes messages, all or none; the next turn writes them down and answers.
+    pub fn accept(&mut self, drafts: Vec<Draft>, reply: Reply<Vec<Id>>) {
+        match accept::check(drafts, &self.registry) {
+            Ok(incoming) => self.inbox.push(Request::Accept(incoming, reply)),
+            Err(error) => reply(Err(error)),
+        }
+    }
+
+    /// Does what a person asks of a message; the next turn writes it down and answers.
+    pub fn act(&mut self, id: Id, act: Act, reply: Reply<Shown>) {
+        self.inbox.push(Request::Act(id, act, reply));
+    }
+
+    /// Runs every stage until there is nothing to do at `now`. Says when, on the monotonic clock, there will be; `None` while only the
+    /// caller can bring it.
+    ///
+    /// # Errors
+    /// The store failed; the engine takes nothing more and must be opened again.
+    pub fn turn(&mut self, now: Stamp) -> Result<Option<u64>, Error> {
+        loop {
+            self.write(now)?;
+            let told = self.alerter.turn(&self.registry, now);
+            if !told.is_empty() {
+                self.inbox.push(Request::Told(told));
+            }
+            let mut steps = Vec::new();
+            {
+                let mut scheduler = self.registry.scheduler();
+                scheduler.hear(&mut self.news, now);
+                scheduler.next(now, &mut |step| steps.push(step));
+            }
+            for step in steps {
+                self.take(step, now);
+            }
+            let is_idle = self.inbox.is_empty() && self.news.is_empty() && !self.committer.has_put_off();
+            if is_idle && !self.registry.scheduler().has_work() {
+                return Ok(self.registry.scheduler().next_due());
+            }
+        }
+    }
+
+    fn write(&mut self, now: Stamp) -> Result<(), Error> {
+        if self.inbox.is_empty() && !self.committer.has_put_off() {
+            return Ok(());
+        }
+        let Some(pending) = self.committer.write(std::mem::take(&mut self.inbox), now)? else { return Ok(()) };
+        self.sync(pending, now)
+    }
+
+    fn sync(&mut self, pending: Pending, now: Stamp) -> Result<(), Error> {
+        match self.registry.store.sync(pending.number) {
+            Ok(()) => {
+                pending.announce(&self.registry, now.wall, &mut self.news);
+                Ok(())
+            }
+            Err(error) => {
+                let why = error.to_string();
+                self.registry.poison(&why);
+                pending.refuse(&why);
+                Err(Error::Store(error))
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step, now: Stamp) {
+        match step {
+            Step::Claim(who) => self.inbox.push(Request::Claim(who)),
+            Step::Expire(who) => self.inbox.push(Request::Expire(who)),
+            Step::Send(delivery) => self.send(delivery, now),
+        }
+    }
+
+    fn send(&mut self, delivery: Delivery, now: Stamp) {
+        let who = delivery.who;
+        let Some(rules) = self.registry.rules(who.dest).cloned() else { return self.news.push(News::Void(who)) };
+        match pick_up(&*self.registry.store, delivery) {
+            Ok(Some(outgoing)) => {
+                let outcome = send(&outgoing, &rules);
+                let report = Report { who, loaded: outgoing.loaded, outcome, began: now, ended: now };
+                self.inbox.push(Request::Report(Box::new(report)));
+            }
+            Ok(None) => self.news.push(News::Void(who)),
+            Err(error) => {
+                log::error!("cannot read message at {}: {error}", who.entry.place);
+                self.news.push(News::Void(who));
+            }
+        }
+    }
+
+    /// One message. See [`Engine::show`](super::Engine::show).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or what hinders the read.
+    pub fn show(&self, id: Id, now: WallMs) -> Result<Shown, Error> {
+        self.registry.show(id, now)
+    }
+
+    /// One message with its newest body.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or what hinders the read.
+    pub fn message(&self, id: Id) -> Result<Message, Error> {
+        self.registry.message(id)
+    }
+
+    /// The kept attempts of a message, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or what hinders the read.
+    pub fn attempts(&self, id: Id) -> Result<Vec<Attempt>, Error> {
+        self.registry.attempts(id)
+    }
+
+    /// One page of the messages that match, newest first.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn list(&self, query: &Query, now: WallMs) -> Result<ShownPage, Error> {
+        self.registry.list(query, now)
+    }
+
+    /// The engine in figures.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.registry.stats()
+    }
+
+    /// How often each unfinished message is waited for: by a queue, a timer, a cycle or a claim. For checks of the whole: every message that is
+    /// not final and not held must be here exactly once.
+    #[must_use]
+    pub fn wakes(&self) -> std::collections::HashMap<Place, u32> {
+        self.registry.scheduler().wakes()
+    }
+
+    /// One bounded step of retention.
+    ///
+    /// # Errors
+    /// What hinders the write.
+    pub fn retain(&mut self, now: Stamp) -> Result<crate::store::Retained, StoreError> {
+        self.registry.store.retain(&self.registry.settings.retention, now.wall)
+    }
+}

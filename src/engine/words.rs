@@ -1,0 +1,236 @@
+//! The words that the engine and its callers share: what is configured, what is asked, what is shown.
+//!
+//! # What it does not know
+//!
+//! How any of it is done.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::model::{Body, Id, Policy, Queued, Record, WallMs};
+use crate::store::{Retention, Room, StateName};
+use crate::transport::Transport;
+
+/// How a request is answered: called once, from a thread of the engine; it must not block.
+pub type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
+
+/// One destination: the way there, and what its administrator decided.
+pub struct Destination {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The way there.
+    pub transport: Arc<dyn Transport>,
+    /// What outcomes mean, and when to try again.
+    pub policy: Policy,
+    /// How many messages may be out at once. At least 1.
+    pub concurrency: u16,
+    /// Whether messages of one key go one at a time, in order of acceptance.
+    pub order: Order,
+    /// Its timetable: when messages that wait for the next cycle go.
+    pub cycle: Option<Cycle>,
+    /// How long one attempt may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// Given to every message without a deadline of its own, in milliseconds from acceptance.
+    pub deadline_ms: Option<u64>,
+}
+
+/// Whether the order of acceptance binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// It does not.
+    #[default]
+    None,
+    /// Messages of one key go one at a time, in order of acceptance.
+    Key,
+}
+
+/// A timetable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cycle {
+    /// At every whole multiple of so many milliseconds since the epoch.
+    Every(u64),
+}
+
+/// Limits and habits of an engine. Every limit has its default here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The largest body that is taken, in bytes.
+    pub body_bytes_max: u64,
+    /// How long what is kept.
+    pub retention: Retention,
+    /// Refuse to take more once the store has this many bytes; `None` for no limit but the disk.
+    pub store_bytes_max: Option<u64>,
+}
+
+/// What a person asks of one message.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// A new body; `read` is the revision that was read, where it must still be the newest.
+    Edit {
+        /// The new bytes.
+        body: Body,
+        /// Their content type; `None` keeps the one before.
+        content_type: Option<Arc<str>>,
+        /// Who.
+        who: String,
+        /// Why.
+        why: String,
+        /// The revision that was read.
+        read: Option<u16>,
+    },
+    /// Stop it.
+    Hold,
+    /// Let it go on, now.
+    Release,
+    /// Send it (again).
+    Resend(Queued),
+    /// The destination has it: a person knows.
+    Arrived,
+    /// Give it up.
+    Cancel,
+    /// Remove it for good.
+    Delete,
+}
+
+/// Why a message has not gone out yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// Nothing holds it: it is next, or its time has come.
+    Due,
+    /// Its time has not come.
+    NotBefore,
+    /// The destination's next sync cycle.
+    NextCycle,
+    /// An earlier message of its key.
+    KeyOrder,
+    /// The destination's rate.
+    Rate,
+    /// As many are out as the destination takes at once.
+    Concurrency,
+    /// The destination's breaker is open.
+    Breaker,
+    /// The destination is paused, or no longer configured.
+    Paused,
+    /// A person.
+    Held,
+}
+
+/// A message as the engine shows it: the record, and what only the engine knows.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The record; its state is [`State::Sending`](crate::model::State::Sending) while the message is out.
+    pub record: Record,
+    /// Why it has not gone out; `None` where it is out or final.
+    pub waits_for: Option<Waits>,
+    /// When it is due, where it waits for a time or a cycle.
+    pub due_at: Option<WallMs>,
+}
+
+/// A list as the engine shows it.
+#[derive(Debug, Clone, Default)]
+pub struct ShownPage {
+    /// The messages, newest first.
+    pub messages: Vec<Shown>,
+    /// Where the next page begins.
+    pub next: Option<crate::model::Place>,
+    /// Set where a budget ended the page: everything accepted after this time was looked at.
+    pub scanned_until: Option<WallMs>,
+}
+
+/// The engine in figures.
+#[derive(Debug, Clone, Default)]
+pub struct Stats {
+    /// How many messages stand where, by destination.
+    pub counts: Vec<(Arc<str>, StateName, u64)>,
+    /// Out right now.
+    pub sending: u64,
+    /// Accepted since the start.
+    pub accepted: u64,
+    /// Attempts that ended since the start.
+    pub attempts: u64,
+    /// Delivered since the start.
+    pub delivered: u64,
+    /// The number of the last durable commit.
+    pub commit: u64,
+    /// What the store occupies.
+    pub room: Room,
+    /// When the engine started.
+    pub started_at: WallMs,
+}
+
+/// Something that happened to a message, for those who watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// The message.
+    pub id: Id,
+    /// Its destination.
+    pub destination: Arc<str>,
+    /// Its key.
+    pub key: Option<Arc<str>>,
+    /// What it is now.
+    pub state: crate::model::State,
+    /// Its attempts in all.
+    pub attempts: u16,
+    /// When.
+    pub at: WallMs,
+    /// What was said of a failure.
+    pub detail: Option<String>,
+}
+
+impl Destination {
+    /// A destination with the defaults of everything but name and transport.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, transport: impl Transport) -> Destination {
+        Destination {
+            name: name.into(),
+            transport: Arc::new(transport),
+            policy: Policy::default(),
+            concurrency: 8,
+            order: Order::None,
+            cycle: None,
+            timeout_ms: 30_000,
+            deadline_ms: None,
+        }
+    }
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Destination").field("name", &self.name).field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        const DAY_MS: u64 = 86_400_000;
+        Settings {
+            body_bytes_max: 1 << 20,
+            retention: Retention {
+                delivered_ms: 30 * DAY_MS,
+                abandoned_ms: 365 * DAY_MS,
+                bodies_ms: 7 * DAY_MS,
+                step_max: 256,
+            },
+            store_bytes_max: None,
+        }
+    }
+}
+
+impl Waits {
+    /// The reason, as the interface spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Waits::Due => "due",
+            Waits::NotBefore => "not-before",
+            Waits::NextCycle => "next-cycle",
+            Waits::KeyOrder => "key-order",
+            Waits::Rate => "rate",
+            Waits::Concurrency => "concurrency",
+            Waits::Breaker => "breaker",
+            Waits::Paused => "paused",
+            Waits::Held => "held",
+        }
+    }
+}
