@@ -25,8 +25,11 @@ pub struct World {
     /// Lets the sync after the next so many fail.
     pub fail_sync: Option<Box<dyn Fn(u64)>>,
     /// Whatever else the implementation can say about its own consistency.
-    pub verify: Box<dyn Fn(&dyn Store)>,
+    pub verify: Verify,
 }
+
+/// A look at an open store.
+pub type Verify = Box<dyn Fn(&dyn Store)>;
 
 type Case = (&'static str, fn(&World));
 

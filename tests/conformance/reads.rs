@@ -112,7 +112,7 @@ fn counts_follow(world: &World) {
     for round in 0..3u64 {
         for (n, place) in places.iter().enumerate() {
             let pick = goniec::model::policy::scatter(round * 1_000 + n as u64);
-            if pick % 7 == 0 && store.get(*place).expect("reads").is_some() {
+            if pick.is_multiple_of(7) && store.get(*place).expect("reads").is_some() {
                 commit(&*store, &Batch { deletes: vec![*place], ..Batch::default() });
             } else if store.get(*place).expect("reads").is_some() {
                 let to = states[usize::try_from(pick % 5).expect("small")];

@@ -213,7 +213,11 @@ impl Disk {
                 // Mostly the newest state, else one between.
                 let which =
                     if kept_percent == 100 || chance >> 32 & 3 != 0 { choices - 1 } else { (chance >> 34) % choices };
-                usize::try_from(which).ok().and_then(|which| self.ends.get(which)).copied().unwrap_or(0)
+                usize::try_from(which)
+                    .ok()
+                    .and_then(|which| self.ends.get(which))
+                    .copied()
+                    .unwrap_or(self.durable.len())
             } else {
                 self.durable.len()
             };
