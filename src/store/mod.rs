@@ -21,6 +21,7 @@
 //! * **Time is given.** A store reads no clock.
 
 pub mod memory;
+pub mod sled;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -341,6 +342,8 @@ pub struct Page {
     pub next: Option<Place>,
     /// Set where the budget ended the page: everything accepted after this time was looked at.
     pub scanned_until: Option<WallMs>,
+    /// What in the range of this page could not be read, and so may be missing from it: one sentence for each row.
+    pub damaged: Vec<String>,
 }
 
 /// How many messages of a destination stand in a state.

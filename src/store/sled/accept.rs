@@ -1,0 +1,180 @@
+//! The accepts of one commit: many messages packed into few chunks.
+//!
+//! A row costs sled about as much whatever it holds, so the messages of a commit share chunks of up to 64 messages or 17,400 bytes. A chunk
+//! belongs to one commit and is never added to.
+//!
+//! # What it does not know
+//!
+//! How chunks are written, and what moves besides.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::keys;
+use super::layout::{
+    CHUNK_MESSAGES_MAX, ENTRY_BYTES, Entry, Kept, RANGE_CHUNKS, ROW_BYTES_MAX, Tree, dest_key, encode, place_key,
+};
+use super::plan::Plan;
+use super::slot::{Flags, Slot, Stat};
+use crate::model::{Envelope, Id, Place, State, Told, WallMs};
+use crate::store::{Incoming, StateName, StoreError, key_hash};
+
+/// An envelope larger than this lies in parts, so that a chunk always has room for what it must hold itself.
+const FIXED_BYTES_MAX: usize = ROW_BYTES_MAX / 2;
+
+/// [`Fixed`](super::layout::Fixed), borrowed.
+#[derive(Serialize)]
+struct FixedRef<'a> {
+    id: Id,
+    supersedes: Option<Place>,
+    envelope: &'a Envelope,
+}
+
+/// The chunk being filled.
+struct Filling {
+    number: u64,
+    body: Vec<u8>,
+    stat: Stat,
+}
+
+impl Plan<'_> {
+    /// Packs the messages; gives their ids and places in order.
+    pub(super) fn accept(
+        &mut self,
+        accepts: &[Incoming],
+        supersedes: &BTreeMap<usize, Place>,
+    ) -> Result<Vec<(Id, Place)>, StoreError> {
+        let mut ids = Vec::with_capacity(accepts.len());
+        let mut filling: Option<Filling> = None;
+        for (number, incoming) in accepts.iter().enumerate() {
+            let older = supersedes.get(&number).copied();
+            let current = match filling.take() {
+                Some(current) if current.has_room(incoming) => current,
+                Some(full) => {
+                    self.close(full);
+                    self.begin()
+                }
+                None => self.begin(),
+            };
+            let (id, place) = self.add(filling.insert(current), incoming, older)?;
+            ids.push((id, place));
+        }
+        if let Some(last) = filling {
+            self.close(last);
+        }
+        Ok(ids)
+    }
+
+    fn begin(&mut self) -> Filling {
+        let number = self.head.next_chunk;
+        self.head.next_chunk += 1;
+        if number.is_multiple_of(RANGE_CHUNKS) && number > 0 {
+            self.end_range(number / RANGE_CHUNKS - 1);
+        }
+        // Never before the chunk made before it, so that chunks can be searched by time.
+        self.head.last_ms = self.head.last_ms.max(self.now.0);
+        let made_at = WallMs(self.head.last_ms);
+        Filling { number, body: made_at.0.to_be_bytes().to_vec(), stat: Stat::new(made_at) }
+    }
+
+    /// Writes the filter of the range that is full, and begins the next.
+    fn end_range(&mut self, range: u64) {
+        let mut hashes = std::mem::take(&mut self.range_more);
+        if !self.range_anew {
+            hashes.extend_from_slice(&self.writer.range);
+        }
+        self.range_anew = true;
+        let filter = keys::filter(&mut hashes);
+        self.put(Tree::Keys, &range.to_be_bytes(), &filter);
+    }
+
+    fn close(&mut self, full: Filling) {
+        self.put(Tree::Chunk, &full.number.to_be_bytes(), &full.body);
+        self.made(full.number, full.stat);
+    }
+
+    fn add(
+        &mut self,
+        filling: &mut Filling,
+        incoming: &Incoming,
+        supersedes: Option<Place>,
+    ) -> Result<(Id, Place), StoreError> {
+        let place = Place::new(filling.number, u8::try_from(filling.stat.len()).unwrap_or(u8::MAX));
+        let id = incoming.id.unwrap_or_else(|| Id::compose(WallMs(self.head.last_ms), self.writer.node, place));
+        let envelope = &incoming.draft.envelope;
+        let mut fixed = Vec::with_capacity(256);
+        encode(&FixedRef { id, supersedes, envelope }, &mut fixed)?;
+        let fixed_in_parts = fixed.len() > FIXED_BYTES_MAX;
+        if fixed_in_parts {
+            self.parts(place, 0, &fixed);
+            fixed.clear();
+        }
+        let body = &incoming.draft.body;
+        let room = ROW_BYTES_MAX.saturating_sub(filling.body.len() + ENTRY_BYTES + fixed.len());
+        let kept = if body.len() <= room { Kept::Inline } else { Kept::Parts };
+        if kept == Kept::Parts {
+            self.parts(place, 1, body);
+        }
+        let body_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let inline: &[u8] = if kept == Kept::Inline { body } else { &[] };
+        Entry { fixed: &fixed, fixed_in_parts, body: inline, body_bytes, kept, gone: false }.write(&mut filling.body);
+        let slot = Slot {
+            state: State::Queued(incoming.wait),
+            flags: Flags {
+                deadline: envelope.deadline.is_some(),
+                alias: id.place() != place,
+                parts: fixed_in_parts || kept == Kept::Parts,
+                ..Flags::default()
+            },
+            attempts: 0,
+            series: 0,
+            revision: 1,
+            dest: incoming.dest,
+            last: Told::default(),
+            updated_at: self.now,
+            arrival: None,
+            key_hash: envelope.key.as_deref().map_or(0, key_hash),
+            idempotency_hash: envelope.idempotency_key.as_deref().map_or(0, key_hash),
+            body_bytes,
+        };
+        if slot.flags.alias {
+            self.put(Tree::Alias, &id.to_bytes(), &place_key(place));
+        }
+        if slot.key_hash != 0 {
+            self.range_more.push(slot.key_hash);
+        }
+        self.change.add(slot.dest, StateName::Queued, 1);
+        filling.stat.push(&slot);
+        Ok((id, place))
+    }
+
+    /// Gives a destination its number.
+    pub(super) fn name(&mut self, number: u16, name: &str) {
+        self.put(Tree::Meta, &dest_key(number), name.as_bytes());
+    }
+}
+
+impl Filling {
+    /// Whether the chunk takes this message too. A body that would lie in parts anyway does not count.
+    fn has_room(&self, incoming: &Incoming) -> bool {
+        let envelope = &incoming.draft.envelope;
+        let texts = [
+            Some(&envelope.destination),
+            envelope.key.as_ref(),
+            envelope.kind.as_ref(),
+            envelope.content_type.as_ref(),
+            envelope.idempotency_key.as_ref(),
+            envelope.traceparent.as_ref(),
+        ];
+        let text_bytes: usize = texts.into_iter().flatten().map(|text| text.len() + 6).sum();
+        let header_bytes: usize = envelope.headers.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
+        // Id, place, times, version and lengths, at most.
+        let fixed_bytes = 80 + text_bytes + header_bytes;
+        let body_bytes = incoming.draft.body.len();
+        let alone = 8 + ENTRY_BYTES + fixed_bytes + body_bytes;
+        let here = if alone > ROW_BYTES_MAX { 0 } else { body_bytes };
+        let fixed_here = if fixed_bytes > FIXED_BYTES_MAX { 0 } else { fixed_bytes };
+        self.stat.len() < CHUNK_MESSAGES_MAX && self.body.len() + ENTRY_BYTES + fixed_here + here <= ROW_BYTES_MAX
+    }
+}

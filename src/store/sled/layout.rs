@@ -1,0 +1,391 @@
+//! The rows: what lies under which key, byte by byte.
+//!
+//! | tree     | key (big-endian)           | body of the row                                            | written |
+//! |----------|----------------------------|------------------------------------------------------------|---------|
+//! | `chunk`  | chunk 8                    | made at 8, then up to 64 [entries](Entry)                  | once; rewritten by erasure |
+//! | `stat`   | chunk 8                    | made at 8, then a [slot](super::slot::Slot) a message      | with the chunk, and once per commit that changes it |
+//! | `open`   | chunk 8                    | nothing                                                    | while a message of the chunk is not final |
+//! | `bad`    | place 8                    | nothing                                                    | while abandoned, but for superseded |
+//! | `untold` | place 8                    | nothing                                                    | until a person was told |
+//! | `att`    | place 8, attempt 2         | the attempt                                                | failed attempts, the last 16 |
+//! | `over`   | place 8, revision 2        | an [`Edit`] and its body                                   | with an edit |
+//! | `part`   | place 8, revision 2, part 2| a piece of a body; revision 0: of an envelope              | what is too big for its row |
+//! | `alias`  | id 16                      | place 8                                                    | ids that were given elsewhere |
+//! | `keys`   | range 8                    | a Bloom filter over the keys of 256 chunks                 | once, when the range is full |
+//! | `meta`   | `c` group 2, `d` number 2  | counters and the head; the name of a destination           | one a commit; rare |
+//!
+//! Every row but the three markers is framed: magic, tree, key, commit, length, body, check sum. So a row can be trusted by itself,
+//! and found again in a file that the storage engine refuses.
+//!
+//! # What it does not know
+//!
+//! sled. Here are bytes only.
+
+use std::io;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Envelope, Id, Place, WallMs, codec};
+use crate::store::StoreError;
+
+/// The format of a registry. A registry of a higher one is refused before anything is written.
+pub(super) const FORMAT: u32 = 1;
+/// The most bytes of a chunk, an edit or a part. sled keeps up to 19 rows in a page, and a page of more than a quarter segment (512 KiB) becomes a
+/// file of its own that nothing ever syncs; so this must stay under 27,000.
+pub(super) const ROW_BYTES_MAX: usize = 17_400;
+/// The most messages of a chunk.
+pub(super) const CHUNK_MESSAGES_MAX: usize = 64;
+/// The most failed attempts that are kept of a message.
+pub(super) const ATTEMPTS_MAX: u16 = 16;
+/// How many chunks share one row of `keys`.
+pub(super) const RANGE_CHUNKS: u64 = 256;
+/// How many destinations share one row of counters.
+pub(super) const GROUP_DESTS: u16 = 32;
+
+const MAGIC: [u8; 3] = [0x9b, b'g', b'n'];
+const HEAD_BYTES: usize = 3 + 1 + 1;
+const SUM_BYTES: usize = 4;
+
+/// The trees, by the number that stands in their rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub(super) enum Tree {
+    Chunk = 1,
+    Stat = 2,
+    Open = 3,
+    Bad = 4,
+    Untold = 5,
+    Att = 6,
+    Over = 7,
+    Part = 8,
+    Alias = 9,
+    Keys = 10,
+    Meta = 11,
+}
+
+impl Tree {
+    pub(super) const ALL: [Tree; 11] = [
+        Tree::Chunk,
+        Tree::Stat,
+        Tree::Open,
+        Tree::Bad,
+        Tree::Untold,
+        Tree::Att,
+        Tree::Over,
+        Tree::Part,
+        Tree::Alias,
+        Tree::Keys,
+        Tree::Meta,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Tree::Chunk => "chunk",
+            Tree::Stat => "stat",
+            Tree::Open => "open",
+            Tree::Bad => "bad",
+            Tree::Untold => "untold",
+            Tree::Att => "att",
+            Tree::Over => "over",
+            Tree::Part => "part",
+            Tree::Alias => "alias",
+            Tree::Keys => "keys",
+            Tree::Meta => "meta",
+        }
+    }
+
+    /// The place in [`Tree::ALL`].
+    pub(super) fn index(self) -> usize {
+        usize::from(self.number()) - 1
+    }
+
+    fn number(self) -> u8 {
+        #[expect(clippy::as_conversions, reason = "the discriminant of a fieldless enum of u8")]
+        {
+            self as u8
+        }
+    }
+
+    fn of(number: u8) -> Option<Tree> {
+        Tree::ALL.into_iter().find(|tree| tree.number() == number)
+    }
+}
+
+/// A row as it lies in a tree, its check sum verified.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    /// The commit that wrote it.
+    pub(super) commit: u64,
+    /// What it holds.
+    pub(super) body: &'a [u8],
+}
+
+/// Frames a row.
+pub(super) fn frame(tree: Tree, key: &[u8], commit: u64, body: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(HEAD_BYTES + key.len() + 12 + body.len() + SUM_BYTES);
+    row.extend_from_slice(&MAGIC);
+    row.push(tree.number());
+    row.push(u8::try_from(key.len()).unwrap_or(u8::MAX));
+    row.extend_from_slice(key);
+    row.extend_from_slice(&commit.to_be_bytes());
+    row.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+    row.extend_from_slice(body);
+    codec::seal(&mut row);
+    row
+}
+
+/// The row under `key`, if these bytes are it.
+pub(super) fn unframe<'a>(tree: Tree, key: &[u8], bytes: &'a [u8]) -> Result<Row<'a>, StoreError> {
+    match carve(bytes) {
+        Some(carved) if carved.tree == tree && carved.key == key && carved.bytes == bytes.len() => Ok(carved.row),
+        Some(carved) => Err(damaged(tree, key, &format!("another row lies in its place ({})", carved.tree.name()))),
+        None => Err(damaged(tree, key, "its check sum does not hold")),
+    }
+}
+
+/// A row found at the beginning of a stretch of bytes.
+pub(super) struct Carved<'a> {
+    pub(super) tree: Tree,
+    pub(super) key: &'a [u8],
+    pub(super) row: Row<'a>,
+    /// How many bytes it takes.
+    pub(super) bytes: usize,
+}
+
+/// The row that begins where `bytes` begins, if one does and is whole.
+pub(super) fn carve(bytes: &[u8]) -> Option<Carved<'_>> {
+    let rest = bytes.strip_prefix(&MAGIC)?;
+    let (&tree, rest) = rest.split_first()?;
+    let tree = Tree::of(tree)?;
+    let (&key_bytes, rest) = rest.split_first()?;
+    let (key, rest) = rest.split_at_checked(usize::from(key_bytes))?;
+    let mut cursor = Cursor(rest);
+    let commit = cursor.u64()?;
+    let body_bytes = usize::try_from(cursor.u32()?).ok()?;
+    let body = cursor.take(body_bytes)?;
+    let whole = bytes.len() - cursor.0.len() + SUM_BYTES;
+    codec::open(bytes.get(..whole)?).ok()?;
+    Some(Carved { tree, key, row: Row { commit, body }, bytes: whole })
+}
+
+/// Whether a framed row could begin with this byte and its followers.
+pub(super) fn begins(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}
+
+/// The error that names a row.
+pub(super) fn damaged(tree: Tree, key: &[u8], what: &str) -> StoreError {
+    StoreError::Damaged(format!("{}: {what}", name(tree, key)))
+}
+
+/// A row's name for people.
+pub(super) fn name(tree: Tree, key: &[u8]) -> String {
+    let number = Cursor(key).u64().unwrap_or(0);
+    let place = Place::from_u64(number);
+    match tree {
+        Tree::Chunk => format!("the messages of chunk {number}"),
+        Tree::Stat => format!("the status of chunk {number}"),
+        Tree::Open | Tree::Keys => format!("row {number} of index {}", tree.name()),
+        Tree::Bad | Tree::Untold => format!("the entry of message {place} in index {}", tree.name()),
+        Tree::Att => format!("an attempt of message {place}"),
+        Tree::Over => format!("an edit of message {place}"),
+        Tree::Part => format!("a part of the body of message {place}"),
+        Tree::Alias => "the place of an id given elsewhere".to_owned(),
+        Tree::Meta => format!("the head of the registry ({:?})", key.escape_ascii().to_string()),
+    }
+}
+
+/// The key of a message's own row or marker.
+pub(super) fn place_key(place: Place) -> [u8; 8] {
+    place.to_u64().to_be_bytes()
+}
+
+/// The key of an attempt or an edit: the place, then a number.
+pub(super) fn numbered_key(place: Place, number: u16) -> [u8; 10] {
+    let mut key = [0; 10];
+    let (head, tail) = key.split_at_mut(8);
+    head.copy_from_slice(&place_key(place));
+    tail.copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The key of a part.
+pub(super) fn part_key(place: Place, revision: u16, part: u16) -> [u8; 12] {
+    let mut key = [0; 12];
+    let (head, tail) = key.split_at_mut(10);
+    head.copy_from_slice(&numbered_key(place, revision));
+    tail.copy_from_slice(&part.to_be_bytes());
+    key
+}
+
+/// The key of a row of counters.
+pub(super) fn group_key(group: u16) -> [u8; 3] {
+    let [high, low] = group.to_be_bytes();
+    [b'c', high, low]
+}
+
+/// The key of a destination's name.
+pub(super) fn dest_key(dest: u16) -> [u8; 3] {
+    let [high, low] = dest.to_be_bytes();
+    [b'd', high, low]
+}
+
+/// Appends a value; the registry's format says how.
+pub(super) fn encode<T: Serialize>(value: &T, into: &mut Vec<u8>) -> Result<(), StoreError> {
+    match codec::write(value, into) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(StoreError::Io(io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))),
+    }
+}
+
+/// The value of these bytes, all of them.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    codec::read(bytes).ok().filter(|(_, read)| *read == bytes.len()).map(|(value, _)| value)
+}
+
+/// What is fixed of a message, as a chunk holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Fixed {
+    pub(super) id: Id,
+    /// The message whose place it took.
+    pub(super) supersedes: Option<Place>,
+    pub(super) envelope: Envelope,
+}
+
+/// An edit, as `over` holds it: what precedes the body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Edit {
+    pub(super) at: WallMs,
+    pub(super) who: String,
+    pub(super) why: String,
+    /// The content type that holds from this revision on.
+    pub(super) content_type: Option<Arc<str>>,
+    pub(super) body_bytes: u32,
+    pub(super) kept: Kept,
+}
+
+/// Where a body lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Kept {
+    /// Behind its row's head.
+    Inline,
+    /// In parts.
+    Parts,
+    /// Nowhere any more.
+    Removed,
+}
+
+/// One message in a chunk: flags 1, envelope's length 4, body's length 4, then both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry<'a> {
+    /// The encoded [`Fixed`]; empty where it lies in parts or is gone.
+    pub(super) fixed: &'a [u8],
+    pub(super) fixed_in_parts: bool,
+    /// The body; empty where it lies in parts or was removed.
+    pub(super) body: &'a [u8],
+    pub(super) body_bytes: u32,
+    pub(super) kept: Kept,
+    /// The message was deleted.
+    pub(super) gone: bool,
+}
+
+const FIXED_IN_PARTS: u8 = 1;
+const BODY_IN_PARTS: u8 = 2;
+const BODY_REMOVED: u8 = 4;
+const GONE: u8 = 8;
+/// What an entry takes beside its envelope and body.
+pub(super) const ENTRY_BYTES: usize = 9;
+
+impl Entry<'_> {
+    pub(super) const ERASED: Entry<'static> =
+        Entry { fixed: &[], fixed_in_parts: false, body: &[], body_bytes: 0, kept: Kept::Removed, gone: true };
+
+    pub(super) fn write(&self, into: &mut Vec<u8>) {
+        let flags = if self.fixed_in_parts { FIXED_IN_PARTS } else { 0 }
+            | match self.kept {
+                Kept::Inline => 0,
+                Kept::Parts => BODY_IN_PARTS,
+                Kept::Removed => BODY_REMOVED,
+            }
+            | if self.gone { GONE } else { 0 };
+        into.push(flags);
+        into.extend_from_slice(&u32::try_from(self.fixed.len()).unwrap_or(u32::MAX).to_be_bytes());
+        into.extend_from_slice(&self.body_bytes.to_be_bytes());
+        into.extend_from_slice(self.fixed);
+        into.extend_from_slice(self.body);
+    }
+}
+
+/// The messages of a chunk, as its row holds them.
+pub(super) struct Entries<'a> {
+    pub(super) made_at: WallMs,
+    pub(super) list: Vec<Entry<'a>>,
+}
+
+impl<'a> Entries<'a> {
+    pub(super) fn read(body: &'a [u8]) -> Option<Entries<'a>> {
+        let mut cursor = Cursor(body);
+        let made_at = WallMs(cursor.u64()?);
+        let mut list = Vec::new();
+        while !cursor.0.is_empty() {
+            let flags = cursor.u8()?;
+            let fixed_bytes = usize::try_from(cursor.u32()?).ok()?;
+            let body_bytes = cursor.u32()?;
+            let fixed = cursor.take(fixed_bytes)?;
+            let kept = match flags & (BODY_IN_PARTS | BODY_REMOVED) {
+                0 => Kept::Inline,
+                BODY_IN_PARTS => Kept::Parts,
+                _ => Kept::Removed,
+            };
+            let inline = if kept == Kept::Inline { usize::try_from(body_bytes).ok()? } else { 0 };
+            let body = cursor.take(inline)?;
+            let fixed_in_parts = flags & FIXED_IN_PARTS != 0;
+            list.push(Entry { fixed, fixed_in_parts, body, body_bytes, kept, gone: flags & GONE != 0 });
+        }
+        Some(Entries { made_at, list })
+    }
+
+    pub(super) fn write(&self) -> Vec<u8> {
+        let mut body = self.made_at.0.to_be_bytes().to_vec();
+        for entry in &self.list {
+            entry.write(&mut body);
+        }
+        body
+    }
+}
+
+/// Reads numbers from the front of bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
+
+impl<'a> Cursor<'a> {
+    pub(super) fn take(&mut self, bytes: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(bytes)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    pub(super) fn u8(&mut self) -> Option<u8> {
+        self.array().map(|[byte]| byte)
+    }
+
+    pub(super) fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+}

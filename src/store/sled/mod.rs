@@ -1,0 +1,419 @@
+//! The registry of one machine: packed rows in sled, and what it takes to trust them.
+//!
+//! ```text
+//! commit   plan (reads) -> one transaction over all trees -> flush        seen by readers
+//! sync     fdatasync of sled's file -> witness                            durable: flush() alone is not, on Linux
+//! open     lock -> format -> database -> compare with the witness         a gap is loud
+//! retain   whole chunks, oldest first, in bounded steps
+//! ```
+//!
+//! `verify` checks a stopped registry row by row; `salvage` carries what can be read into a new one, also where sled refuses the old.
+//!
+//! # What it does not know
+//!
+//! Who delivers, and why a message moves. Only this folder knows sled and crossbeam-epoch.
+
+mod accept;
+mod head;
+mod keys;
+mod layout;
+mod list;
+mod open;
+mod plan;
+mod read;
+mod slot;
+mod start;
+mod trees;
+mod witness;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use crate::model::{Attempt, Id, NodeTag, Place, Record, WallMs};
+use crate::store::{
+    Batch, CommitNo, Committed, Count, Dest, Loaded, Page, Query, Retained, Retention, Revision, Room, Store,
+    StoreError, Unfinished,
+};
+use layout::Tree;
+use open::Paths;
+use plan::{Draft, Plan, View, Writer};
+use witness::Witness;
+
+/// A step of writing at which a test lets the disk fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The transaction.
+    Apply,
+    /// Handing it to the operating system.
+    Flush,
+    /// Making it durable.
+    Sync,
+    /// Remembering that it is.
+    Witness,
+}
+
+/// Called before each [`Step`]; an error is taken for the disk's.
+pub type Fault = Arc<dyn Fn(Step) -> io::Result<()> + Send + Sync>;
+
+/// How a registry is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// What sled may keep of its pages in memory.
+    pub cache_bytes: u64,
+    /// What is set aside on the disk, to be given up when it is full; less on a small disk.
+    pub ballast_bytes_max: u64,
+    /// Below this, accepts are to be refused; less on a small disk.
+    pub reserve_bytes_max: u64,
+    /// For tests: what fails.
+    pub fault: Option<Fault>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { cache_bytes: 32 << 20, ballast_bytes_max: 32 << 20, reserve_bytes_max: 64 << 20, fault: None }
+    }
+}
+
+/// A registry in a directory of its own.
+pub struct SledStore {
+    paths: Paths,
+    options: Options,
+    /// `None` once closed.
+    view: RwLock<Option<View>>,
+    writer: Mutex<Writer>,
+    durable: Mutex<Durable>,
+    names: RwLock<Vec<(Dest, Arc<str>)>>,
+    /// The last commit written, and the last one synced.
+    written: AtomicU64,
+    synced: AtomicU64,
+    failure: Mutex<Option<String>>,
+    /// Keeps other processes out for as long as this lives.
+    _lock: File,
+}
+
+/// What makes commits durable.
+struct Durable {
+    db: File,
+    witness: Witness,
+}
+
+impl SledStore {
+    /// Opens the registry in `dir`, and makes one where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`], [`StoreError::Foreign`] and [`StoreError::Damaged`] as they say; [`StoreError::Full`] and
+    /// [`StoreError::Io`] from the disk.
+    pub fn open(dir: &Path, options: Options) -> Result<SledStore, StoreError> {
+        let held = open::hold(dir, options.cache_bytes)?;
+        let view = open::view(&held.paths, options.cache_bytes)?;
+        let store = SledStore::assemble(held.paths, held.node, held.lock, view, options)?;
+        store.restore_ballast();
+        Ok(store)
+    }
+
+    fn assemble(
+        paths: Paths,
+        node: NodeTag,
+        lock: File,
+        view: View,
+        options: Options,
+    ) -> Result<SledStore, StoreError> {
+        let names = start::names(&view.trees)?;
+        let range = start::range(&view)?;
+        let db = OpenOptions::new().read(true).write(true).open(&paths.db).map_err(open::disk)?;
+        let witness = Witness::open(&paths.witness).map_err(open::disk)?;
+        let number = view.head.commit;
+        Ok(SledStore {
+            paths,
+            options,
+            view: RwLock::new(Some(view)),
+            writer: Mutex::new(Writer { node, hot: plan::Hot::default(), range }),
+            durable: Mutex::new(Durable { db, witness }),
+            names: RwLock::new(names),
+            written: AtomicU64::new(number),
+            // What was recovered may lie in the page cache only: the first sync makes it durable.
+            synced: AtomicU64::new(0),
+            failure: Mutex::new(None),
+            _lock: lock,
+        })
+    }
+
+    /// Reads under the lock that keeps commits from coming between.
+    fn read<T>(&self, each: impl FnOnce(&View) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let view = self.view();
+        each(view.as_ref().ok_or(StoreError::Closed)?)
+    }
+
+    fn view(&self) -> RwLockReadGuard<'_, Option<View>> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alive(&self) -> Result<(), StoreError> {
+        match lock(&self.failure).as_ref() {
+            Some(why) => Err(StoreError::Poisoned(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers the first failure; from now on nothing is written.
+    fn poison(&self, error: &StoreError) {
+        let _first = lock(&self.failure).get_or_insert_with(|| error.to_string());
+    }
+
+    fn fault(&self, step: Step) -> Result<(), StoreError> {
+        self.options.fault.as_ref().map_or(Ok(()), |fault| fault(step)).map_err(open::disk)
+    }
+
+    /// Plans under the read lock, writes, and takes over what was written.
+    fn commit_plan<T>(
+        &self,
+        now: WallMs,
+        fill: impl FnOnce(&mut Plan<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut writer = lock(&self.writer);
+        self.alive()?;
+        let (answer, draft) = self.read(|view| {
+            let mut plan = Plan::new(view, &writer, now);
+            let answer = fill(&mut plan)?;
+            Ok((answer, plan.draft()))
+        })?;
+        if let Err(error) = self.write(&draft) {
+            self.after_failure(&mut writer, &draft, error)?;
+        }
+        self.written.store(draft.head.commit, Ordering::Release);
+        writer.adopt(draft);
+        Ok(answer)
+    }
+
+    fn write(&self, draft: &Draft) -> Result<(), StoreError> {
+        {
+            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            let view = view.as_mut().ok_or(StoreError::Closed)?;
+            self.fault(Step::Apply)?;
+            view.trees.apply(&draft.writes)?;
+            view.head = draft.head;
+            view.counters.apply(&draft.change);
+        }
+        self.fault(Step::Flush)?;
+        self.read(|view| view.trees.flush(draft.writes.rows()))
+    }
+
+    /// A failed write leaves a database that cannot be trusted. Where the disk was full and the ballast gives room, it is opened again, once;
+    /// every other failure poisons the store.
+    fn after_failure(&self, writer: &mut Writer, draft: &Draft, error: StoreError) -> Result<(), StoreError> {
+        let full = matches!(error, StoreError::Full(_));
+        if !full || std::fs::remove_file(&self.paths.ballast).is_err() {
+            self.poison(&error);
+            return Err(error);
+        }
+        match self.reopen(writer) {
+            Ok(recovered) if recovered >= draft.head.commit => Ok(()),
+            Ok(_) => Err(error),
+            Err(second) => {
+                self.poison(&second);
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the database anew; gives the commit that it stands at.
+    fn reopen(&self, writer: &mut Writer) -> Result<CommitNo, StoreError> {
+        let mut slot = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = slot.take() {
+            view.trees.shut();
+        }
+        let view = open::view(&self.paths, self.options.cache_bytes)?;
+        let written = self.written.load(Ordering::Acquire);
+        if view.head.commit < written {
+            let first = view.head.commit + 1;
+            view.trees.shut();
+            return Err(StoreError::Damaged(format!("commits {first} to {written} are missing")));
+        }
+        writer.hot = plan::Hot::default();
+        writer.range = start::range(&view)?;
+        let commit = view.head.commit;
+        *slot = Some(view);
+        Ok(commit)
+    }
+
+    /// Sets space aside for the day the disk is full, where there is enough of it.
+    fn restore_ballast(&self) {
+        let room = self.room();
+        let bytes = self.ballast_bytes();
+        let free = room.free_bytes.unwrap_or(0);
+        if self.paths.ballast.exists() || bytes == 0 || free < room.reserve_bytes.saturating_add(bytes) {
+            return;
+        }
+        // Not having it is no failure: it only makes a full disk harder.
+        if write_zeros(&self.paths.ballast, bytes).is_err() {
+            let _gone = std::fs::remove_file(&self.paths.ballast);
+        }
+    }
+
+    fn ballast_bytes(&self) -> u64 {
+        share(&self.paths.dir, self.options.ballast_bytes_max)
+    }
+}
+
+impl Store for SledStore {
+    fn destination(&self, name: &str) -> Result<Dest, StoreError> {
+        if let Some((dest, _)) = self.names().iter().find(|(_, known)| &**known == name) {
+            return Ok(*dest);
+        }
+        let (number, dest) = {
+            let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some((dest, _)) = names.iter().find(|(_, known)| &**known == name) {
+                return Ok(*dest);
+            }
+            let next = names.iter().map(|(dest, _)| dest.0).max().map_or(0, |highest| highest.saturating_add(1));
+            let number = self.commit_plan(WallMs(0), |plan| {
+                plan.name(next, name);
+                plan.finish()?;
+                Ok(plan.head.commit)
+            })?;
+            names.push((Dest(next), Arc::from(name)));
+            (number, Dest(next))
+        };
+        self.sync(number)?;
+        Ok(dest)
+    }
+
+    fn destinations(&self) -> Vec<(Dest, Arc<str>)> {
+        self.names().clone()
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        self.commit_plan(batch.now, |plan| plan.batch(batch))
+    }
+
+    fn sync(&self, number: CommitNo) -> Result<(), StoreError> {
+        let mut durable = lock(&self.durable);
+        self.alive()?;
+        if self.synced.load(Ordering::Acquire) >= number && number > 0 {
+            return Ok(());
+        }
+        if self.view().is_none() {
+            return Err(StoreError::Closed);
+        }
+        let target = self.written.load(Ordering::Acquire);
+        let outcome = self
+            .fault(Step::Sync)
+            .and_then(|()| durable.db.sync_data().map_err(open::disk))
+            .and_then(|()| self.fault(Step::Witness))
+            .and_then(|()| durable.witness.write(target).map_err(open::disk));
+        match outcome {
+            Ok(()) => {
+                self.synced.store(target, Ordering::Release);
+                Ok(())
+            }
+            Err(error) => {
+                self.poison(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<(), StoreError> {
+        self.read(|view| start::unfinished(view, each))
+    }
+
+    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<(), StoreError> {
+        self.read(|view| start::idempotent(view, since, each))
+    }
+
+    fn untold(&self, limit: usize) -> Result<Vec<Place>, StoreError> {
+        self.read(|view| start::untold(view, limit))
+    }
+
+    fn find(&self, id: Id) -> Result<Option<Place>, StoreError> {
+        self.read(|view| read::find(&view.trees, &view.head, id))
+    }
+
+    fn load(&self, place: Place) -> Result<Option<Loaded>, StoreError> {
+        self.read(|view| read::load(&view.trees, &view.head, place))
+    }
+
+    fn get(&self, place: Place) -> Result<Option<Record>, StoreError> {
+        self.read(|view| {
+            let slot = read::slot(&view.trees, &view.head, place)?;
+            slot.map(|slot| read::record(&view.trees, &view.head, place, &slot)).transpose()
+        })
+    }
+
+    fn attempts(&self, place: Place) -> Result<Vec<Attempt>, StoreError> {
+        self.read(|view| read::attempts(&view.trees, &view.head, place))
+    }
+
+    fn revisions(&self, place: Place) -> Result<Vec<Revision>, StoreError> {
+        self.read(|view| read::revisions(&view.trees, &view.head, place))
+    }
+
+    fn list(&self, query: &Query) -> Result<Page, StoreError> {
+        let mut walk = list::Walk::new(query);
+        while self.read(|view| walk.advance(view))? {}
+        Ok(walk.page())
+    }
+
+    fn counts(&self) -> Vec<Count> {
+        self.view().as_ref().map(|view| view.counters.list()).unwrap_or_default()
+    }
+
+    fn retain(&self, _rule: &Retention, _now: WallMs) -> Result<Retained, StoreError> {
+        Ok(Retained::default())
+    }
+
+    fn room(&self) -> Room {
+        Room {
+            used_bytes: std::fs::metadata(&self.paths.db).map_or(0, |db| db.len()),
+            free_bytes: fs2::available_space(&self.paths.dir).ok(),
+            reserve_bytes: share(&self.paths.dir, self.options.reserve_bytes_max),
+        }
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        let _writer = lock(&self.writer);
+        let outcome = match self.sync(0) {
+            Err(StoreError::Closed) => return Ok(()),
+            other => other,
+        };
+        let view = self.view.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(view) = view {
+            view.trees.shut();
+        }
+        let synced = lock(&self.durable).witness.sync().map_err(open::disk);
+        outcome.and(synced)
+    }
+}
+
+impl SledStore {
+    fn names(&self) -> RwLockReadGuard<'_, Vec<(Dest, Arc<str>)>> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        let view = self.view.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(view) = view {
+            view.trees.shut();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// At most `bytes_max`, and at most a sixteenth of the disk.
+fn share(dir: &Path, bytes_max: u64) -> u64 {
+    fs2::total_space(dir).map_or(bytes_max, |total| bytes_max.min(total / 16))
+}
+
+fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut file)?;
+    file.sync_all()
+}

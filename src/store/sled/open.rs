@@ -1,0 +1,238 @@
+//! Opening a registry: the directory, the lock, the format, the witness, and the head.
+//!
+//! ```text
+//! DIR/format     what this is, and the node's tag      written last, when the registry is made
+//! DIR/lock       the pid of the process that has it    locked for as long as it runs
+//! DIR/witness    the last durable commit               see `witness`
+//! DIR/ballast    nothing, to be given up when the disk is full
+//! DIR/sled/      the database
+//! DIR/creating   there while the registry is being made
+//! ```
+//!
+//! # What holds
+//!
+//! * A registry of another format is refused before anything is written.
+//! * A registry whose making was interrupted is made anew; nobody was promised anything yet.
+//! * What sled recovered is compared with the witness before anybody sees it.
+//!
+//! # What it does not know
+//!
+//! What is done with the registry once it is open.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::head::{Counters, Head};
+use super::layout::{FORMAT, Tree, damaged, frame, group_key, unframe};
+use super::plan::View;
+use super::trees::{Trees, Writes};
+use super::witness::{Testimony, Witness};
+use crate::model::NodeTag;
+use crate::store::StoreError;
+
+/// The files of a registry.
+#[derive(Debug, Clone)]
+pub(super) struct Paths {
+    pub(super) dir: PathBuf,
+    pub(super) sled: PathBuf,
+    pub(super) db: PathBuf,
+    pub(super) format: PathBuf,
+    pub(super) witness: PathBuf,
+    pub(super) ballast: PathBuf,
+    lock: PathBuf,
+    creating: PathBuf,
+}
+
+impl Paths {
+    pub(super) fn of(dir: &Path) -> Paths {
+        Paths {
+            dir: dir.to_owned(),
+            sled: dir.join("sled"),
+            db: dir.join("sled").join("db"),
+            format: dir.join("format"),
+            witness: dir.join("witness"),
+            ballast: dir.join("ballast"),
+            lock: dir.join("lock"),
+            creating: dir.join("creating"),
+        }
+    }
+}
+
+/// A registry that is ours alone, not yet opened.
+pub(super) struct Held {
+    pub(super) paths: Paths,
+    pub(super) node: NodeTag,
+    /// Held for as long as this lives.
+    pub(super) lock: File,
+}
+
+/// Takes the directory for this process, and makes the registry where there is none.
+pub(super) fn hold(dir: &Path, cache_bytes: u64) -> Result<Held, StoreError> {
+    let paths = Paths::of(dir);
+    let known = read_format(&paths)?;
+    let anew = paths.creating.exists() || known.is_none() && !paths.sled.exists() && !paths.witness.exists();
+    if anew && known.is_none() && dir.join("db").exists() && dir.join("conf").exists() {
+        return Err(StoreError::Foreign(format!("{} holds a database that is not goniec's", dir.display())));
+    }
+    fs::create_dir_all(dir).map_err(disk)?;
+    let lock = lock(&paths)?;
+    let node = match known {
+        Some(node) if !anew => node,
+        Some(_) | None if anew => make(&paths, cache_bytes)?,
+        Some(_) | None => {
+            return Err(StoreError::Damaged(format!("{} is missing, and a database is there", paths.format.display())));
+        }
+    };
+    Ok(Held { paths, node, lock })
+}
+
+/// Takes a directory that must hold a registry already, whatever its state.
+pub(super) fn hold_existing(dir: &Path) -> Result<(Paths, File), StoreError> {
+    let paths = Paths::of(dir);
+    let lock = lock(&paths)?;
+    Ok((paths, lock))
+}
+
+/// Opens the database and compares it with the witness.
+pub(super) fn view(paths: &Paths, cache_bytes: u64) -> Result<View, StoreError> {
+    let witnessed = match Witness::read(&paths.witness).map_err(disk)? {
+        Testimony::Commit(commit) => commit,
+        Testimony::Missing => return Err(StoreError::Damaged(format!("{} is missing", paths.witness.display()))),
+        Testimony::Broken => {
+            return Err(StoreError::Damaged(format!("{} cannot be trusted", paths.witness.display())));
+        }
+    };
+    for needed in [&paths.db, &paths.sled.join("conf")] {
+        if !needed.exists() {
+            return Err(StoreError::Damaged(format!("{} is missing", needed.display())));
+        }
+    }
+    let trees = Trees::open(&paths.sled, cache_bytes)?;
+    match head(&trees) {
+        Ok((head, _)) if head.commit < witnessed => {
+            trees.shut();
+            let first = head.commit + 1;
+            Err(StoreError::Damaged(format!("commits {first} to {witnessed} are missing")))
+        }
+        Ok((head, counters)) => Ok(View { trees, head, counters }),
+        Err(error) => {
+            trees.shut();
+            Err(error)
+        }
+    }
+}
+
+/// Reads the head and the counters.
+pub(super) fn head(trees: &Trees) -> Result<(Head, Counters), StoreError> {
+    let mut counters = Counters::default();
+    let mut newest: Option<Head> = None;
+    let mut walk = trees.under(Tree::Meta, b"c")?;
+    while let Some(row) = walk.forth() {
+        let (key, row) = row?;
+        let row = unframe(Tree::Meta, &key, &row)?;
+        let head = counters.read(row.commit, row.body).ok_or_else(|| damaged(Tree::Meta, &key, "it is broken"))?;
+        newest = newest.into_iter().chain([head]).max_by_key(|head| head.commit);
+    }
+    newest.map(|head| (head, counters)).ok_or_else(|| damaged(Tree::Meta, &group_key(0), "it is missing"))
+}
+
+fn make(paths: &Paths, cache_bytes: u64) -> Result<NodeTag, StoreError> {
+    File::create(&paths.creating).and_then(|file| file.sync_all()).map_err(disk)?;
+    sync_dir(&paths.dir)?;
+    for file in [&paths.format, &paths.witness] {
+        remove(fs::remove_file(file))?;
+    }
+    remove(fs::remove_dir_all(&paths.sled))?;
+    let trees = Trees::open(&paths.sled, cache_bytes)?;
+    let empty = Head { next_chunk: 1, floor: 1, ..Head::default() };
+    let body = Counters::default().row(&empty, 0, &super::head::Change::default());
+    let mut writes = Writes::default();
+    writes.put(Tree::Meta, &group_key(0), frame(Tree::Meta, &group_key(0), 0, &body));
+    trees.apply(&writes)?;
+    trees.flush(1)?;
+    trees.shut();
+    // A database that was never opened again keeps no snapshot, and then a flipped bit at its beginning can cost rows in silence.
+    Trees::open(&paths.sled, cache_bytes)?.shut();
+    File::open(&paths.db).and_then(|db| db.sync_all()).map_err(disk)?;
+    let mut witness = Witness::open(&paths.witness).map_err(disk)?;
+    witness.write(0).and_then(|()| witness.sync()).map_err(disk)?;
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    let node = NodeTag::new(u16::try_from(random & 0xfff).unwrap_or(0));
+    write_format(paths, node)?;
+    fs::remove_file(&paths.creating).map_err(disk)?;
+    sync_dir(&paths.sled)?;
+    sync_dir(&paths.dir)?;
+    if let Some(parent) = paths.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        sync_dir(parent)?;
+    }
+    Ok(node)
+}
+
+/// Writes what this directory is.
+pub(super) fn write_format(paths: &Paths, node: NodeTag) -> Result<(), StoreError> {
+    let text = format!("goniec registry\nformat {FORMAT}\nnode {:03x}\n", node.to_u16());
+    let mut file = File::create(&paths.format).map_err(disk)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(disk)
+}
+
+/// The node's tag, if the directory says that it is a registry.
+pub(super) fn read_format(paths: &Paths) -> Result<Option<NodeTag>, StoreError> {
+    let bytes = match fs::read(&paths.format) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(disk(error)),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines();
+    let path = paths.format.display();
+    if lines.next() != Some("goniec registry") {
+        return Err(StoreError::Foreign(format!("{path} does not say that this is a goniec registry")));
+    }
+    match lines.next().and_then(|line| line.strip_prefix("format ")).and_then(|number| number.parse::<u32>().ok()) {
+        Some(FORMAT) => {}
+        Some(other) => {
+            return Err(StoreError::Foreign(format!(
+                "the registry has format {other}, and this goniec reads and writes format {FORMAT}"
+            )));
+        }
+        None => return Err(StoreError::Foreign(format!("{path} does not say its format"))),
+    }
+    let node = lines.next().and_then(|line| line.strip_prefix("node ")).and_then(|hex| u16::from_str_radix(hex, 16).ok());
+    node.map(|node| Some(NodeTag::new(node))).ok_or_else(|| StoreError::Damaged(format!("{path} does not say its node")))
+}
+
+fn lock(paths: &Paths) -> Result<File, StoreError> {
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&paths.lock).map_err(disk)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            return Err(StoreError::Locked { path: paths.dir.clone(), pid });
+        }
+        Err(TryLockError::Error(error)) => return Err(disk(error)),
+    }
+    // A full disk must not hinder a start: the pid is for people, the lock is the kernel's.
+    let _told = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(file)
+}
+
+/// Makes the entries of a directory durable.
+pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(disk)
+}
+
+fn remove(outcome: io::Result<()>) -> Result<(), StoreError> {
+    match outcome {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// An error of the file system as ours.
+pub(super) fn disk(error: io::Error) -> StoreError {
+    if error.kind() == io::ErrorKind::StorageFull { StoreError::Full(error.to_string()) } else { StoreError::Io(error) }
+}

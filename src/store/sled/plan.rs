@@ -1,0 +1,463 @@
+//! The plan of one commit: what its batch comes to, row by row, before anything is written.
+//!
+//! A plan reads and reckons; it changes nothing. The store writes it with one transaction and only then takes over what the plan says, so that a
+//! commit that fails leaves no trace in memory either.
+//!
+//! # What it does not know
+//!
+//! Disks that fill or fail, and whether the commit will be durable.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::head::{Change, Counters, Head};
+use super::layout::{
+    ATTEMPTS_MAX, Edit, Entries, Entry, Kept, ROW_BYTES_MAX, Tree, damaged, encode, frame, group_key, numbered_key, part_key,
+    place_key,
+};
+use super::slot::{Arrival, Slot, Stat};
+use super::trees::{Trees, Writes};
+use super::read;
+
+use crate::model::{Abandoned, Attempt, Delivery, Id, NodeTag, Place, Sent, State, WallMs};
+use crate::store::{Amendment, Batch, Committed, Move, Moved, StateName, StoreError};
+
+/// What readers and the writer see: the open database, its head and its counters.
+pub(super) struct View {
+    pub(super) trees: Trees,
+    pub(super) head: Head,
+    pub(super) counters: Counters,
+}
+
+/// What the writer knows between two commits.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) node: NodeTag,
+    pub(super) hot: Hot,
+    /// The hashes of the keys in the range of chunks being filled.
+    pub(super) range: Vec<u64>,
+}
+
+/// The status rows that were written last, in two generations, so that settling what was accepted a moment ago reads nothing.
+#[derive(Debug, Default)]
+pub(super) struct Hot {
+    young: HashMap<u64, Stat>,
+    old: HashMap<u64, Stat>,
+    young_slots: usize,
+}
+
+/// A generation: 32 thousand slots of 56 bytes.
+const HOT_SLOTS_MAX: usize = 32 * 1024;
+
+impl Hot {
+    fn get(&self, chunk: u64) -> Option<&Stat> {
+        self.young.get(&chunk).or_else(|| self.old.get(&chunk))
+    }
+
+    pub(super) fn put(&mut self, chunk: u64, stat: Stat) {
+        self.young_slots += stat.len();
+        let _before = self.young.insert(chunk, stat);
+        if self.young_slots > HOT_SLOTS_MAX {
+            self.old = std::mem::take(&mut self.young);
+            self.young_slots = 0;
+        }
+    }
+
+    pub(super) fn forget(&mut self, chunk: u64) {
+        let _both = (self.young.remove(&chunk), self.old.remove(&chunk));
+    }
+}
+
+/// A chunk that the commit touches.
+pub(super) struct Touched {
+    pub(super) stat: Stat,
+    was_open: bool,
+    dirty: bool,
+    erased: BTreeSet<u8>,
+}
+
+/// The plan of one commit.
+pub(super) struct Plan<'a> {
+    pub(super) view: &'a View,
+    pub(super) writer: &'a Writer,
+    pub(super) now: WallMs,
+    pub(super) head: Head,
+    pub(super) writes: Writes,
+    pub(super) touched: BTreeMap<u64, Touched>,
+    pub(super) change: Change,
+    /// Whether this commit begins a new range of chunks.
+    pub(super) range_anew: bool,
+    /// The hashes of keys that it adds to the range.
+    pub(super) range_more: Vec<u64>,
+}
+
+/// A finished plan, to be written and then taken over.
+pub(super) struct Draft {
+    pub(super) head: Head,
+    pub(super) change: Change,
+    pub(super) writes: Writes,
+    touched: BTreeMap<u64, Touched>,
+    range_anew: bool,
+    range_more: Vec<u64>,
+}
+
+impl Writer {
+    /// Takes over what a commit that was written has changed.
+    pub(super) fn adopt(&mut self, draft: Draft) {
+        for (chunk, touched) in draft.touched {
+            self.hot.put(chunk, touched.stat);
+        }
+        if draft.range_anew {
+            self.range.clear();
+        }
+        self.range.extend(draft.range_more);
+    }
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(view: &'a View, writer: &'a Writer, now: WallMs) -> Plan<'a> {
+        let head = Head { commit: view.head.commit + 1, ..view.head };
+        Plan {
+            view,
+            writer,
+            now,
+            head,
+            writes: Writes::default(),
+            touched: BTreeMap::new(),
+            change: Change::default(),
+            range_anew: false,
+            range_more: Vec::new(),
+        }
+    }
+
+    /// Ends the reckoning.
+    pub(super) fn draft(self) -> Draft {
+        Draft {
+            head: self.head,
+            change: self.change,
+            writes: self.writes,
+            touched: self.touched,
+            range_anew: self.range_anew,
+            range_more: self.range_more,
+        }
+    }
+
+    /// Reckons the whole batch.
+    pub(super) fn batch(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
+        let mut committed = Committed { number: self.head.commit, ..Committed::default() };
+        let mut supersedes: BTreeMap<usize, Place> = BTreeMap::new();
+        let mut followed: Vec<(Place, usize)> = Vec::new();
+        for step in &batch.moves {
+            let moved = self.step(step)?;
+            if let (Moved::Done, Some(newer)) = (moved, step.by) {
+                let _before = supersedes.insert(newer, step.place);
+                followed.push((step.place, newer));
+            }
+            committed.moved.push(moved);
+        }
+        for place in &batch.deletes {
+            committed.deleted.push(self.delete(*place)?);
+        }
+        for place in &batch.told {
+            self.told(*place)?;
+        }
+        committed.accepted = self.accept(&batch.accepts, &supersedes)?;
+        for (place, newer) in followed {
+            if let Some((id, _)) = committed.accepted.get(newer) {
+                self.follow(place, *id)?;
+            }
+        }
+        self.finish()?;
+        Ok(committed)
+    }
+
+    /// The slot as the commit has it so far.
+    pub(super) fn slot(&mut self, place: Place) -> Result<Option<Slot>, StoreError> {
+        Ok(self.chunk(place.chunk())?.and_then(|touched| touched.stat.get(place.slot())))
+    }
+
+    pub(super) fn chunk(&mut self, chunk: u64) -> Result<Option<&mut Touched>, StoreError> {
+        if !self.touched.contains_key(&chunk) {
+            let stat = match self.writer.hot.get(chunk) {
+                Some(stat) => Some(stat.clone()),
+                None => read::stat(&self.view.trees, &self.view.head, chunk)?,
+            };
+            let Some(stat) = stat else { return Ok(None) };
+            let was_open = stat.is_open();
+            let _none = self.touched.insert(chunk, Touched { stat, was_open, dirty: false, erased: BTreeSet::new() });
+        }
+        Ok(self.touched.get_mut(&chunk))
+    }
+
+    fn set(&mut self, place: Place, slot: &Slot) {
+        if let Some(touched) = self.touched.get_mut(&place.chunk()) {
+            touched.stat.set(place.slot(), slot);
+            touched.dirty = true;
+        }
+    }
+
+    /// A chunk that this commit makes.
+    pub(super) fn made(&mut self, chunk: u64, stat: Stat) {
+        let _none = self.touched.insert(chunk, Touched { stat, was_open: false, dirty: true, erased: BTreeSet::new() });
+    }
+
+    pub(super) fn put(&mut self, tree: Tree, key: &[u8], body: &[u8]) {
+        let row = frame(tree, key, self.head.commit, body);
+        self.writes.put(tree, key, row);
+    }
+
+    pub(super) fn mark(&mut self, tree: Tree, key: &[u8], set: bool) {
+        if set {
+            self.writes.put(tree, key, Vec::new());
+        } else {
+            self.writes.remove(tree, key);
+        }
+    }
+
+    fn step(&mut self, step: &Move) -> Result<Moved, StoreError> {
+        let Some(before) = self.slot(step.place)? else { return Ok(Moved::Gone) };
+        if before.expect() != step.expect {
+            return Ok(Moved::Stale(before.expect()));
+        }
+        let mut after = before.clone();
+        after.state = step.to;
+        after.attempts = step.attempts;
+        after.series = step.series;
+        after.updated_at = self.now;
+        if step.to != State::Delivered {
+            self.keep_arrival(step.place, &before, &mut after)?;
+        }
+        if let Some(attempt) = &step.attempt {
+            self.attempt(step.place, attempt, &mut after)?;
+        }
+        if let Some(amendment) = &step.amend {
+            self.amend(step.place, amendment, &mut after)?;
+        }
+        let abandoned = StateName::of(step.to) == StateName::Abandoned;
+        after.flags.untold = step.untold || before.flags.untold && abandoned;
+        if after.flags.untold != before.flags.untold {
+            self.mark(Tree::Untold, &place_key(step.place), after.flags.untold);
+        }
+        if after.is_bad() != before.is_bad() {
+            self.mark(Tree::Bad, &place_key(step.place), after.is_bad());
+        }
+        self.change.add(before.dest, StateName::of(before.state), -1);
+        self.change.add(after.dest, StateName::of(after.state), 1);
+        self.set(step.place, &after);
+        Ok(Moved::Done)
+    }
+
+    /// A delivery lies in the slot; where the message goes on, it becomes a row.
+    fn keep_arrival(&mut self, place: Place, before: &Slot, after: &mut Slot) -> Result<(), StoreError> {
+        let Some(arrival) = after.arrival.take() else { return Ok(()) };
+        after.flags.attempts = true;
+        self.attempt_row(place, &arrived(before, arrival))
+    }
+
+    fn attempt(&mut self, place: Place, attempt: &Attempt, after: &mut Slot) -> Result<(), StoreError> {
+        after.last.status = attempt.status;
+        after.last.class = attempt.class;
+        match attempt.outcome {
+            Delivery::Delivered if after.state == State::Delivered => {
+                after.arrival = Some(Arrival {
+                    started_at: attempt.started_at,
+                    duration_ms: attempt.duration_ms,
+                    revision: attempt.revision,
+                });
+                Ok(())
+            }
+            Delivery::Delivered | Delivery::Retry | Delivery::Rejected | Delivery::Uncertain => {
+                after.flags.attempts = true;
+                self.attempt_row(place, attempt)
+            }
+        }
+    }
+
+    fn attempt_row(&mut self, place: Place, attempt: &Attempt) -> Result<(), StoreError> {
+        let mut body = Vec::new();
+        encode(attempt, &mut body)?;
+        self.put(Tree::Att, &numbered_key(place, attempt.number), &body);
+        if let Some(old) = attempt.number.checked_sub(ATTEMPTS_MAX) {
+            self.writes.remove(Tree::Att, &numbered_key(place, old));
+        }
+        Ok(())
+    }
+
+    fn amend(&mut self, place: Place, amendment: &Amendment, after: &mut Slot) -> Result<(), StoreError> {
+        let content_type = match &amendment.content_type {
+            Some(given) => Some(given.clone()),
+            None => self.content_type(place, after.revision)?,
+        };
+        after.revision = after.revision.saturating_add(1);
+        after.body_bytes = u32::try_from(amendment.body.len()).unwrap_or(u32::MAX);
+        // What retention took of the bodies before does not touch the new one.
+        after.flags.bodiless = false;
+        let mut edit = Edit {
+            at: self.now,
+            who: amendment.who.clone(),
+            why: amendment.why.clone(),
+            content_type,
+            body_bytes: after.body_bytes,
+            kept: Kept::Inline,
+        };
+        let mut body = Vec::new();
+        encode_edit(&edit, &mut body)?;
+        if body.len() + amendment.body.len() > ROW_BYTES_MAX {
+            edit.kept = Kept::Parts;
+            after.flags.parts = true;
+            body.clear();
+            encode_edit(&edit, &mut body)?;
+            self.parts(place, after.revision, &amendment.body);
+        } else {
+            body.extend_from_slice(&amendment.body);
+        }
+        self.put(Tree::Over, &numbered_key(place, after.revision), &body);
+        Ok(())
+    }
+
+    /// The content type that holds at this revision.
+    fn content_type(
+        &mut self,
+        place: Place,
+        revision: u16,
+    ) -> Result<Option<std::sync::Arc<str>>, StoreError> {
+        if revision > 1 {
+            return Ok(read::edit(&self.view.trees, place, revision)?.and_then(|(edit, _)| edit.content_type));
+        }
+        Ok(read::fixed(&self.view.trees, place)?.and_then(|fixed| fixed.envelope.content_type))
+    }
+
+    /// Writes bytes as parts. Revision 0 is the envelope's.
+    pub(super) fn parts(&mut self, place: Place, revision: u16, bytes: &[u8]) {
+        for (number, piece) in bytes.chunks(ROW_BYTES_MAX).enumerate() {
+            let number = u16::try_from(number).unwrap_or(u16::MAX);
+            self.put(Tree::Part, &part_key(place, revision, number), piece);
+        }
+    }
+
+    fn follow(&mut self, place: Place, id: Id) -> Result<(), StoreError> {
+        if let Some(mut slot) = self.slot(place)?
+            && matches!(slot.state, State::Abandoned(Abandoned::Superseded(_)))
+        {
+            slot.state = State::Abandoned(Abandoned::Superseded(id));
+            self.set(place, &slot);
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, place: Place) -> Result<(), StoreError> {
+        if let Some(mut slot) = self.slot(place)?
+            && slot.flags.untold
+        {
+            slot.flags.untold = false;
+            self.set(place, &slot);
+            self.mark(Tree::Untold, &place_key(place), false);
+        }
+        Ok(())
+    }
+
+    /// Forgets a message for good; its bytes in the chunk go when the commit is finished.
+    pub(super) fn delete(&mut self, place: Place) -> Result<bool, StoreError> {
+        let Some(slot) = self.slot(place)? else { return Ok(false) };
+        if slot.flags.alias
+            && let Some(fixed) = read::fixed(&self.view.trees, place)?
+        {
+            self.writes.remove(Tree::Alias, &fixed.id.to_bytes());
+        }
+        self.forget(Tree::Att, slot.flags.attempts, place)?;
+        self.forget(Tree::Over, slot.revision > 1, place)?;
+        self.forget(Tree::Part, slot.flags.parts, place)?;
+        if slot.is_bad() {
+            self.mark(Tree::Bad, &place_key(place), false);
+        }
+        if slot.flags.untold {
+            self.mark(Tree::Untold, &place_key(place), false);
+        }
+        self.change.add(slot.dest, StateName::of(slot.state), -1);
+        if let Some(touched) = self.touched.get_mut(&place.chunk()) {
+            touched.stat.erase(place.slot());
+            touched.dirty = true;
+            let _new = touched.erased.insert(place.slot());
+        }
+        Ok(true)
+    }
+
+    /// Removes the rows of a message from a tree, if it has any there.
+    pub(super) fn forget(&mut self, tree: Tree, any: bool, place: Place) -> Result<(), StoreError> {
+        if any {
+            let prefix = place_key(place);
+            self.writes.take_back(tree, &prefix);
+            let mut walk = self.view.trees.under(tree, &prefix)?;
+            while let Some(row) = walk.forth() {
+                self.writes.remove(tree, &row?.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what the touched chunks and the head have become.
+    pub(super) fn finish(&mut self) -> Result<(), StoreError> {
+        for (chunk, mut touched) in std::mem::take(&mut self.touched).into_iter().filter(|(_, touched)| touched.dirty) {
+            let key = chunk.to_be_bytes();
+            if touched.stat.is_empty() {
+                // The empty status row stays until the floor has passed it: it tells a deleted chunk from a lost one.
+                self.writes.remove(Tree::Chunk, &key);
+                touched.stat.clear();
+            } else if !touched.erased.is_empty() {
+                self.erase(chunk, &touched.erased)?;
+            }
+            let open = touched.stat.is_open();
+            if open != touched.was_open {
+                self.mark(Tree::Open, &key, open);
+                self.head.open_chunks =
+                    if open { self.head.open_chunks + 1 } else { self.head.open_chunks.saturating_sub(1) };
+            }
+            self.put(Tree::Stat, &key, touched.stat.bytes());
+            let _none = self.touched.insert(chunk, touched);
+        }
+        for group in self.change.groups() {
+            let row = self.view.counters.row(&self.head, group, &self.change);
+            self.put(Tree::Meta, &group_key(group), &row);
+        }
+        Ok(())
+    }
+
+    /// Rewrites a chunk without the messages that were deleted.
+    fn erase(&mut self, chunk: u64, erased: &BTreeSet<u8>) -> Result<(), StoreError> {
+        let key = chunk.to_be_bytes();
+        let body = self.view.trees.row(Tree::Chunk, &key, |row| {
+            let mut entries = Entries::read(row.body)?;
+            for number in erased {
+                *entries.list.get_mut(usize::from(*number))? = Entry::ERASED;
+            }
+            Some(entries.write())
+        })?;
+        let body = body.ok_or_else(|| damaged(Tree::Chunk, &key, "it is missing"))?;
+        self.put(Tree::Chunk, &key, &body);
+        Ok(())
+    }
+}
+
+/// The delivery that a slot tells of, as an attempt.
+pub(super) fn arrived(slot: &Slot, arrival: Arrival) -> Attempt {
+    Attempt {
+        number: slot.attempts,
+        revision: arrival.revision,
+        started_at: arrival.started_at,
+        duration_ms: arrival.duration_ms,
+        outcome: Delivery::Delivered,
+        class: None,
+        sent: Sent::Answered,
+        status: slot.last.status,
+        detail: String::new(),
+        response_excerpt: None,
+    }
+}
+
+/// An edit's head: its length in 4 bytes, then the edit.
+pub(super) fn encode_edit(edit: &Edit, into: &mut Vec<u8>) -> Result<(), StoreError> {
+    let mut head = Vec::new();
+    encode(edit, &mut head)?;
+    into.extend_from_slice(&u32::try_from(head.len()).unwrap_or(u32::MAX).to_be_bytes());
+    into.extend_from_slice(&head);
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! The trees of one open sled database, and the only calls into sled and its collector.
+//!
+//! # What holds
+//!
+//! * A panic inside sled, which is what damage often looks like there, becomes [`StoreError::Damaged`] here.
+//! * Every write goes through [`Trees::apply`]: one transaction over all trees, then `flush()`. That is atomic, and not yet durable: `flush()`
+//!   on Linux is no `fsync`. [`super::sync`] does that part.
+//! * The collector of epochs is driven after every write. Left alone, it lets memory grow without a bound.
+//!
+//! # What it does not know
+//!
+//! What the rows mean.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use sled::transaction::{ConflictableTransactionError, TransactionError};
+use sled::{IVec, Transactional};
+
+use super::layout::{Row, Tree, damaged, unframe};
+use crate::store::StoreError;
+
+/// Fixed when a database is made. A page is at most 19 rows and must stay under a quarter of it.
+const SEGMENT_BYTES: usize = 2 << 20;
+/// How many rows are written or read for each time the collector is driven.
+const ROWS_PER_COLLECTION: usize = 32;
+
+/// One open database.
+pub(super) struct Trees {
+    db: sled::Db,
+    trees: Vec<sled::Tree>,
+}
+
+/// What one transaction writes: the last word on each key counts.
+#[derive(Debug, Default)]
+pub(super) struct Writes(BTreeMap<(Tree, IVec), Option<IVec>>);
+
+impl Writes {
+    pub(super) fn put(&mut self, tree: Tree, key: &[u8], row: Vec<u8>) {
+        let _before = self.0.insert((tree, IVec::from(key)), Some(IVec::from(row)));
+    }
+
+    pub(super) fn remove(&mut self, tree: Tree, key: &[u8]) {
+        let _before = self.0.insert((tree, IVec::from(key)), None);
+    }
+
+    /// Takes back what was to be put under keys that begin with `prefix`.
+    pub(super) fn take_back(&mut self, tree: Tree, prefix: &[u8]) {
+        let from = (tree, IVec::from(prefix));
+        for ((_, _), row) in self.0.range_mut(from..).take_while(|((at, key), _)| *at == tree && key.starts_with(prefix))
+        {
+            *row = None;
+        }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Trees {
+    /// Opens, or makes, the database in this directory.
+    pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Trees, StoreError> {
+        sweep(path)?;
+        guard("opening the database", || {
+            let db = sled::Config::new()
+                .path(path)
+                .cache_capacity(cache_bytes)
+                .segment_size(SEGMENT_BYTES)
+                .flush_every_ms(Some(500))
+                .open()?;
+            let trees = Tree::ALL.iter().map(|tree| db.open_tree(tree.name())).collect::<Result<_, _>>()?;
+            Ok(Trees { db, trees })
+        })
+    }
+
+    /// Lets go of the database. A panic while it does so is of no further consequence.
+    pub(super) fn shut(self) {
+        let _outcome = catch_unwind(AssertUnwindSafe(|| {
+            drop(self.trees);
+            drop(self.db);
+        }));
+    }
+
+    /// Applies the writes as one. Where this fails, nobody can know what of them stands until the database was opened again.
+    pub(super) fn apply(&self, writes: &Writes) -> Result<(), StoreError> {
+        guard("writing", || {
+            let outcome = self.trees.as_slice().transaction(|trees| {
+                let tree = |tree: Tree| {
+                    trees.get(tree.index()).ok_or(ConflictableTransactionError::Storage(sled::Error::ReportableBug(
+                        "a tree is missing".into(),
+                    )))
+                };
+                for ((at, key), row) in &writes.0 {
+                    let _before = match row {
+                        Some(row) => tree(*at)?.insert(key, row)?,
+                        None => tree(*at)?.remove(key)?,
+                    };
+                }
+                Ok::<(), ConflictableTransactionError<()>>(())
+            });
+            match outcome {
+                Ok(()) => Ok(()),
+                Err(TransactionError::Storage(error)) => Err(error),
+                Err(TransactionError::Abort(())) => Ok(()),
+            }
+        })
+    }
+
+    /// Hands everything applied to the operating system.
+    pub(super) fn flush(&self, rows: usize) -> Result<(), StoreError> {
+        guard("flushing", || self.db.flush())?;
+        for _ in 0..=rows / ROWS_PER_COLLECTION {
+            collect();
+        }
+        Ok(())
+    }
+
+    /// The bytes under a key.
+    pub(super) fn raw(&self, tree: Tree, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        let tree_handle = self.tree(tree)?;
+        guard("reading", || tree_handle.get(key)).map_err(|error| at(error, tree, key))
+    }
+
+    /// The framed row under a key, its check sum verified, through `each`.
+    pub(super) fn row<T>(
+        &self,
+        tree: Tree,
+        key: &[u8],
+        each: impl FnOnce(Row<'_>) -> Option<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let Some(bytes) = self.raw(tree, key)? else { return Ok(None) };
+        let row = unframe(tree, key, &bytes)?;
+        each(row).map(Some).ok_or_else(|| damaged(tree, key, "it is not what it should be"))
+    }
+
+    /// The rows whose keys begin with `prefix`, in rising order.
+    pub(super) fn under(&self, tree: Tree, prefix: &[u8]) -> Result<Walk, StoreError> {
+        Ok(Walk { inner: self.tree(tree)?.scan_prefix(prefix), tree, seen: 0 })
+    }
+
+    /// The rows from `low` up to but without `high`.
+    pub(super) fn between(&self, tree: Tree, low: u64, high: u64) -> Result<Walk, StoreError> {
+        let inner = self.tree(tree)?.range(low.to_be_bytes()..high.to_be_bytes());
+        Ok(Walk { inner, tree, seen: 0 })
+    }
+
+    fn tree(&self, tree: Tree) -> Result<&sled::Tree, StoreError> {
+        self.trees.get(tree.index()).ok_or(StoreError::Closed)
+    }
+}
+
+/// A walk over rows; [`Walk::back`] goes the other way.
+pub(super) struct Walk {
+    inner: sled::Iter,
+    tree: Tree,
+    seen: usize,
+}
+
+impl Walk {
+    /// The next row in rising order.
+    pub(super) fn forth(&mut self) -> Option<Result<(IVec, IVec), StoreError>> {
+        self.step(|inner| inner.next())
+    }
+
+    /// The next row in falling order.
+    pub(super) fn back(&mut self) -> Option<Result<(IVec, IVec), StoreError>> {
+        self.step(|inner| inner.next_back())
+    }
+
+    fn step(
+        &mut self,
+        take: impl FnOnce(&mut sled::Iter) -> Option<sled::Result<(IVec, IVec)>>,
+    ) -> Option<Result<(IVec, IVec), StoreError>> {
+        self.seen += 1;
+        if self.seen.is_multiple_of(ROWS_PER_COLLECTION) {
+            collect();
+        }
+        let (inner, tree) = (&mut self.inner, self.tree);
+        let taken = guard("reading", || take(inner).transpose());
+        taken.map_err(|error| at(error, tree, b"")).transpose()
+    }
+}
+
+/// Runs the collector of epochs once: a few bags of garbage are freed each time.
+fn collect() {
+    crossbeam_epoch::pin().flush();
+}
+
+/// Removes what a crash in the middle of a snapshot left: sled takes it for a snapshot, and then refuses to open for ever.
+fn sweep(path: &Path) -> Result<(), StoreError> {
+    let Ok(entries) = fs::read_dir(path) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry.map_err(StoreError::Io)?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path()).map_err(StoreError::Io)?;
+        }
+    }
+    Ok(())
+}
+
+/// Calls sled, and turns its errors and its panics into ours.
+fn guard<T>(doing: &str, call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(translate(doing, error)),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+            let first = text.lines().next().unwrap_or(text);
+            Err(StoreError::Damaged(format!("the storage engine gave up while {doing}: {first}")))
+        }
+    }
+}
+
+fn translate(doing: &str, error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Io(source) if source.kind() == ErrorKind::StorageFull => {
+            StoreError::Full(format!("while {doing}: {source}"))
+        }
+        sled::Error::Io(source) => StoreError::Io(source),
+        sled::Error::Corruption { .. } => {
+            StoreError::Damaged(format!("the storage engine found broken pages while {doing}"))
+        }
+        sled::Error::CollectionNotFound(_) | sled::Error::Unsupported(_) | sled::Error::ReportableBug(_) => {
+            StoreError::Damaged(format!("the storage engine failed while {doing}: {error}"))
+        }
+    }
+}
+
+/// Says which row an error of sled's was about.
+fn at(error: StoreError, tree: Tree, key: &[u8]) -> StoreError {
+    match error {
+        StoreError::Damaged(what) if key.is_empty() => StoreError::Damaged(format!("tree {}: {what}", tree.name())),
+        StoreError::Damaged(what) => damaged(tree, key, &what),
+        StoreError::Full(_)
+        | StoreError::Locked { .. }
+        | StoreError::Foreign(_)
+        | StoreError::Io(_)
+        | StoreError::Poisoned(_)
+        | StoreError::Closed => error,
+    }
+}

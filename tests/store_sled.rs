@@ -1,0 +1,251 @@
+//! The sled store where it is more than any store: opening, closing, locks, formats, what must not be synced late.
+
+use std::sync::Arc;
+
+use goniec::model::{
+    Abandoned, Attempt, Class, Delivery, Draft, Failed, Message, Place, Queued, Sent, State, WallMs,
+};
+use goniec::store::sled::{Options, SledStore};
+use goniec::store::{
+    Amendment, Batch, Dest, Expect, Incoming, Move, Moved, Pattern, Query, StateName, Store, StoreError,
+};
+
+fn options() -> Options {
+    Options { cache_bytes: 8 << 20, ballast_bytes_max: 0, ..Options::default() }
+}
+
+fn open(dir: &tempfile::TempDir) -> SledStore {
+    SledStore::open(dir.path(), options()).expect("opens")
+}
+
+fn incoming(dest: Dest, draft: Draft) -> Incoming {
+    Incoming { draft, dest, wait: Queued::Ready, id: None }
+}
+
+fn drafts(dest: Dest, count: usize, bytes: usize) -> Vec<Incoming> {
+    (0..count)
+        .map(|n| incoming(dest, Message::to("erp").key(format!("sku:{n}")).body(vec![n.to_le_bytes()[0]; bytes])))
+        .collect()
+}
+
+fn step(place: Place, from: State, to: State) -> Move {
+    Move {
+        place,
+        expect: Expect { state: from, attempts: 0, revision: 1 },
+        to,
+        by: None,
+        attempts: 1,
+        series: 1,
+        attempt: None,
+        amend: None,
+        untold: false,
+    }
+}
+
+const READY: State = State::Queued(Queued::Ready);
+
+#[test]
+fn a_life_survives_a_clean_stop() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(&dir);
+    let erp = store.destination("erp").expect("a number");
+    let accepts = drafts(erp, 100, 300);
+    let accepted = store.commit(&Batch { now: WallMs(1000), accepts: accepts.clone(), ..Batch::default() }).expect("commits");
+    let places: Vec<Place> = accepted.accepted.iter().map(|(_, place)| *place).collect();
+    let failed = State::Failed(Failed::Due(WallMs(9000)));
+    let attempt = Attempt {
+        number: 1,
+        revision: 1,
+        started_at: WallMs(1500),
+        duration_ms: 20,
+        outcome: Delivery::Retry,
+        class: Some(Class::Timeout),
+        sent: Sent::Maybe,
+        status: None,
+        detail: "no answer".into(),
+        response_excerpt: None,
+    };
+    let arrived = Attempt { outcome: Delivery::Delivered, class: None, sent: Sent::Answered, status: Some(204), detail: String::new(), ..attempt.clone() };
+    let moves = vec![
+        Move { attempt: Some(arrived.clone()), ..step(places[0], READY, State::Delivered) },
+        Move { attempt: Some(attempt.clone()), ..step(places[1], READY, failed) },
+        Move { untold: true, ..step(places[2], READY, State::Abandoned(Abandoned::Rejected)) },
+        step(places[3], State::Delivered, READY),
+    ];
+    let moved = store.commit(&Batch { now: WallMs(2000), moves, ..Batch::default() }).expect("commits");
+    assert!(matches!(moved.moved[..], [Moved::Done, Moved::Done, Moved::Done, Moved::Stale(_)]), "{:?}", moved.moved);
+    store.sync(moved.number).expect("syncs");
+    store.close().expect("closes");
+    assert!(matches!(store.get(places[0]), Err(StoreError::Closed)));
+    drop(store);
+
+    let store = open(&dir);
+    let mut waiting = Vec::new();
+    store.unfinished(&mut |one| waiting.push(one)).expect("reads");
+    assert_eq!(waiting.len(), 98);
+    assert_eq!((waiting[0].place, waiting[0].state, waiting[0].attempts), (places[1], failed, 1));
+    assert_eq!(store.untold(10).expect("reads"), [places[2]]);
+    assert_eq!(store.attempts(places[0]).expect("reads"), [arrived]);
+    assert_eq!(store.attempts(places[1]).expect("reads"), [attempt]);
+    for (n, (id, place)) in accepted.accepted.iter().enumerate() {
+        assert_eq!(store.find(*id).expect("finds"), Some(*place));
+        let loaded = store.load(*place).expect("loads").expect("is there");
+        assert_eq!((loaded.message.id, &loaded.message.body), (*id, &accepts[n].draft.body));
+        assert_eq!(*loaded.message.envelope, accepts[n].draft.envelope);
+    }
+    let query = Query { states: vec![StateName::Abandoned], limit: 5, ..Query::default() };
+    assert_eq!(store.list(&query).expect("lists").records.len(), 1);
+    let counts = store.counts();
+    assert_eq!(counts.iter().map(|count| count.messages).sum::<u64>(), 100);
+}
+
+#[test]
+fn bodies_of_every_size_and_every_edit_read_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(&dir);
+    let erp = store.destination("erp").expect("a number");
+    let sizes = [0, 1, 17_000, 17_250, 17_300, 17_400, 17_401, 40_000, 1 << 20, 16 << 20];
+    let accepts: Vec<Incoming> =
+        sizes.iter().map(|bytes| incoming(erp, Message::to("erp").body(vec![7; *bytes]))).collect();
+    let mut big = Message::to("erp").body(vec![1; 100]);
+    big.envelope.headers = (0..60).map(|n| (format!("x-{n}"), "v".repeat(250))).collect();
+    let mut accepts = accepts;
+    accepts.push(incoming(erp, big));
+    let done = store.commit(&Batch { now: WallMs(1), accepts: accepts.clone(), ..Batch::default() }).expect("commits");
+    for (n, (_, place)) in done.accepted.iter().enumerate() {
+        let loaded = store.load(*place).expect("loads").expect("is there");
+        assert!(loaded.message.body == accepts[n].draft.body, "body {n}");
+        assert_eq!(*loaded.message.envelope, accepts[n].draft.envelope);
+    }
+    let place = done.accepted[3].1;
+    for (n, bytes) in [10, 50_000, 17_390].into_iter().enumerate() {
+        let amend = Amendment { body: Arc::from(vec![9; bytes]), content_type: None, who: "ann".into(), why: "typo".into() };
+        let revision = 1 + u16::try_from(n).expect("small");
+        let to = Move {
+            amend: Some(amend),
+            attempts: 0,
+            expect: Expect { state: READY, attempts: 0, revision },
+            ..step(place, READY, READY)
+        };
+        let done = store.commit(&Batch { now: WallMs(2), moves: vec![to], ..Batch::default() }).expect("commits");
+        assert_eq!(done.moved, [Moved::Done]);
+        assert_eq!(store.load(place).expect("loads").expect("is there").message.body.len(), bytes);
+    }
+    let bytes: Vec<usize> = store
+        .revisions(place)
+        .expect("reads")
+        .iter()
+        .map(|revision| revision.body.as_ref().map_or(0, |body| body.len()))
+        .collect();
+    assert_eq!(bytes, [17_250, 10, 50_000, 17_390]);
+    let deletes = done.accepted.iter().map(|(_, place)| *place).collect();
+    let gone = store.commit(&Batch { now: WallMs(3), deletes, ..Batch::default() }).expect("commits");
+    assert!(gone.deleted.iter().all(|gone| *gone));
+    assert_eq!(store.load(place).expect("loads").map(|loaded| loaded.expect), None);
+    assert!(store.counts().is_empty());
+    assert_no_blobs(&dir);
+}
+
+fn assert_no_blobs(dir: &tempfile::TempDir) {
+    let blobs = std::fs::read_dir(dir.path().join("sled/blobs")).expect("reads").count();
+    assert_eq!(blobs, 0, "sled made files that are never synced");
+}
+
+#[test]
+fn a_newer_message_and_the_one_it_supersedes_name_each_other() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(&dir);
+    let erp = store.destination("erp").expect("a number");
+    let older = store.commit(&Batch { accepts: drafts(erp, 1, 10), ..Batch::default() }).expect("commits").accepted[0];
+    let by = State::Abandoned(Abandoned::Superseded(older.0));
+    let moves = vec![Move { by: Some(0), ..step(older.1, READY, by) }];
+    let newer = store.commit(&Batch { accepts: drafts(erp, 1, 10), moves, ..Batch::default() }).expect("commits").accepted[0];
+    let lost = store.get(older.1).expect("reads").expect("is there");
+    assert_eq!(lost.state, State::Abandoned(Abandoned::Superseded(newer.0)));
+    assert_eq!(store.get(newer.1).expect("reads").expect("is there").supersedes, Some(older.0));
+}
+
+#[test]
+fn a_second_opener_is_refused_with_the_pid_and_a_stale_one_does_not_block() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(&dir);
+    let Err(StoreError::Locked { pid, .. }) = SledStore::open(dir.path(), options()) else {
+        panic!("a second process was let in");
+    };
+    assert_eq!(pid, Some(std::process::id()));
+    drop(store);
+    std::fs::write(dir.path().join("lock"), "1\n").expect("writes");
+    drop(open(&dir));
+}
+
+#[test]
+fn a_foreign_or_newer_directory_is_refused_and_left_as_it_was() {
+    let dir = tempfile::tempdir().expect("a directory");
+    drop(open(&dir));
+    let format = dir.path().join("format");
+    let text = std::fs::read_to_string(&format).expect("reads").replace("format 1", "format 2");
+    std::fs::write(&format, &text).expect("writes");
+    let before = listing(dir.path());
+    let error = SledStore::open(dir.path(), options()).err().expect("refused");
+    assert!(error.to_string().contains("format 2"), "{error}");
+    assert_eq!(listing(dir.path()), before);
+}
+
+fn listing(dir: &std::path::Path) -> Vec<(std::path::PathBuf, u64, std::time::SystemTime)> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).expect("reads") {
+        let entry = entry.expect("reads");
+        let meta = entry.metadata().expect("reads");
+        if meta.is_dir() {
+            all.extend(listing(&entry.path()));
+        } else {
+            all.push((entry.path(), meta.len(), meta.modified().expect("a time")));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn a_lost_commit_is_told_at_the_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let copy = tempfile::tempdir().expect("a directory");
+    let store = open(&dir);
+    let erp = store.destination("erp").expect("a number");
+    let first = store.commit(&Batch { accepts: drafts(erp, 3, 10), ..Batch::default() }).expect("commits").number;
+    store.close().expect("closes");
+    drop(store);
+    std::fs::copy(dir.path().join("sled/db"), copy.path().join("db")).expect("copies");
+    let store = open(&dir);
+    let last = store.commit(&Batch { accepts: drafts(erp, 3, 10), ..Batch::default() }).expect("commits").number;
+    store.close().expect("closes");
+    drop(store);
+    // The older file under the newer witness: what a disk does that lies about its syncs.
+    std::fs::remove_dir_all(dir.path().join("sled")).expect("removes");
+    std::fs::create_dir_all(dir.path().join("sled")).expect("creates");
+    std::fs::copy(copy.path().join("db"), dir.path().join("sled/db")).expect("copies");
+    let error = SledStore::open(dir.path(), options()).err().expect("refused");
+    assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    let said = error.to_string();
+    assert!(said.contains(&format!("commits {} to {last} are missing", first + 1)) || said.contains("conf"), "{said}");
+}
+
+#[test]
+fn an_exact_key_is_found_without_looking_at_everything() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(&dir);
+    let erp = store.destination("erp").expect("a number");
+    // One message a chunk: 600 chunks are two full ranges and a part of a third.
+    for n in 0..600 {
+        let draft = Message::to("erp").key(format!("sku:{}", n % 300)).body(vec![0; 10]);
+        store.commit(&Batch { now: WallMs(n), accepts: vec![incoming(erp, draft)], ..Batch::default() }).expect("commits");
+    }
+    for (key, expected) in [("sku:7", 2), ("sku:299", 2), ("sku:300", 0)] {
+        let query = Query { key: Some(Pattern::Exactly(key.into())), limit: 10, ..Query::default() };
+        let page = store.list(&query).expect("lists");
+        assert_eq!(page.records.len(), expected, "{key}");
+        // The budget is what shows that ranges are passed over: with it, a full walk would end early.
+        let thrifty = Query { scan_max: 300, ..query };
+        assert_eq!(store.list(&thrifty).expect("lists").records.len(), expected.min(2), "{key}");
+    }
+}
