@@ -22,6 +22,8 @@ pub mod admin;
 pub mod engine;
 pub mod error;
 pub mod model;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod store;
 pub mod transport;
 

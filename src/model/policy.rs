@@ -311,6 +311,18 @@ impl Class {
     }
 }
 
+impl Sent {
+    /// The word of the interface.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Sent::No => "no",
+            Sent::Maybe => "maybe",
+            Sent::Answered => "answered",
+        }
+    }
+}
+
 impl Delivery {
     /// The word of the interface.
     #[must_use]

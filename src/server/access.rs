@@ -1,0 +1,154 @@
+//! Who may call: the shared token, and pages in a browser that have no business here.
+//!
+//! A page that a user of this machine visits can reach a loopback address. Two checks keep it out: the `Host` must be a name of
+//! this machine (a rebound name is not), and a change that bears an `Origin` must come from this server's own pages.
+//!
+//! # What it does not know
+//!
+//! What the calls do.
+
+use std::net::IpAddr;
+
+use hyper::Method;
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use hyper::http::uri::Authority;
+
+use super::ServerConfig;
+use super::problem::Problem;
+use super::routes::Right;
+
+/// Lets the request pass, or says why not.
+pub(super) fn check(config: &ServerConfig, method: &Method, headers: &HeaderMap, right: Right) -> Result<(), Problem> {
+    let host = host(headers)?;
+    if config.listen.ip().is_loopback() {
+        local(host.as_ref())?;
+    }
+    same_origin(method, headers, host.as_ref())?;
+    match (&config.token, right) {
+        (None, _) | (Some(_), Right::Anyone) => Ok(()),
+        (Some(token), Right::Produce | Right::View | Right::Operate) => {
+            if bearer(headers).is_some_and(|borne| same(borne, token.secret.as_bytes())) {
+                Ok(())
+            } else {
+                Err(Problem::unauthorized())
+            }
+        }
+    }
+}
+
+/// Whom a change is ascribed to.
+pub(super) fn who(config: &ServerConfig) -> &str {
+    config.token.as_ref().map_or("local", |token| token.name.as_str())
+}
+
+fn host(headers: &HeaderMap) -> Result<Option<Authority>, Problem> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let Some(host) = hosts.next() else { return Ok(None) };
+    if hosts.next().is_some() {
+        return Err(Problem::ambiguous("it has more than one host"));
+    }
+    let host = host.as_bytes();
+    if host.is_empty() {
+        return Ok(None);
+    }
+    Authority::try_from(host).map(Some).map_err(|_| Problem::bad("the host header is not a host"))
+}
+
+fn local(host: Option<&Authority>) -> Result<(), Problem> {
+    // A browser always sends a host; a client that sends none is no browser.
+    let Some(host) = host else { return Ok(()) };
+    let name = host.host();
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let loopback = bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    if loopback || name.eq_ignore_ascii_case("localhost") {
+        return Ok(());
+    }
+    Err(Problem::foreign(format!("goniec listens on this machine only, and {name:?} is not a name of it"))
+        .hint("Use 127.0.0.1 or localhost in the address."))
+}
+
+fn same_origin(method: &Method, headers: &HeaderMap, host: Option<&Authority>) -> Result<(), Problem> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or("?");
+    let from = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    match (from, host) {
+        (Some(from), Some(host)) if from.eq_ignore_ascii_case(host.as_str()) => Ok(()),
+        (Some(_) | None, _) => {
+            let shown: String = origin.chars().take(64).collect();
+            Err(Problem::foreign(format!("a page of {shown:?} may not change anything here")))
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked(7)?;
+    if scheme.eq_ignore_ascii_case(b"bearer ") { Some(token.trim_ascii()) } else { None }
+}
+
+/// Compares in a time that depends on the length of what came alone.
+fn same(borne: &[u8], secret: &[u8]) -> bool {
+    let mut secret_bytes = secret.iter().cycle();
+    let mut different = u8::from(borne.len() != secret.len() || secret.is_empty());
+    for byte in borne {
+        different |= std::hint::black_box(byte ^ secret_bytes.next().copied().unwrap_or(0));
+    }
+    different == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Token;
+    use hyper::header::{HeaderName, HeaderValue};
+
+    fn check_status(token: bool, method: &Method, headers: &[(HeaderName, &str)], expect: u16) {
+        let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into());
+        config.token = token.then(|| Token { name: "anna".into(), secret: "s3cret".into() });
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).expect("a value")))
+            .collect();
+        let status =
+            check(&config, method, &headers, Right::Operate).map_or_else(|no| no.answer().status().as_u16(), |()| 200);
+        assert_eq!(status, expect, "{headers:?}");
+    }
+
+    #[test]
+    fn only_the_whole_token_opens() {
+        for (borne, expect) in [
+            ("Bearer s3cret", 200),
+            ("bearer s3cret", 200),
+            ("Bearer s3cre", 401),
+            ("Bearer s3crets3cret", 401),
+            ("Bearer ", 401),
+            ("Basic s3cret", 401),
+            ("s3cret", 401),
+        ] {
+            check_status(true, &Method::POST, &[(AUTHORIZATION, borne)], expect);
+        }
+        check_status(true, &Method::GET, &[], 401);
+        check_status(false, &Method::GET, &[], 200);
+    }
+
+    #[test]
+    fn a_rebound_name_and_a_foreign_page_are_kept_out() {
+        for (host, expect) in [
+            ("127.0.0.1:8420", 200),
+            ("localhost", 200),
+            ("[::1]:8420", 200),
+            ("evil.example", 403),
+            ("127.0.0.1.evil.example", 403),
+        ] {
+            check_status(false, &Method::GET, &[(HOST, host)], expect);
+        }
+        let host = (HOST, "localhost:8420");
+        check_status(false, &Method::POST, &[host.clone(), (ORIGIN, "http://localhost:8420")], 200);
+        check_status(false, &Method::POST, &[host.clone(), (ORIGIN, "http://evil.example")], 403);
+        check_status(false, &Method::POST, &[host.clone(), (ORIGIN, "null")], 403);
+        check_status(false, &Method::GET, &[host, (ORIGIN, "http://evil.example")], 200);
+    }
+}

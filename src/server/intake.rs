@@ -1,0 +1,480 @@
+//! Ingest: envelopes and raw bodies become drafts, and `202` is said once the engine has them durable.
+//!
+//! A `body` that is JSON is handed on as its own text, byte for byte: it is never parsed into values and printed again.
+//!
+//! # What holds
+//!
+//! * All messages of one request are taken, or none.
+//! * What is refused is named by line and column, or by the number of its item.
+//!
+//! # What it does not know
+//!
+//! Which destinations exist, and what else the engine limits.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderMap};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, de};
+use serde_json::value::RawValue;
+
+use crate::admin::when::{Toward, parse_when};
+use crate::error::Error;
+use crate::model::{Body, Draft, Envelope, Headers, WallMs};
+use crate::transport::http::{check_header, is_reserved};
+
+use super::listen::{answered, blocking};
+use super::payload::Answer;
+use super::problem::Problem;
+use super::render;
+use super::routes::{Call, decode, json};
+
+/// The most messages of one request.
+pub(super) const MESSAGES_MAX: usize = 10_000;
+/// The most brackets within brackets of a JSON body.
+const DEPTH_MAX: usize = 128;
+/// The most headers that a message may bring along.
+const HEADERS_MAX: usize = 64;
+/// Requests larger than this are read on another thread, so that the others need not wait.
+const INLINE_BYTES_MAX: usize = 256 << 10;
+
+/// One message as it is handed in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an envelope, which is a JSON object")]
+struct Handed<'a> {
+    destination: Word,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+    #[serde(borrow)]
+    body_base64: Option<Cow<'a, str>>,
+    key: Option<Word>,
+    r#type: Option<Word>,
+    content_type: Option<Word>,
+    #[serde(default)]
+    headers: Along,
+    not_before: Option<Word>,
+    deadline: Option<Word>,
+    idempotency_key: Option<Word>,
+    version: Option<u64>,
+    traceparent: Option<Word>,
+}
+
+/// A text that is copied once.
+struct Word(Arc<str>);
+
+/// Headers in the order given.
+#[derive(Default)]
+struct Along(Headers);
+
+/// What the head says of all messages of the request.
+#[derive(Clone)]
+struct Common {
+    now: WallMs,
+    idempotency_key: Option<String>,
+    traceparent: Option<Arc<str>>,
+}
+
+/// How the messages of a request are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Lines,
+}
+
+/// `POST /v1/messages`.
+pub(super) async fn messages(call: Call<'_>) -> Result<Answer, Problem> {
+    let form = form(&call.headers)?;
+    let common = common(&call.headers)?;
+    let bytes = call.body.bytes.clone();
+    let parse = move || match form {
+        Form::Json => of_json(&bytes, &common),
+        Form::Lines => of_lines(&bytes, &common).map(|drafts| (drafts, false)),
+    };
+    let parsed = if call.body.bytes.len() <= INLINE_BYTES_MAX { Some(parse()) } else { blocking(parse).await };
+    let (drafts, single) = parsed.ok_or_else(|| Problem::internal("the request could not be read"))??;
+    let ids = answered(|reply| call.app.engine.accept(drafts, reply)).await?;
+    Ok(json(StatusCode::ACCEPTED, render::ids(&ids, single)))
+}
+
+/// `POST /v1/send/{destination}`.
+pub(super) async fn send(call: Call<'_>) -> Result<Answer, Problem> {
+    let headers = &call.headers;
+    let common = common(headers)?;
+    let arc = |name: &'static str| Ok::<_, Problem>(text(headers, name)?.map(Arc::<str>::from));
+    // As deliveries write them: what no header can carry stands as percent signs.
+    let spelled = |name: &'static str| match text(headers, name)? {
+        Some(value) => decode(value).map(|value| Some(Arc::<str>::from(value))),
+        None => Ok(None),
+    };
+    let when = |name: &'static str| match text(headers, name)? {
+        Some(value) => parse_when(value, Toward::Future, common.now)
+            .map(Some)
+            .map_err(|wrong| Problem::bad(format!("{name}: {wrong}"))),
+        None => Ok(None),
+    };
+    let mut along = Headers::new();
+    if let Some(sequence) = text(headers, "goniec-sequence")? {
+        along.push(("goniec-sequence".into(), sequence.into()));
+    }
+    let envelope = Envelope {
+        destination: Arc::from(call.name.as_str()),
+        key: spelled("goniec-key")?,
+        kind: spelled("goniec-type")?,
+        content_type: arc(CONTENT_TYPE.as_str())?,
+        headers: along,
+        not_before: when("goniec-not-before")?,
+        deadline: when("goniec-deadline")?,
+        idempotency_key: common.idempotency_key.map(Arc::from),
+        version: None,
+        traceparent: common.traceparent,
+    };
+    let draft = Draft { envelope, body: Body::from(&*call.body.bytes) };
+    match answered(|reply| call.app.engine.accept(vec![draft], reply)).await {
+        Ok(ids) => Ok(json(StatusCode::ACCEPTED, render::ids(&ids, true))),
+        Err(error @ Error::UnknownDestination { .. }) => Err(Problem::no_destination(&error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The wall clock, read at this edge.
+pub(super) fn now() -> WallMs {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    WallMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A header as text.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(Problem::bad(format!("the header {name} is given twice")));
+    }
+    value
+        .map(|value| std::str::from_utf8(value.as_bytes()))
+        .transpose()
+        .map_err(|_| Problem::bad(format!("the header {name} is not UTF-8")))
+}
+
+fn common(headers: &HeaderMap) -> Result<Common, Problem> {
+    Ok(Common {
+        now: now(),
+        idempotency_key: text(headers, "idempotency-key")?.map(str::to_owned),
+        traceparent: text(headers, "traceparent")?.map(Arc::from),
+    })
+}
+
+fn form(headers: &HeaderMap) -> Result<Form, Problem> {
+    let Some(content_type) = text(headers, CONTENT_TYPE.as_str())? else { return Ok(Form::Json) };
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "application/json" => Ok(Form::Json),
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
+            Ok(Form::Lines)
+        }
+        other if other.ends_with("+json") => Ok(Form::Json),
+        other => Err(Problem::unsupported(
+            format!("envelopes come as application/json or application/x-ndjson, not as {other:?}"),
+            "Send `content-type: application/json`, or the bare body to /v1/send/DESTINATION.",
+        )),
+    }
+}
+
+/// One envelope or an array of them; whether it was one.
+fn of_json(bytes: &[u8], common: &Common) -> Result<(Vec<Draft>, bool), Problem> {
+    let wrong = |error: &serde_json::Error| Problem::bad(format!("the JSON is not well-formed: {error}"));
+    if bytes.trim_ascii_start().first() != Some(&b'[') {
+        let handed: Handed = serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
+        return Ok((vec![handed.draft(common, None).map_err(Problem::bad)?], true));
+    }
+    let handed: Vec<Handed> = serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
+    let count = within(handed.len())?;
+    let mut drafts = Vec::with_capacity(count);
+    for (number, one) in (1..).zip(handed) {
+        drafts.push(one.draft(common, Some(number)).map_err(|what| Problem::bad(format!("item {number}: {what}")))?);
+    }
+    Ok((drafts, false))
+}
+
+/// One envelope a line; empty lines are passed over.
+fn of_lines(bytes: &[u8], common: &Common) -> Result<Vec<Draft>, Problem> {
+    let mut drafts = Vec::new();
+    for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let wrong = |error: serde_json::Error| {
+            Problem::bad(format!("line {number}, column {}: {}", error.column(), without_place(&error)))
+        };
+        let handed: Handed = serde_json::from_slice(line).map_err(wrong)?;
+        let draft = handed.draft(common, Some(number));
+        drafts.push(draft.map_err(|what| Problem::bad(format!("line {number}: {what}")))?);
+        within(drafts.len())?;
+    }
+    within(drafts.len())?;
+    Ok(drafts)
+}
+
+fn within(count: usize) -> Result<usize, Problem> {
+    match count {
+        0 => Err(Problem::bad("the request has no message")),
+        1..=MESSAGES_MAX => Ok(count),
+        _ => Err(Problem::bad(format!("the request has more than the {MESSAGES_MAX} messages that are allowed"))),
+    }
+}
+
+/// What serde_json says, without the place, which counts from the beginning of the line here.
+fn without_place(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    match said.rsplit_once(" at line ") {
+        Some((what, _)) => what.to_owned(),
+        None => said,
+    }
+}
+
+impl Handed<'_> {
+    fn draft(self, common: &Common, number: Option<usize>) -> Result<Draft, String> {
+        let (body, natural_type) = body(self.body, self.body_base64.as_deref())?;
+        let when = |name: &str, value: Option<Word>| match value {
+            Some(Word(value)) => {
+                parse_when(&value, Toward::Future, common.now).map(Some).map_err(|wrong| format!("{name}: {wrong}"))
+            }
+            None => Ok(None),
+        };
+        check_headers(&self.headers.0)?;
+        let plain = |word: Option<Word>| word.map(|Word(word)| word);
+        // A repetition of the request must name each message as it did the first time.
+        let shared = || match (&common.idempotency_key, number) {
+            (Some(key), Some(number)) => Some(Arc::from(format!("{key}/{number}"))),
+            (Some(key), None) => Some(Arc::from(key.as_str())),
+            (None, _) => None,
+        };
+        Ok(Draft {
+            envelope: Envelope {
+                destination: self.destination.0,
+                key: plain(self.key),
+                kind: plain(self.r#type),
+                content_type: plain(self.content_type).or_else(|| Some(Arc::from(natural_type))),
+                headers: self.headers.0,
+                not_before: when("not_before", self.not_before)?,
+                deadline: when("deadline", self.deadline)?,
+                idempotency_key: plain(self.idempotency_key).or_else(shared),
+                version: self.version,
+                traceparent: plain(self.traceparent).or_else(|| common.traceparent.clone()),
+            },
+            body,
+        })
+    }
+}
+
+/// The bytes of a body, and the content type that they have by themselves.
+fn body(raw: Option<&RawValue>, encoded: Option<&str>) -> Result<(Body, &'static str), String> {
+    match (raw.map(RawValue::get), encoded) {
+        (Some(_), Some(_)) => Err("it has both a body and a body_base64".into()),
+        (None, None) => Err("it has no body; write \"body\": ..., or \"body_base64\": \"...\"".into()),
+        (None, Some(encoded)) => {
+            let bytes = STANDARD.decode(encoded).map_err(|error| format!("its body_base64: {error}"))?;
+            Ok((Body::from(bytes), "application/octet-stream"))
+        }
+        (Some(raw), None) if raw.starts_with('"') => {
+            let text: Cow<'_, str> = serde_json::from_str(raw).map_err(|error| format!("its body: {error}"))?;
+            Ok((Body::from(text.as_bytes()), "text/plain; charset=utf-8"))
+        }
+        (Some(raw), None) => {
+            if depth_exceeds(raw.as_bytes(), DEPTH_MAX) {
+                return Err(format!("its body is nested more than {DEPTH_MAX} deep"));
+            }
+            Ok((Body::from(raw.as_bytes()), "application/json"))
+        }
+    }
+}
+
+/// Whether well-formed JSON has more brackets within brackets than that.
+fn depth_exceeds(json: &[u8], depth_max: usize) -> bool {
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for byte in json {
+        match (quoted, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => quoted = !quoted,
+            (false, b'[' | b'{') => {
+                depth += 1;
+                if depth > depth_max {
+                    return true;
+                }
+            }
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            (true | false, _) => {}
+        }
+    }
+    false
+}
+
+fn check_headers(headers: &Headers) -> Result<(), String> {
+    if headers.len() > HEADERS_MAX {
+        return Err(format!("it has more than {HEADERS_MAX} headers"));
+    }
+    for (name, value) in headers {
+        check_header(name, value)?;
+        if is_reserved(name) {
+            return Err(format!("the header {name:?} is set by goniec itself"));
+        }
+    }
+    Ok(())
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+        struct Copied;
+        impl Visitor<'_> for Copied {
+            type Value = Word;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Word, E> {
+                Ok(Word(Arc::from(text)))
+            }
+        }
+        deserializer.deserialize_str(Copied)
+    }
+}
+
+impl<'de> Deserialize<'de> for Along {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Along, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Along;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of header names and values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Along, A::Error> {
+                let mut headers = Headers::new();
+                while let Some((name, value)) = map.next_entry::<String, String>()? {
+                    headers.push((name.to_ascii_lowercase(), value));
+                }
+                Ok(Along(headers))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn common(key: Option<&str>) -> Common {
+        Common { now: WallMs(1_000), idempotency_key: key.map(str::to_owned), traceparent: None }
+    }
+
+    fn one(json: &str) -> Draft {
+        let (mut drafts, single) =
+            of_json(json.as_bytes(), &common(None)).unwrap_or_else(|no| panic!("{json}: {no:?}"));
+        assert!(single);
+        drafts.remove(0)
+    }
+
+    fn check_bad(result: Result<Vec<Draft>, Problem>, says: &str) {
+        let problem = format!("{:?}", result.expect_err(says));
+        assert!(problem.contains(says), "{says}: {problem}");
+    }
+
+    fn json_of(json: &str) -> Result<Vec<Draft>, Problem> {
+        of_json(json.as_bytes(), &common(None)).map(|(drafts, _)| drafts)
+    }
+
+    #[test]
+    fn a_body_is_its_own_text_untouched() {
+        for (body, bytes, content_type) in [
+            (r#"{ "b" : 1.0,  "a":1e2 }"#, r#"{ "b" : 1.0,  "a":1e2 }"#, "application/json"),
+            ("[1, 2]", "[1, 2]", "application/json"),
+            ("12.50", "12.50", "application/json"),
+            ("false", "false", "application/json"),
+            (r#""za\u017c\n""#, "zaż\n", "text/plain; charset=utf-8"),
+            (r#""""#, "", "text/plain; charset=utf-8"),
+        ] {
+            let draft = one(&format!(r#"{{"destination":"a","body":{body}}}"#));
+            assert_eq!(&*draft.body, bytes.as_bytes());
+            assert_eq!(draft.envelope.content_type.as_deref(), Some(content_type));
+        }
+        assert_eq!(&*one(r#"{"destination":"a","body_base64":"AP8="}"#).body, [0, 255]);
+    }
+
+    #[test]
+    fn every_field_reaches_the_draft() {
+        let draft =
+            one(r#"{"destination":"erp","body":1,"key":"k","type":"t","content_type":"x/y","headers":{"X-A":"1"},
+                "not_before":"1s","deadline":"1970-01-01T00:01:00Z","idempotency_key":"i","version":7}"#);
+        let envelope = draft.envelope;
+        assert_eq!(
+            (&*envelope.destination, envelope.key.as_deref(), envelope.kind.as_deref()),
+            ("erp", Some("k"), Some("t"))
+        );
+        assert_eq!(envelope.content_type.as_deref(), Some("x/y"));
+        assert_eq!(envelope.headers, [("x-a".to_owned(), "1".to_owned())]);
+        assert_eq!((envelope.not_before, envelope.deadline), (Some(WallMs(2_000)), Some(WallMs(60_000))));
+        assert_eq!((envelope.idempotency_key.as_deref(), envelope.version), (Some("i"), Some(7)));
+    }
+
+    #[test]
+    fn a_key_for_the_request_names_each_message() {
+        let lines =
+            b"{\"destination\":\"a\",\"body\":1}\n\n{\"destination\":\"a\",\"body\":2,\"idempotency_key\":\"own\"}\n";
+        let drafts = of_lines(lines, &common(Some("k"))).expect("two lines");
+        let keys: Vec<_> = drafts.iter().map(|draft| draft.envelope.idempotency_key.as_deref()).collect();
+        assert_eq!(keys, [Some("k/1"), Some("own")]);
+        let (single, _) = of_json(b"{\"destination\":\"a\",\"body\":1}", &common(Some("k"))).expect("one");
+        assert_eq!(single.first().and_then(|draft| draft.envelope.idempotency_key.as_deref()), Some("k"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        check_bad(json_of("{\n\"destination\": oops}"), "line 2 column");
+        check_bad(json_of(r#"{"destination":"a"}"#), "no body");
+        check_bad(json_of(r#"{"destination":"a","body":null}"#), "no body");
+        check_bad(json_of(r#"{"destination":"a","bdy":1}"#), "unknown field `bdy`");
+        check_bad(
+            json_of(r#"[{"destination":"a","body":1},{"destination":"a","body":1,"deadline":"15"}]"#),
+            "item 2: deadline",
+        );
+        check_bad(json_of("[]"), "no message");
+        check_bad(json_of("17"), "an envelope");
+        check_bad(json_of("\"\u{0}"), "the JSON");
+        check_bad(
+            of_json(b"{\"destination\":\"\xff\",\"body\":1}", &common(None)).map(|(drafts, _)| drafts),
+            "unicode",
+        );
+        check_bad(
+            of_lines(b"{\"destination\":\"a\",\"body\":1}\n{\"destination\"}", &common(None)),
+            "line 2, column 15",
+        );
+        for name in ["host", "Webhook-Id", "a b", ""] {
+            check_bad(json_of(&format!(r#"{{"destination":"a","body":1,"headers":{{"{name}":"x"}}}}"#)), "header");
+        }
+        check_bad(json_of(r#"{"destination":"a","body":1,"headers":{"x":"a\r\nb"}}"#), "cannot be sent");
+    }
+
+    #[test]
+    fn a_bomb_of_brackets_is_refused() {
+        let nested =
+            |depth: usize| format!(r#"{{"destination":"a","body":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+        assert!(json_of(&nested(DEPTH_MAX)).is_ok());
+        check_bad(json_of(&nested(DEPTH_MAX + 1)), "nested");
+        assert!(json_of(&format!(r#"{{"destination":"a","body":["{}\"["]}}"#, "[".repeat(500))).is_ok());
+    }
+
+    #[test]
+    fn there_is_a_most_of_messages() {
+        let lines = "{\"destination\":\"a\",\"body\":1}\n".repeat(MESSAGES_MAX + 1);
+        check_bad(of_lines(lines.as_bytes(), &common(None)), "more than the 10000");
+    }
+}

@@ -1,0 +1,267 @@
+//! What is read of messages, and what a person asks of one.
+//!
+//! Reads go to the store on a reader's thread; changes are handed to the engine, which answers when they are durable.
+//!
+//! # What it does not know
+//!
+//! What an act means for a message: the engine decides, and says why not.
+
+use std::sync::Arc;
+
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH};
+use hyper::{Response, StatusCode};
+
+use crate::admin::filter::Filter;
+use crate::admin::when::{Toward, parse_when};
+use crate::engine::{Act, Engine, Shown};
+use crate::error::Error;
+use crate::model::nearest::nearest;
+use crate::model::{Body, Id, Queued, WallMs};
+use crate::store::Query;
+
+use super::access::who;
+use super::intake::{now, text};
+use super::listen::{answered, blocking};
+use super::payload::{Answer, Reply};
+use super::problem::Problem;
+use super::render;
+use super::routes::{Call, json, pairs};
+
+/// The messages of a page where nothing is said.
+const LIMIT: usize = 50;
+/// The most messages of a page.
+const LIMIT_MAX: usize = 1_000;
+/// The most messages that one request for a page looks at.
+const SCAN_MAX: usize = 200_000;
+/// The most bytes of a reason.
+const WHY_BYTES_MAX: usize = 1_024;
+
+/// `GET /v1/messages`.
+pub(super) async fn list(call: Call<'_>) -> Result<Answer, Problem> {
+    let (filter, rest) = filter(&call.query, now(), &["limit", "cursor"])?;
+    let mut query = asked(&call.app.engine, filter)?;
+    for (name, value) in rest {
+        if name == "cursor" {
+            let place = render::place(&value).ok_or_else(|| Problem::bad("the cursor is none of a `next`"))?;
+            query.before = Some(place);
+        } else {
+            let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+            query.limit = limit.ok_or_else(|| Problem::bad(format!("limit is a number from 1 to {LIMIT_MAX}")))?;
+        }
+    }
+    let page = read(&call, move |engine| engine.list(&query)).await?;
+    Ok(json(StatusCode::OK, render::list(&page)))
+}
+
+/// `GET /v1/messages/{id}`.
+pub(super) async fn show(call: Call<'_>) -> Result<Answer, Problem> {
+    let id = id(&call)?;
+    let shown = read(&call, move |engine| engine.show(id)).await?;
+    Ok(with_revision(json(StatusCode::OK, render::message(&shown)), shown.record.revision))
+}
+
+/// `GET /v1/messages/{id}/body`: the bytes themselves; `?revision=N` for an older one.
+pub(super) async fn body(call: Call<'_>) -> Result<Answer, Problem> {
+    let id = id(&call)?;
+    let wanted = match only(&call, "revision")? {
+        Some(number) => Some(number.parse::<u16>().map_err(|_| Problem::bad("revision is a number from 1"))?),
+        None => None,
+    };
+    let revisions = read(&call, move |engine| engine.revisions(id)).await?;
+    let found = match wanted {
+        Some(number) => revisions.into_iter().find(|revision| revision.number == number),
+        None => revisions.into_iter().next_back(),
+    };
+    let revision = found.ok_or_else(|| Problem::gone(format!("message {id} has no such revision")))?;
+    let Some(bytes) = revision.body else {
+        return Err(Problem::gone(format!("the body of message {id} was removed after its time")));
+    };
+    let mut answer = Response::new(Reply::whole(bytes.to_vec()));
+    let named = revision.content_type.as_deref().and_then(|name| HeaderValue::from_str(name).ok());
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, named.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    // What came from elsewhere must not act as a page of this server.
+    headers.insert("content-security-policy", HeaderValue::from_static("sandbox; default-src 'none'"));
+    Ok(with_revision(answer, revision.number))
+}
+
+/// `GET /v1/messages/{id}/attempts`.
+pub(super) async fn attempts(call: Call<'_>) -> Result<Answer, Problem> {
+    let id = id(&call)?;
+    let attempts = read(&call, move |engine| engine.attempts(id)).await?;
+    Ok(json(StatusCode::OK, render::attempts(&attempts)))
+}
+
+/// `GET /v1/messages/{id}/revisions`.
+pub(super) async fn revisions(call: Call<'_>) -> Result<Answer, Problem> {
+    let id = id(&call)?;
+    let revisions = read(&call, move |engine| engine.revisions(id)).await?;
+    Ok(json(StatusCode::OK, render::revisions(&revisions)))
+}
+
+/// `PUT /v1/messages/{id}/body`: a new revision.
+pub(super) async fn edit(call: Call<'_>) -> Result<Answer, Problem> {
+    let id = id(&call)?;
+    let read = match text(&call.headers, IF_MATCH.as_str())? {
+        None => return Err(Problem::precondition_required()),
+        Some("*") => None,
+        Some(tag) => {
+            let number = tag.trim().trim_matches('"').parse();
+            Some(number.map_err(|_| Problem::bad(format!("if-match is a revision like \"1\", not {tag}")))?)
+        }
+    };
+    let in_query = only(&call, "why")?;
+    let why = in_query.or(text(&call.headers, "x-goniec-why")?.map(str::to_owned)).unwrap_or_default();
+    if why.trim().is_empty() || why.len() > WHY_BYTES_MAX {
+        let detail = format!("a new body needs a reason of at most {WHY_BYTES_MAX} bytes");
+        return Err(Problem::bad(detail).hint("Send it as ?why=TEXT, or in the header x-goniec-why."));
+    }
+    let act = Act::Edit {
+        body: Body::from(&*call.body.bytes),
+        content_type: text(&call.headers, CONTENT_TYPE.as_str())?.map(Arc::from),
+        who: who(&call.app.config).to_owned(),
+        why,
+        read,
+    };
+    done(&call, id, act).await
+}
+
+/// `POST /v1/messages/{id}/resend`.
+pub(super) async fn resend(call: Call<'_>) -> Result<Answer, Problem> {
+    let id = id(&call)?;
+    let when = match only(&call, "at")?.as_deref() {
+        None | Some("now") => Queued::Ready,
+        Some("next-cycle") => Queued::NextCycle,
+        Some(time) => {
+            let at = parse_when(time, Toward::Future, now());
+            Queued::NotBefore(at.map_err(|wrong| Problem::bad(format!("at is now, next-cycle or a time: {wrong}")))?)
+        }
+    };
+    done(&call, id, Act::Resend(when)).await
+}
+
+/// `POST /v1/messages/{id}/resolve`: `?outcome=delivered` or `?outcome=resend`.
+pub(super) async fn resolve(call: Call<'_>) -> Result<Answer, Problem> {
+    let id = id(&call)?;
+    let act = match only(&call, "outcome")?.as_deref() {
+        Some("delivered") => Act::Arrived,
+        Some("resend") => Act::Resend(Queued::Ready),
+        Some(_) | None => return Err(Problem::bad("outcome is delivered or resend").hint("Send ?outcome=delivered.")),
+    };
+    done(&call, id, act).await
+}
+
+/// `POST /v1/messages/{id}/cancel`, `/hold`, `/release`.
+pub(super) async fn act(call: Call<'_>, act: Act) -> Result<Answer, Problem> {
+    let id = id(&call)?;
+    none(&call)?;
+    done(&call, id, act).await
+}
+
+/// `DELETE /v1/messages/{id}`.
+pub(super) async fn delete(call: Call<'_>) -> Result<Answer, Problem> {
+    let id = id(&call)?;
+    none(&call)?;
+    answered(|reply| call.app.engine.act(id, Act::Delete, reply)).await?;
+    let mut answer = Response::new(Reply::Whole(None));
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    Ok(answer)
+}
+
+/// `GET /v1/stats`.
+pub(super) async fn stats(call: Call<'_>) -> Result<Answer, Problem> {
+    let stats = read(&call, |engine| Ok(engine.stats())).await?;
+    Ok(json(StatusCode::OK, render::stats(&stats, &call.app.config.destinations)))
+}
+
+/// `GET /v1/destinations`.
+pub(super) async fn destinations(call: Call<'_>) -> Result<Answer, Problem> {
+    let stats = read(&call, |engine| Ok(engine.stats())).await?;
+    Ok(json(StatusCode::OK, render::destinations(&stats, &call.app.config.destinations)))
+}
+
+/// The filter of a query: its words as parameters, or the whole language as `filter`. Gives back the parameters named in `others`.
+pub(super) fn filter(query: &str, now: WallMs, others: &[&str]) -> Result<(Filter, Vec<(String, String)>), Problem> {
+    const NAMES: [&str; 9] = ["filter", "state", "destination", "to", "key", "type", "reason", "since", "until"];
+    let mut pairs = pairs(query)?;
+    let whole = pairs.iter().position(|(name, _)| name == "filter").map(|position| pairs.remove(position).1);
+    let mut filter = match whole {
+        Some(text) => Filter::parse(&text, now).map_err(|bad| Problem::bad(bad.to_string()))?,
+        None => Filter::default(),
+    };
+    let mut rest = Vec::new();
+    for (name, value) in pairs {
+        if others.contains(&name.as_str()) {
+            rest.push((name, value));
+        } else if NAMES.contains(&name.as_str()) {
+            let word = if name == "destination" { "to" } else { name.as_str() };
+            filter.add(word, &value, now).map_err(Problem::bad)?;
+        } else {
+            let known = NAMES.iter().chain(others).copied();
+            let problem = Problem::bad(format!("unknown parameter {name:?}"));
+            return Err(match nearest(&name, known) {
+                Some(near) => problem.hint(format!("Did you mean {near}?")),
+                None => problem,
+            });
+        }
+    }
+    Ok((filter, rest))
+}
+
+/// The query that the filter means here.
+fn asked(engine: &Engine, filter: Filter) -> Result<Query, Problem> {
+    let destinations: Result<Vec<_>, Error> = filter.destinations.iter().map(|name| engine.destination(name)).collect();
+    Ok(Query {
+        states: filter.states,
+        destinations: destinations?,
+        key: filter.key,
+        kind: filter.kind,
+        reason: filter.reason,
+        since: filter.since,
+        until: filter.until,
+        before: None,
+        limit: LIMIT,
+        scan_max: SCAN_MAX,
+    })
+}
+
+async fn read<T: Send + 'static>(
+    call: &Call<'_>,
+    read: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Problem> {
+    let engine = call.app.engine.clone();
+    let result = blocking(move || read(&engine)).await;
+    Ok(result.ok_or_else(|| Problem::internal("the read failed"))??)
+}
+
+async fn done(call: &Call<'_>, id: Id, act: Act) -> Result<Answer, Problem> {
+    let shown: Shown = answered(|reply| call.app.engine.act(id, act, reply)).await?;
+    Ok(with_revision(json(StatusCode::OK, render::message(&shown)), shown.record.revision))
+}
+
+fn id(call: &Call<'_>) -> Result<Id, Problem> {
+    call.name.parse().map_err(|wrong: crate::model::id::NotAnId| Problem::bad(wrong.to_string()))
+}
+
+/// The value of the one parameter that is allowed here.
+fn only(call: &Call<'_>, name: &str) -> Result<Option<String>, Problem> {
+    let mut value = None;
+    for (given, text) in pairs(&call.query)? {
+        if given != name {
+            return Err(Problem::bad(format!("unknown parameter {given:?}")).hint(format!("There is {name} only.")));
+        }
+        value = Some(text);
+    }
+    Ok(value)
+}
+
+fn none(call: &Call<'_>) -> Result<(), Problem> {
+    if call.query.is_empty() { Ok(()) } else { Err(Problem::bad("no parameters are known here")) }
+}
+
+fn with_revision(mut answer: Answer, revision: u16) -> Answer {
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{revision}\"")) {
+        answer.headers_mut().insert(ETAG, tag);
+    }
+    answer
+}

@@ -1,0 +1,173 @@
+//! Ingest and administration over HTTP: hyper on a current-thread runtime in one thread of its own.
+//!
+//! ```text
+//! listen   accept, caps in all and per address, one task a connection
+//! guard    the bytes of a connection: head limit and deadline, ambiguous lengths, idle and stalled peers
+//! routes   the one table: method, path, right, handler
+//! access   token, Host and Origin
+//! payload  bodies both ways: limits, deadlines, minimum rate, one budget for all of them
+//! intake   POST /v1/messages, POST /v1/send/{destination}
+//! manage   what is read, and what a person asks of a message
+//! events   transitions as server-sent events
+//! render   every shape of JSON; problem: every error
+//! ```
+//!
+//! # What holds
+//!
+//! * `202` is answered only after the engine said that the messages are durable.
+//! * No peer holds anything for ever: every wait on a peer has a deadline, every buffer a limit.
+//! * This is the only folder that knows an async runtime; the engine is called without ever blocking the thread.
+//!
+//! # What it does not know
+//!
+//! Stores, transports, configuration files.
+
+mod access;
+mod events;
+mod guard;
+mod intake;
+mod listen;
+mod manage;
+mod payload;
+mod problem;
+mod render;
+mod routes;
+
+use std::net::SocketAddr;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::engine::Engine;
+use crate::error::Error;
+
+pub use routes::table as routes_table;
+
+/// How a server listens, whom it lets in, and its limits. Every limit has its default here.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where it listens. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// What every request must bear, where set. Needed for any address but loopback.
+    pub token: Option<Token>,
+    /// The names of the configured destinations, to be listed also while they have no messages.
+    pub destinations: Vec<String>,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Connections at once from one address that is not loopback.
+    pub connections_per_address_max: usize,
+    /// How long a request's head may take, from its first byte (or the connection's beginning) to its last.
+    pub head_ms_max: u64,
+    /// How long a request's body may take.
+    pub body_ms_max: u64,
+    /// How long a connection may rest between two requests.
+    pub idle_ms_max: u64,
+    /// How long a peer may leave an answer unread.
+    pub stall_ms_max: u64,
+    /// Bytes of request bodies in memory at once, over all connections.
+    pub bodies_bytes_max: usize,
+}
+
+/// The one shared token.
+#[derive(Clone)]
+pub struct Token {
+    /// Whom changes are ascribed to.
+    pub name: String,
+    /// What the requests bear.
+    pub secret: String,
+}
+
+/// A server that runs. Dropping it leaves the server running until the process ends.
+#[derive(Debug)]
+pub struct Running {
+    addr: SocketAddr,
+    stop: watch::Sender<Option<Duration>>,
+    thread: JoinHandle<()>,
+}
+
+/// Listens, and serves in a thread of its own.
+///
+/// # Errors
+///
+/// [`Error::Config`] where an address other than loopback has no token, or where nothing can listen there.
+pub fn start(engine: Engine, config: ServerConfig) -> Result<Running, Error> {
+    if config.token.is_none() && !config.listen.ip().is_loopback() {
+        return Err(Error::Config(format!(
+            "{} can be reached from other machines and needs a token: set `tokens` in [server], or listen on 127.0.0.1",
+            config.listen
+        )));
+    }
+    let listen = config.listen;
+    let failed = move |source: std::io::Error| Error::Config(format!("cannot listen on {listen}: {}", spoken(&source)));
+    let (stop, stopped) = watch::channel(None);
+    let (tell, told) = sync_channel(1);
+    let thread = std::thread::Builder::new()
+        .name("goniec-server".into())
+        .spawn(move || listen::run(engine, config, stopped, |bound| drop(tell.send(bound))))
+        .map_err(failed)?;
+    match told.recv() {
+        Ok(Ok(addr)) => Ok(Running { addr, stop, thread }),
+        Ok(Err(source)) => Err(failed(source)),
+        Err(_) => Err(Error::Config(format!("cannot listen on {listen}: the server's thread ended"))),
+    }
+}
+
+fn spoken(source: &std::io::Error) -> String {
+    let kind = source.kind();
+    if kind == std::io::ErrorKind::AddrInUse {
+        return "the address is in use, perhaps by another goniec; choose another with --listen".into();
+    }
+    if kind == std::io::ErrorKind::PermissionDenied {
+        return "it is not permitted; ports below 1024 need a privilege".into();
+    }
+    source.to_string()
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Takes nothing new, lets the requests that have begun come to their end within the limit, and ends the thread.
+    pub fn stop(self, limit: Duration) {
+        self.stop.send_replace(Some(limit));
+        if self.thread.join().is_err() {
+            log::error!("the server's thread panicked");
+        }
+    }
+
+    /// Whether the server's thread still runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.thread.is_finished()
+    }
+}
+
+impl ServerConfig {
+    /// The defaults, listening at this address.
+    #[must_use]
+    pub fn new(listen: SocketAddr) -> ServerConfig {
+        ServerConfig {
+            listen,
+            token: None,
+            destinations: Vec::new(),
+            connections_max: 4_096,
+            connections_per_address_max: 256,
+            head_ms_max: 10_000,
+            body_ms_max: 30_000,
+            idle_ms_max: 60_000,
+            stall_ms_max: 30_000,
+            bodies_bytes_max: 128 << 20,
+        }
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").field("name", &self.name).finish_non_exhaustive()
+    }
+}

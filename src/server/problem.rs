@@ -1,0 +1,218 @@
+//! Every error that the server answers: RFC 9457, one constructor a kind.
+//!
+//! # What it does not know
+//!
+//! Routes and requests.
+
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::store::StoreError;
+
+use super::payload::{Answer, Reply};
+
+/// An answer that says no.
+#[derive(Debug)]
+pub(super) struct Problem(Box<Said>);
+
+#[derive(Debug)]
+struct Said {
+    status: StatusCode,
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    hint: Option<String>,
+    header: Option<(HeaderName, HeaderValue)>,
+    last: bool,
+}
+
+/// The JSON of a problem.
+#[derive(Serialize)]
+struct Shape<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    hint: Option<&'a str>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
+        Problem(Box::new(Said { status, kind, title, detail: detail.into(), hint: None, header: None, last: false }))
+    }
+
+    /// The request is not well-formed.
+    pub(super) fn bad(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-request", "The request is not well-formed", detail)
+    }
+
+    /// The head leaves open where the request ends.
+    pub(super) fn ambiguous(why: &str) -> Problem {
+        let detail = format!("the request was refused: {why}");
+        Problem::new(StatusCode::BAD_REQUEST, "ambiguous", "The request is ambiguous", detail).last()
+    }
+
+    /// The token is missing or wrong.
+    pub(super) fn unauthorized() -> Problem {
+        let detail = "the request bears no valid token";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed", detail)
+            .hint("Send `Authorization: Bearer TOKEN`; the command line takes --token or GONIEC_TOKEN.")
+            .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// The request came from a page that has no business here.
+    pub(super) fn foreign(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "foreign-origin", "The request comes from elsewhere", detail)
+    }
+
+    /// There is nothing at this path.
+    pub(super) fn no_route(path: &str) -> Problem {
+        let shown: String = path.chars().take(128).collect();
+        Problem::new(StatusCode::NOT_FOUND, "no-route", "There is nothing here", format!("no route {shown:?}"))
+            .hint("The calls begin with /v1/; GET / lists them.")
+    }
+
+    /// The path exists, but not for this method.
+    pub(super) fn method(method: &str, allow: &str) -> Problem {
+        let detail = format!("{method} is not allowed here; {allow} is");
+        let value = HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static("GET"));
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "The method is not allowed", detail).header(ALLOW, value)
+    }
+
+    /// A path names a destination that does not exist.
+    pub(super) fn no_destination(error: &Error) -> Problem {
+        let mut problem = Problem::of(error);
+        problem.0.status = StatusCode::NOT_FOUND;
+        problem
+    }
+
+    /// The path of the request is too long.
+    pub(super) fn uri_too_long(bytes_max: usize) -> Problem {
+        let detail = format!("the path and query have more than {bytes_max} bytes");
+        Problem::new(StatusCode::URI_TOO_LONG, "uri-too-long", "The address is too long", detail).last()
+    }
+
+    /// The body is larger than the route takes.
+    pub(super) fn too_large(bytes_max: usize) -> Problem {
+        let detail = format!("the request has more than the {bytes_max} bytes that are allowed here");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large", detail).last()
+    }
+
+    /// The body came too slowly.
+    pub(super) fn too_slow() -> Problem {
+        let detail = "the body did not come in time";
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The request was too slow", detail).last()
+    }
+
+    /// The body broke off.
+    pub(super) fn broken(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "broken-body", "The body did not come whole", detail).last()
+    }
+
+    /// The body is of a kind that is not taken.
+    pub(super) fn unsupported(detail: impl Into<String>, hint: &str) -> Problem {
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported", "This kind of body is not taken", detail)
+            .hint(hint)
+            .last()
+    }
+
+    /// A change must say what it was made on.
+    pub(super) fn precondition_required() -> Problem {
+        let detail = "a new body needs the revision that was read";
+        let status = StatusCode::PRECONDITION_REQUIRED;
+        Problem::new(status, "precondition-required", "The revision is missing", detail)
+            .hint("Send `If-Match: \"N\"` with the revision, or `If-Match: *` to replace whatever there is.")
+    }
+
+    /// The body of a message is no longer kept.
+    pub(super) fn gone(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::GONE, "gone", "It is no longer kept", detail)
+    }
+
+    /// As many as are served at once.
+    pub(super) fn crowded(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", "goniec is full", detail)
+            .hint("Try again in a moment.")
+            .header(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// A fault of ours.
+    pub(super) fn internal(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "goniec failed", detail)
+    }
+
+    /// What the engine said.
+    pub(super) fn of(error: &Error) -> Problem {
+        use StatusCode as S;
+        let (status, kind, title, retry_after) = match error {
+            Error::NotFound(_) => (S::NOT_FOUND, "not-found", "There is no such message", None),
+            Error::UnknownDestination { .. } => {
+                (S::UNPROCESSABLE_ENTITY, "unknown-destination", "There is no such destination", None)
+            }
+            Error::Invalid(_) => (S::BAD_REQUEST, "invalid", "The message is not well-formed", None),
+            Error::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", None),
+            Error::Refused { .. } => (S::CONFLICT, "refused", "The message does not admit this now", None),
+            Error::Stale { .. } => (S::PRECONDITION_FAILED, "stale", "The message changed meanwhile", None),
+            Error::Conflict { .. } => (S::CONFLICT, "conflict", "The idempotency key names another message", None),
+            Error::Busy => (S::TOO_MANY_REQUESTS, "busy", "goniec is full", Some("1")),
+            Error::Stopping => (S::SERVICE_UNAVAILABLE, "stopping", "goniec is stopping", Some("5")),
+            Error::Store(StoreError::Full(_)) => (S::INSUFFICIENT_STORAGE, "disk-full", "The disk is full", Some("30")),
+            Error::Store(_) => (S::SERVICE_UNAVAILABLE, "store-failed", "The store failed", Some("30")),
+            Error::Config(_) => (S::INTERNAL_SERVER_ERROR, "configuration", "The configuration is wrong", None),
+        };
+        let mut problem = Problem::new(status, kind, title, error.to_string());
+        problem.0.hint = error.hint();
+        match retry_after {
+            Some(seconds) => problem.header(RETRY_AFTER, HeaderValue::from_static(seconds)),
+            None => problem,
+        }
+    }
+
+    /// Adds what the reader can do about it.
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Problem {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    fn header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
+        self.0.header = Some((name, value));
+        self
+    }
+
+    /// Makes the answer the last of its connection.
+    fn last(mut self) -> Problem {
+        self.0.last = true;
+        self
+    }
+
+    /// The answer.
+    pub(super) fn answer(self) -> Answer {
+        let said = *self.0;
+        let shape = Shape {
+            r#type: format!("urn:goniec:problem:{}", said.kind),
+            title: said.title,
+            status: said.status.as_u16(),
+            detail: &said.detail,
+            hint: said.hint.as_deref(),
+        };
+        let mut answer = Response::new(Reply::whole(serde_json::to_vec(&shape).unwrap_or_default()));
+        *answer.status_mut() = said.status;
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some((name, value)) = said.header {
+            headers.insert(name, value);
+        }
+        if said.last {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        Problem::of(&error)
+    }
+}

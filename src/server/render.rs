@@ -1,0 +1,418 @@
+//! Every shape of JSON that the server answers: messages, lists, attempts, revisions, figures, transitions.
+//!
+//! Fields may be added to a shape; none is ever renamed. Times are RFC 3339 with milliseconds.
+//!
+//! # What it does not know
+//!
+//! Where any of it comes from.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use crate::admin::when::rfc3339;
+use crate::engine::{Shown, ShownPage, Stats, Transition};
+use crate::model::{Abandoned, Attempt, Id, Place, State};
+use crate::store::{Revision, StateName};
+
+#[derive(Serialize)]
+struct MessageShape<'a> {
+    id: Id,
+    state: &'a str,
+    reason: Option<&'a str>,
+    destination: &'a str,
+    key: Option<&'a str>,
+    r#type: Option<&'a str>,
+    content_type: Option<&'a str>,
+    attempts: u16,
+    revision: u16,
+    body_bytes: Option<u64>,
+    accepted_at: String,
+    updated_at: String,
+    not_before: Option<String>,
+    deadline: Option<String>,
+    due_at: Option<String>,
+    waits_for: Option<&'a str>,
+    last_class: Option<&'a str>,
+    last_status: Option<u16>,
+    idempotency_key: Option<&'a str>,
+    version: Option<u64>,
+    superseded_by: Option<Id>,
+    supersedes: Option<Id>,
+    remote_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ListShape<'a> {
+    messages: Vec<MessageShape<'a>>,
+    next: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scanned_until: Option<String>,
+}
+
+#[derive(Serialize)]
+struct AttemptShape<'a> {
+    number: u16,
+    revision: u16,
+    started_at: String,
+    duration_ms: u32,
+    outcome: &'a str,
+    class: Option<&'a str>,
+    sent: &'a str,
+    status: Option<u16>,
+    detail: &'a str,
+    response_excerpt: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct RevisionShape<'a> {
+    number: u16,
+    at: String,
+    who: &'a str,
+    why: &'a str,
+    content_type: Option<&'a str>,
+    body_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+#[derive(Serialize)]
+struct TransitionShape<'a> {
+    id: Id,
+    destination: &'a str,
+    key: Option<&'a str>,
+    state: &'a str,
+    reason: Option<&'a str>,
+    attempts: u16,
+    at: String,
+    due_at: Option<String>,
+    detail: Option<&'a str>,
+}
+
+#[derive(Serialize, Default)]
+struct CountsShape<'a> {
+    name: &'a str,
+    queued: u64,
+    sending: u64,
+    delivered: u64,
+    failed: u64,
+    abandoned: u64,
+}
+
+#[derive(Serialize)]
+struct StatsShape<'a> {
+    version: &'a str,
+    started_at: String,
+    sending: u64,
+    accepted: u64,
+    attempts: u64,
+    delivered: u64,
+    commit: u64,
+    store: StoreShape,
+    destinations: Vec<CountsShape<'a>>,
+}
+
+#[derive(Serialize)]
+struct StoreShape {
+    used_bytes: u64,
+    free_bytes: Option<u64>,
+    reserve_bytes: u64,
+}
+
+/// The answer to what was accepted.
+pub(super) fn ids(ids: &[Id], single: bool) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct One {
+        id: Id,
+    }
+    #[derive(Serialize)]
+    struct Many<'a> {
+        ids: &'a [Id],
+    }
+    match (single, ids) {
+        (true, [id]) => bytes(&One { id: *id }),
+        (true | false, ids) => bytes(&Many { ids }),
+    }
+}
+
+/// One message.
+pub(super) fn message(shown: &Shown) -> Vec<u8> {
+    bytes(&shape(shown))
+}
+
+/// One page of a list.
+pub(super) fn list(page: &ShownPage) -> Vec<u8> {
+    bytes(&ListShape {
+        messages: page.messages.iter().map(shape).collect(),
+        next: page.next.map(cursor),
+        scanned_until: page.scanned_until.map(rfc3339),
+    })
+}
+
+/// The attempts of a message.
+pub(super) fn attempts(attempts: &[Attempt]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        attempts: Vec<AttemptShape<'a>>,
+    }
+    bytes(&Shape { attempts: attempts.iter().map(attempt).collect() })
+}
+
+/// The bodies of a message: as text where they are text, in base64 where they are not.
+pub(super) fn revisions(revisions: &[Revision]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        revisions: Vec<RevisionShape<'a>>,
+    }
+    bytes(&Shape { revisions: revisions.iter().map(revision).collect() })
+}
+
+/// The figures of the engine.
+pub(super) fn stats(stats: &Stats, names: &[String]) -> Vec<u8> {
+    bytes(&StatsShape {
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: rfc3339(stats.started_at),
+        sending: stats.sending,
+        accepted: stats.accepted,
+        attempts: stats.attempts,
+        delivered: stats.delivered,
+        commit: stats.commit,
+        store: StoreShape {
+            used_bytes: stats.room.used_bytes,
+            free_bytes: stats.room.free_bytes,
+            reserve_bytes: stats.room.reserve_bytes,
+        },
+        destinations: counts(stats, names),
+    })
+}
+
+/// The destinations with what stands where.
+pub(super) fn destinations(stats: &Stats, names: &[String]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        destinations: Vec<CountsShape<'a>>,
+    }
+    bytes(&Shape { destinations: counts(stats, names) })
+}
+
+/// A transition, as the data of an event.
+pub(super) fn transition(transition: &Transition) -> Vec<u8> {
+    bytes(&TransitionShape {
+        id: transition.id,
+        destination: &transition.destination,
+        key: transition.key.as_deref(),
+        state: transition.state.name(),
+        reason: transition.state.reason(),
+        attempts: transition.attempts,
+        at: rfc3339(transition.at),
+        due_at: transition.state.due().map(rfc3339),
+        detail: transition.detail.as_deref(),
+    })
+}
+
+/// The opaque text of a place in a list.
+fn cursor(place: Place) -> String {
+    format!("{:x}", place.to_u64())
+}
+
+/// The place of a text made for a `next`.
+pub(super) fn place(cursor: &str) -> Option<Place> {
+    u64::from_str_radix(cursor, 16).ok().map(Place::from_u64)
+}
+
+/// The JSON of a value of ours. Serialising them cannot fail: they have neither maps nor foreign implementations.
+fn bytes(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+fn shape(shown: &Shown) -> MessageShape<'_> {
+    let record = &shown.record;
+    let envelope = &record.envelope;
+    MessageShape {
+        id: record.id,
+        state: record.state.name(),
+        reason: record.state.reason(),
+        destination: &envelope.destination,
+        key: envelope.key.as_deref(),
+        r#type: envelope.kind.as_deref(),
+        content_type: record.content_type.as_deref(),
+        attempts: record.attempts,
+        revision: record.revision,
+        body_bytes: record.body_bytes,
+        accepted_at: rfc3339(record.id.accepted_at()),
+        updated_at: rfc3339(record.updated_at),
+        not_before: envelope.not_before.map(rfc3339),
+        deadline: envelope.deadline.map(rfc3339),
+        due_at: shown.due_at.or(record.state.due()).map(rfc3339),
+        waits_for: shown.waits_for.map(|waits| waits.name()),
+        last_class: record.last.class.map(|class| class.name()),
+        last_status: record.last.status,
+        idempotency_key: envelope.idempotency_key.as_deref(),
+        version: envelope.version,
+        superseded_by: superseded_by(record.state),
+        supersedes: record.supersedes,
+        remote_id: record.remote_id.as_deref(),
+    }
+}
+
+fn superseded_by(state: State) -> Option<Id> {
+    match state {
+        State::Abandoned(Abandoned::Superseded(by)) => Some(by),
+        State::Queued(_)
+        | State::Sending(_)
+        | State::Delivered
+        | State::Failed(_)
+        | State::Abandoned(Abandoned::Exhausted | Abandoned::Rejected | Abandoned::Expired | Abandoned::Cancelled) => {
+            None
+        }
+    }
+}
+
+fn attempt(attempt: &Attempt) -> AttemptShape<'_> {
+    AttemptShape {
+        number: attempt.number,
+        revision: attempt.revision,
+        started_at: rfc3339(attempt.started_at),
+        duration_ms: attempt.duration_ms,
+        outcome: attempt.outcome.name(),
+        class: attempt.class.map(|class| class.name()),
+        sent: attempt.sent.name(),
+        status: attempt.status,
+        detail: &attempt.detail,
+        response_excerpt: attempt.response_excerpt.as_deref(),
+    }
+}
+
+fn revision(revision: &Revision) -> RevisionShape<'_> {
+    let text = revision.body.as_deref().map(std::str::from_utf8);
+    RevisionShape {
+        number: revision.number,
+        at: rfc3339(revision.at),
+        who: &revision.who,
+        why: &revision.why,
+        content_type: revision.content_type.as_deref(),
+        body_bytes: revision.body.as_ref().map(|body| body.len()),
+        body: text.and_then(Result::ok),
+        body_base64: match (text, &revision.body) {
+            (Some(Err(_)), Some(body)) => Some(STANDARD.encode(body)),
+            (Some(_) | None, _) => None,
+        },
+    }
+}
+
+/// Every configured destination, and every other that has messages.
+fn counts<'a>(stats: &'a Stats, names: &'a [String]) -> Vec<CountsShape<'a>> {
+    let mut shapes: Vec<CountsShape<'a>> =
+        names.iter().map(|name| CountsShape { name, ..CountsShape::default() }).collect();
+    for (name, state, messages) in &stats.counts {
+        let position = shapes.iter().position(|shape| shape.name == &**name).unwrap_or_else(|| {
+            shapes.push(CountsShape { name, ..CountsShape::default() });
+            shapes.len() - 1
+        });
+        if let Some(shape) = shapes.get_mut(position) {
+            *shape.of(*state) += messages;
+        }
+    }
+    shapes.sort_by_key(|shape| shape.name);
+    shapes
+}
+
+impl CountsShape<'_> {
+    fn of(&mut self, state: StateName) -> &mut u64 {
+        match state {
+            StateName::Queued => &mut self.queued,
+            StateName::Sending => &mut self.sending,
+            StateName::Delivered => &mut self.delivered,
+            StateName::Failed => &mut self.failed,
+            StateName::Abandoned => &mut self.abandoned,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::model::{Envelope, Failed, NodeTag, Record, Told, WallMs};
+
+    fn shown(state: State) -> Shown {
+        let place = Place::new(5, 1);
+        let record = Record {
+            id: Id::compose(WallMs(1_795_435_200_000), NodeTag::new(1), place),
+            place,
+            envelope: Arc::new(Envelope { destination: "erp".into(), key: Some("k".into()), ..Envelope::default() }),
+            content_type: None,
+            state,
+            attempts: 2,
+            series: 2,
+            revision: 1,
+            body_bytes: Some(3),
+            updated_at: WallMs(1_795_435_200_001),
+            last: Told::default(),
+            supersedes: None,
+            remote_id: None,
+        };
+        Shown { record, waits_for: None, due_at: None }
+    }
+
+    #[test]
+    fn a_message_has_every_field_of_the_interface() {
+        let json: serde_json::Value =
+            serde_json::from_slice(&message(&shown(State::Failed(Failed::Due(WallMs(1_795_435_260_000))))))
+                .expect("JSON");
+        for field in [
+            "id",
+            "state",
+            "reason",
+            "destination",
+            "key",
+            "type",
+            "content_type",
+            "attempts",
+            "revision",
+            "body_bytes",
+            "accepted_at",
+            "updated_at",
+            "due_at",
+            "waits_for",
+            "superseded_by",
+            "supersedes",
+            "remote_id",
+        ] {
+            assert!(json.get(field).is_some(), "{field}");
+        }
+        assert_eq!(json["state"], "failed");
+        assert_eq!(json["accepted_at"], "2026-11-23T12:00:00.000Z");
+        assert_eq!(json["due_at"], "2026-11-23T12:01:00.000Z");
+    }
+
+    #[test]
+    fn who_replaced_a_message_is_told() {
+        let by = Id::compose(WallMs(1), NodeTag::new(1), Place::new(9, 9));
+        let json: serde_json::Value =
+            serde_json::from_slice(&message(&shown(State::Abandoned(Abandoned::Superseded(by))))).expect("JSON");
+        assert_eq!(
+            (json["reason"].as_str(), json["superseded_by"].as_str()),
+            (Some("superseded"), Some(&*by.to_string()))
+        );
+    }
+
+    #[test]
+    fn a_cursor_reads_back() {
+        let at = Place::new(0x3f_ffff_ffff_ffff, 255);
+        assert_eq!(place(&cursor(at)), Some(at));
+        assert_eq!(place("no cursor"), None);
+    }
+
+    #[test]
+    fn destinations_without_messages_are_listed() {
+        let stats = Stats { counts: vec![("erp".into(), StateName::Failed, 3)], ..Stats::default() };
+        let json: serde_json::Value =
+            serde_json::from_slice(&destinations(&stats, &["shop".into(), "erp".into()])).expect("JSON");
+        assert_eq!(json["destinations"][0]["failed"], 3);
+        assert_eq!(json["destinations"][1]["name"], "shop");
+    }
+}

@@ -1,0 +1,303 @@
+//! The one table of routes: method, path, right, limit, handler. What is not in it does not exist.
+//!
+//! # What it does not know
+//!
+//! What the handlers do.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::guard::Head;
+use super::listen::App;
+use super::payload::{Answer, BodyLimits, Reply, Taken, take};
+use super::problem::Problem;
+use super::{access, events, intake, manage};
+
+/// The most bytes of a path with its query.
+const URI_BYTES_MAX: usize = 4 << 10;
+/// The most bytes of a request that hands in messages.
+pub(super) const INTAKE_BYTES_MAX: usize = 16 << 20;
+/// The most bytes of a body where none is expected.
+const NOTHING_BYTES_MAX: usize = 64 << 10;
+
+/// What a caller must be allowed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    /// Nothing: the way in, and signs of life.
+    Anyone,
+    /// Hand in messages.
+    Produce,
+    /// Read.
+    View,
+    /// Act on messages.
+    Operate,
+}
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Handler {
+    Root,
+    Healthz,
+    Readyz,
+    PostMessages,
+    PostSend,
+    ListMessages,
+    ShowMessage,
+    ShowBody,
+    ShowAttempts,
+    ShowRevisions,
+    PutBody,
+    Resend,
+    Cancel,
+    Hold,
+    Release,
+    Resolve,
+    Delete,
+    Stats,
+    Destinations,
+    Events,
+}
+
+struct Route {
+    method: Method,
+    path: &'static str,
+    right: Right,
+    bytes_max: usize,
+    handler: Handler,
+}
+
+/// A request whose head has been judged.
+pub(super) struct Call<'a> {
+    /// What every request needs.
+    pub(super) app: &'a Rc<App>,
+    /// Its headers.
+    pub(super) headers: HeaderMap,
+    /// What the path has in place of `{..}`, decoded.
+    pub(super) name: String,
+    /// The query, as it came.
+    pub(super) query: String,
+    /// Its body.
+    pub(super) body: Taken,
+}
+
+const fn route(method: Method, path: &'static str, right: Right, bytes_max: usize, handler: Handler) -> Route {
+    Route { method, path, right, bytes_max, handler }
+}
+
+const G: Method = Method::GET;
+const P: Method = Method::POST;
+
+static ROUTES: [Route; 20] = [
+    route(G, "/", Right::Anyone, 0, Handler::Root),
+    route(G, "/healthz", Right::Anyone, 0, Handler::Healthz),
+    route(G, "/readyz", Right::Anyone, 0, Handler::Readyz),
+    route(P, "/v1/messages", Right::Produce, INTAKE_BYTES_MAX, Handler::PostMessages),
+    route(P, "/v1/send/{destination}", Right::Produce, INTAKE_BYTES_MAX, Handler::PostSend),
+    route(G, "/v1/messages", Right::View, 0, Handler::ListMessages),
+    route(G, "/v1/messages/{id}", Right::View, 0, Handler::ShowMessage),
+    route(G, "/v1/messages/{id}/body", Right::View, 0, Handler::ShowBody),
+    route(G, "/v1/messages/{id}/attempts", Right::View, 0, Handler::ShowAttempts),
+    route(G, "/v1/messages/{id}/revisions", Right::View, 0, Handler::ShowRevisions),
+    route(Method::PUT, "/v1/messages/{id}/body", Right::Operate, INTAKE_BYTES_MAX, Handler::PutBody),
+    route(P, "/v1/messages/{id}/resend", Right::Operate, NOTHING_BYTES_MAX, Handler::Resend),
+    route(P, "/v1/messages/{id}/cancel", Right::Operate, NOTHING_BYTES_MAX, Handler::Cancel),
+    route(P, "/v1/messages/{id}/hold", Right::Operate, NOTHING_BYTES_MAX, Handler::Hold),
+    route(P, "/v1/messages/{id}/release", Right::Operate, NOTHING_BYTES_MAX, Handler::Release),
+    route(P, "/v1/messages/{id}/resolve", Right::Operate, NOTHING_BYTES_MAX, Handler::Resolve),
+    route(Method::DELETE, "/v1/messages/{id}", Right::Operate, NOTHING_BYTES_MAX, Handler::Delete),
+    route(G, "/v1/stats", Right::View, 0, Handler::Stats),
+    route(G, "/v1/destinations", Right::View, 0, Handler::Destinations),
+    route(G, "/v1/events", Right::View, 0, Handler::Events),
+];
+
+/// The answer to a request, whatever it is.
+pub(super) async fn answer(app: &Rc<App>, head: Head, request: Request<Incoming>) -> Answer {
+    let mut answer = judge(app, head, request).await.unwrap_or_else(Problem::answer);
+    if head.last {
+        answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    answer
+}
+
+async fn judge(app: &Rc<App>, head: Head, request: Request<Incoming>) -> Result<Answer, Problem> {
+    if let Some(why) = head.refuse {
+        return Err(Problem::ambiguous(why));
+    }
+    let (parts, body) = request.into_parts();
+    let path_bytes = parts.uri.path().len() + parts.uri.query().map_or(0, |query| query.len() + 1);
+    if path_bytes > URI_BYTES_MAX {
+        return Err(Problem::uri_too_long(URI_BYTES_MAX));
+    }
+    let (route, name) = find(&parts.method, parts.uri.path())?;
+    access::check(&app.config, &parts.method, &parts.headers, route.right)?;
+    if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(Problem::unsupported("the body is compressed", "Send it without content-encoding."));
+    }
+    let limits = BodyLimits { bytes_max: route.bytes_max, whole: Duration::from_millis(app.config.body_ms_max) };
+    let body = take(&parts.headers, body, limits, &app.budget).await?;
+    let query = parts.uri.query().unwrap_or_default().to_owned();
+    let call = Call { app, headers: parts.headers, name, query, body };
+    dispatch(route.handler, call).await
+}
+
+async fn dispatch(handler: Handler, call: Call<'_>) -> Result<Answer, Problem> {
+    match handler {
+        Handler::Root => Ok(text(StatusCode::OK, root())),
+        Handler::Healthz => Ok(text(StatusCode::OK, "ok\n".into())),
+        Handler::Readyz => {
+            call.app.engine.ready()?;
+            Ok(text(StatusCode::OK, "ready\n".into()))
+        }
+        Handler::PostMessages => intake::messages(call).await,
+        Handler::PostSend => intake::send(call).await,
+        Handler::ListMessages => manage::list(call).await,
+        Handler::ShowMessage => manage::show(call).await,
+        Handler::ShowBody => manage::body(call).await,
+        Handler::ShowAttempts => manage::attempts(call).await,
+        Handler::ShowRevisions => manage::revisions(call).await,
+        Handler::PutBody => manage::edit(call).await,
+        Handler::Resend => manage::resend(call).await,
+        Handler::Cancel => manage::act(call, crate::engine::Act::Cancel).await,
+        Handler::Hold => manage::act(call, crate::engine::Act::Hold).await,
+        Handler::Release => manage::act(call, crate::engine::Act::Release).await,
+        Handler::Resolve => manage::resolve(call).await,
+        Handler::Delete => manage::delete(call).await,
+        Handler::Stats => manage::stats(call).await,
+        Handler::Destinations => manage::destinations(call).await,
+        Handler::Events => events::follow(call),
+    }
+}
+
+/// The route of a request, and what stands in the place of its `{..}`.
+fn find(method: &Method, path: &str) -> Result<(&'static Route, String), Problem> {
+    let here: Vec<(&Route, &str)> =
+        ROUTES.iter().filter_map(|route| holds(route.path, path).map(|name| (route, name))).collect();
+    let wanted = if method == Method::HEAD { &Method::GET } else { method };
+    match here.iter().find(|(route, _)| route.method == *wanted) {
+        Some((route, name)) => Ok((*route, decode(name)?)),
+        None if here.is_empty() => Err(Problem::no_route(path)),
+        None => {
+            let allow: Vec<&str> = here.iter().map(|(route, _)| route.method.as_str()).collect();
+            Err(Problem::method(method.as_str(), &allow.join(", ")))
+        }
+    }
+}
+
+/// What stands in the place of `{..}`, where the path has the form.
+fn holds<'a>(form: &str, path: &'a str) -> Option<&'a str> {
+    let (before, rest) = match form.split_once('{') {
+        None => return (form == path).then_some(""),
+        Some(parts) => parts,
+    };
+    let (_, after) = rest.split_once('}')?;
+    let name = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
+/// The text that percent signs stand for.
+pub(super) fn decode(text: &str) -> Result<String, Problem> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+        match (digit(rest.next()), digit(rest.next())) {
+            (Some(high), Some(low)) => bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?')),
+            (Some(_) | None, _) => {
+                return Err(Problem::bad("a percent sign is not followed by two hex digits; write %25 for itself"));
+            }
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| Problem::bad("what percent signs stand for is not UTF-8"))
+}
+
+/// The query's pairs, decoded.
+pub(super) fn pairs(query: &str) -> Result<Vec<(String, String)>, Problem> {
+    let pieces = query.split('&').filter(|piece| !piece.is_empty());
+    pieces
+        .map(|piece| {
+            let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+            Ok((decode(&name.replace('+', " "))?, decode(&value.replace('+', " "))?))
+        })
+        .collect()
+}
+
+/// An answer in JSON.
+pub(super) fn json(status: StatusCode, bytes: Vec<u8>) -> Answer {
+    with_type(status, bytes, "application/json")
+}
+
+fn text(status: StatusCode, text: String) -> Answer {
+    with_type(status, text.into_bytes(), "text/plain; charset=utf-8")
+}
+
+fn with_type(status: StatusCode, bytes: Vec<u8>, content_type: &'static str) -> Answer {
+    let mut answer = Response::new(Reply::whole(bytes));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+fn root() -> String {
+    format!("goniec {}\n\n{}", env!("CARGO_PKG_VERSION"), table())
+}
+
+/// The routes, one a line: method, path, and what a caller must be allowed to do.
+#[must_use]
+pub fn table() -> String {
+    let line = |route: &Route| {
+        let right = match route.right {
+            Right::Anyone => "anyone",
+            Right::Produce => "produce",
+            Right::View => "view",
+            Right::Operate => "operate",
+        };
+        format!("{:<6} {:<31} {right}\n", route.method.as_str(), route.path)
+    };
+    ROUTES.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_find_their_handlers() {
+        let found = |method: Method, path: &str| find(&method, path).map(|(route, name)| (route.handler, name));
+        assert!(matches!(found(P, "/v1/send/shop%2Fa"), Ok((Handler::PostSend, name)) if name == "shop/a"));
+        assert!(matches!(found(G, "/v1/messages/17/body"), Ok((Handler::ShowBody, name)) if name == "17"));
+        assert!(matches!(found(Method::HEAD, "/healthz"), Ok((Handler::Healthz, _))));
+        for path in ["/v1", "/v1/messages/", "/v1/messages/1/2/body", "/v1/send/", "//", "/healthz/"] {
+            assert!(found(G, path).is_err_and(|no| no.answer().status() == 404), "{path}");
+        }
+        assert!(found(Method::PATCH, "/v1/messages").is_err_and(|no| {
+            let answer = no.answer();
+            answer.status() == 405 && answer.headers().get("allow").is_some_and(|allow| allow == "POST, GET")
+        }));
+    }
+
+    #[test]
+    fn no_two_routes_are_the_same() {
+        for (i, route) in ROUTES.iter().enumerate() {
+            let same = |other: &&Route| other.method == route.method && other.path == route.path;
+            assert_eq!(ROUTES.iter().position(|other| same(&other)), Some(i), "{} {}", route.method, route.path);
+        }
+    }
+
+    #[test]
+    fn percent_signs_are_decoded_or_refused() {
+        assert_eq!(decode("a%20b%C5%BC").ok().as_deref(), Some("a bż"));
+        for text in ["%", "%2", "%zz", "%ff"] {
+            assert!(decode(text).is_err(), "{text}");
+        }
+        assert_eq!(pairs("q=a+b&x").ok(), Some(vec![("q".into(), "a b".into()), ("x".into(), String::new())]));
+    }
+}
