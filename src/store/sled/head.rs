@@ -74,7 +74,11 @@ impl Counters {
         for (dest, row) in self.0.iter().enumerate() {
             for (state, messages) in STATES.into_iter().zip(row) {
                 if *messages > 0 {
-                    list.push(Count { dest: Dest(u16::try_from(dest).unwrap_or(u16::MAX)), state, messages: *messages });
+                    list.push(Count {
+                        dest: Dest(u16::try_from(dest).unwrap_or(u16::MAX)),
+                        state,
+                        messages: *messages,
+                    });
                 }
             }
         }

@@ -25,7 +25,8 @@ pub(super) fn filter(hashes: &mut Vec<u64>) -> Vec<u8> {
 
 /// Whether a filter admits this hash.
 pub(super) fn admits(filter: &[u8], hash: u64) -> bool {
-    filter.is_empty() || probes(hash, filter.len()).all(|(byte, bit)| filter.get(byte).is_some_and(|byte| byte & bit != 0))
+    filter.is_empty()
+        || probes(hash, filter.len()).all(|(byte, bit)| filter.get(byte).is_some_and(|byte| byte & bit != 0))
 }
 
 fn probes(hash: u64, bytes: usize) -> impl Iterator<Item = (usize, u8)> {

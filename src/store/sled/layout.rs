@@ -170,11 +170,6 @@ pub(super) fn carve(bytes: &[u8]) -> Option<Carved<'_>> {
     Some(Carved { tree, key, row: Row { commit, body }, bytes: whole })
 }
 
-/// Whether a framed row could begin with this byte and its followers.
-pub(super) fn begins(bytes: &[u8]) -> bool {
-    bytes.starts_with(&MAGIC)
-}
-
 /// The error that names a row.
 pub(super) fn damaged(tree: Tree, key: &[u8], what: &str) -> StoreError {
     StoreError::Damaged(format!("{}: {what}", name(tree, key)))

@@ -212,9 +212,10 @@ fn source(query: &Query) -> Source {
     let waits = |state: &StateName| matches!(state, StateName::Queued | StateName::Sending | StateName::Failed);
     let abandoned = |state: &StateName| *state == StateName::Abandoned;
     // What was superseded is abandoned and yet no failure; only a reason that it cannot have leaves it out.
-    let failure = query.reason.as_deref().is_some_and(|reason| {
-        matches!(reason, "exhausted" | "rejected" | "expired" | "cancelled")
-    });
+    let failure = query
+        .reason
+        .as_deref()
+        .is_some_and(|reason| matches!(reason, "exhausted" | "rejected" | "expired" | "cancelled"));
     if query.states.is_empty() {
         Source::Every
     } else if query.states.iter().all(waits) {

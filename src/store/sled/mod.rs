@@ -37,7 +37,6 @@ use crate::store::{
     Batch, CommitNo, Committed, Count, Dest, Loaded, Page, Query, Retained, Retention, Revision, Room, Store,
     StoreError, Unfinished,
 };
-use layout::Tree;
 use open::Paths;
 use plan::{Draft, Plan, View, Writer};
 use witness::Witness;

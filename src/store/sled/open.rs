@@ -88,13 +88,6 @@ pub(super) fn hold(dir: &Path, cache_bytes: u64) -> Result<Held, StoreError> {
     Ok(Held { paths, node, lock })
 }
 
-/// Takes a directory that must hold a registry already, whatever its state.
-pub(super) fn hold_existing(dir: &Path) -> Result<(Paths, File), StoreError> {
-    let paths = Paths::of(dir);
-    let lock = lock(&paths)?;
-    Ok((paths, lock))
-}
-
 /// Opens the database and compares it with the witness.
 pub(super) fn view(paths: &Paths, cache_bytes: u64) -> Result<View, StoreError> {
     let witnessed = match Witness::read(&paths.witness).map_err(disk)? {
@@ -199,8 +192,10 @@ pub(super) fn read_format(paths: &Paths) -> Result<Option<NodeTag>, StoreError> 
         }
         None => return Err(StoreError::Foreign(format!("{path} does not say its format"))),
     }
-    let node = lines.next().and_then(|line| line.strip_prefix("node ")).and_then(|hex| u16::from_str_radix(hex, 16).ok());
-    node.map(|node| Some(NodeTag::new(node))).ok_or_else(|| StoreError::Damaged(format!("{path} does not say its node")))
+    let node =
+        lines.next().and_then(|line| line.strip_prefix("node ")).and_then(|hex| u16::from_str_radix(hex, 16).ok());
+    node.map(|node| Some(NodeTag::new(node)))
+        .ok_or_else(|| StoreError::Damaged(format!("{path} does not say its node")))
 }
 
 fn lock(paths: &Paths) -> Result<File, StoreError> {

@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::head::{Change, Counters, Head};
 use super::layout::{
-    ATTEMPTS_MAX, Edit, Entries, Entry, Kept, ROW_BYTES_MAX, Tree, damaged, encode, frame, group_key, numbered_key, part_key,
-    place_key,
+    ATTEMPTS_MAX, Edit, Entries, Entry, Kept, ROW_BYTES_MAX, Tree, damaged, encode, frame, group_key, numbered_key,
+    part_key, place_key,
 };
+use super::read;
 use super::slot::{Arrival, Slot, Stat};
 use super::trees::{Trees, Writes};
-use super::read;
 
 use crate::model::{Abandoned, Attempt, Delivery, Id, NodeTag, Place, Sent, State, WallMs};
 use crate::store::{Amendment, Batch, Committed, Move, Moved, StateName, StoreError};
@@ -60,10 +60,6 @@ impl Hot {
             self.old = std::mem::take(&mut self.young);
             self.young_slots = 0;
         }
-    }
-
-    pub(super) fn forget(&mut self, chunk: u64) {
-        let _both = (self.young.remove(&chunk), self.old.remove(&chunk));
     }
 }
 
@@ -315,11 +311,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The content type that holds at this revision.
-    fn content_type(
-        &mut self,
-        place: Place,
-        revision: u16,
-    ) -> Result<Option<std::sync::Arc<str>>, StoreError> {
+    fn content_type(&mut self, place: Place, revision: u16) -> Result<Option<std::sync::Arc<str>>, StoreError> {
         if revision > 1 {
             return Ok(read::edit(&self.view.trees, place, revision)?.and_then(|(edit, _)| edit.content_type));
         }

@@ -10,7 +10,9 @@
 use std::sync::Arc;
 
 use super::head::Head;
-use super::layout::{Cursor, Edit, Entries, Fixed, Kept, Tree, damaged, decode, name, numbered_key, part_key, place_key, unframe};
+use super::layout::{
+    Cursor, Edit, Entries, Fixed, Kept, Tree, damaged, decode, name, numbered_key, part_key, place_key, unframe,
+};
 use super::plan::arrived;
 use super::slot::{Slot, Stat};
 use super::trees::Trees;

@@ -279,11 +279,7 @@ impl Arrival {
 
     fn decode(detail: [u8; 16]) -> Option<Arrival> {
         let mut cursor = Cursor(&detail);
-        Some(Arrival {
-            started_at: unsix(cursor.array()?),
-            duration_ms: cursor.u32()?,
-            revision: cursor.u16()?,
-        })
+        Some(Arrival { started_at: unsix(cursor.array()?), duration_ms: cursor.u32()?, revision: cursor.u16()? })
     }
 }
 

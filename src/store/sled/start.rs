@@ -78,8 +78,7 @@ pub(super) fn unfinished(view: &View, each: &mut dyn FnMut(Unfinished)) -> Resul
         }
     }
     let open = |name: StateName| matches!(name, StateName::Queued | StateName::Sending | StateName::Failed);
-    let expected: u64 =
-        view.counters.list().iter().filter(|count| open(count.state)).map(|count| count.messages).sum();
+    let expected: u64 = view.counters.list().iter().filter(|count| open(count.state)).map(|count| count.messages).sum();
     if found == expected && chunks == view.head.open_chunks {
         return Ok(());
     }
@@ -108,11 +107,7 @@ fn unfinished_of(view: &View, place: Place, slot: &Slot) -> Result<Unfinished, S
 }
 
 /// The idempotency hashes of what was accepted at or after `since`, in order of acceptance.
-pub(super) fn idempotent(
-    view: &View,
-    since: WallMs,
-    each: &mut dyn FnMut(u64, Place),
-) -> Result<(), StoreError> {
+pub(super) fn idempotent(view: &View, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<(), StoreError> {
     // Chunks rise with time: walk back to the first one that is old enough, then forth.
     let mut low = view.head.next_chunk;
     let mut back = view.trees.between(Tree::Stat, view.head.floor, view.head.next_chunk)?;

@@ -50,7 +50,8 @@ impl Writes {
     /// Takes back what was to be put under keys that begin with `prefix`.
     pub(super) fn take_back(&mut self, tree: Tree, prefix: &[u8]) {
         let from = (tree, IVec::from(prefix));
-        for ((_, _), row) in self.0.range_mut(from..).take_while(|((at, key), _)| *at == tree && key.starts_with(prefix))
+        for ((_, _), row) in
+            self.0.range_mut(from..).take_while(|((at, key), _)| *at == tree && key.starts_with(prefix))
         {
             *row = None;
         }
