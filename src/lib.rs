@@ -21,6 +21,7 @@
 pub mod admin;
 pub mod engine;
 pub mod error;
+mod goniec;
 pub mod model;
 #[cfg(feature = "server")]
 pub mod server;
@@ -28,4 +29,5 @@ pub mod store;
 pub mod transport;
 
 pub use error::Error;
+pub use goniec::{Goniec, Opened};
 pub use model::{Draft, Id, Message, Outcome, Record, State};

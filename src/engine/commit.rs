@@ -230,6 +230,11 @@ impl Committer {
                 return reply(Err(Error::Store(error)));
             }
         };
+        if taken == Some(Taken::Out) && record.state.is_final() {
+            // Its outcome is written, and the scheduler has yet to hear of it.
+            self.put_off.push(Request::Act(id, act, reply));
+            return;
+        }
         if taken == Some(Taken::Out) {
             let state = State::Sending(attempt_number(record.state, record.attempts));
             return reply(Err(Error::Refused { id, illegal: Illegal { state, event: event_of(&act) } }));

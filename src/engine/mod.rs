@@ -52,12 +52,16 @@ use lane::WINDOW_MAX;
 use registry::Registry;
 use threads::{Clock, Shared, Threads};
 
-/// A running engine. Clones share it; the last one to go ends it, as if it had been killed, unless [`Engine::shutdown`] was called.
+/// A running engine. Clones share it; the last one to go ends it and cuts off what is out, unless
+/// [`Engine::shutdown`] was called.
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
-    threads: Arc<Mutex<Option<Threads>>>,
+    owner: Arc<Owner>,
 }
+
+/// Ends the threads with the last clone of the engine.
+struct Owner(Mutex<Option<Threads>>);
 
 impl Engine {
     /// Starts the engine on a store: what a start must settle is settled, and deliveries begin.
@@ -76,7 +80,7 @@ impl Engine {
         let first = recover::recover(&registry, now)?;
         let committer = Committer::new(registry.clone(), now)?;
         let (shared, threads) = threads::start(registry, committer, Alerter::new(rules), first, clock)?;
-        Ok(Engine { shared, threads: Arc::new(Mutex::new(Some(threads))) })
+        Ok(Engine { shared, owner: Arc::new(Owner(Mutex::new(Some(threads)))) })
     }
 
     /// Takes messages, all or none; answers with their ids once they are durable. Never blocks: a full engine answers [`Error::Busy`].
@@ -220,12 +224,26 @@ impl Engine {
     /// # Errors
     /// The store failed before or during the stop; what was acknowledged is kept.
     pub fn shutdown(&self, limit: Duration) -> Result<(), Error> {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        threads.map_or(Ok(()), |threads| threads.stop(limit))
+        self.owner.stop(limit)
     }
 
     fn now(&self) -> WallMs {
         self.shared.clock.now().wall
+    }
+}
+
+impl Owner {
+    fn stop(&self, limit: Duration) -> Result<(), Error> {
+        let threads = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        threads.map_or(Ok(()), |threads| threads.stop(limit))
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop(Duration::ZERO) {
+            log::error!("the engine ended badly: {error}");
+        }
     }
 }
 
