@@ -47,6 +47,8 @@ pub(super) struct Lane {
     ready: Ready,
     lines: HashMap<u64, Line, PlaceHash>,
     out: usize,
+    /// How many came home since the window was last looked at.
+    home: usize,
     window: usize,
 }
 
@@ -89,6 +91,7 @@ impl Lane {
             ready: Ready::default(),
             lines: HashMap::default(),
             out: 0,
+            home: 0,
             window: concurrency,
         }
     }
@@ -170,6 +173,7 @@ impl Lane {
     /// A message that was out is no longer; where it goes on waiting, say so with [`Lane::defer`] or [`Lane::ripen`] *before*.
     pub(super) fn come_home(&mut self, entry: Entry) {
         self.out = self.out.saturating_sub(1);
+        self.home += 1;
         if let Some(line) = self.lines.get_mut(&entry.hash).filter(|line| line.out == Some(entry.place)) {
             line.out = None;
             self.wake(entry.hash);
@@ -220,7 +224,8 @@ impl Lane {
 
     /// Widens the window where the workers came home faster than they were sent.
     pub(super) fn widen(&mut self) {
-        if self.out * 2 < self.window && !self.ready.places.is_empty() {
+        let came_home = std::mem::take(&mut self.home);
+        if came_home * 2 >= self.window && self.out * 2 < self.window && !self.ready.places.is_empty() {
             self.window = (self.window * 2).min(self.concurrency.max(self.advance_max));
         }
     }

@@ -89,8 +89,8 @@ pub struct SledStore {
     written: AtomicU64,
     synced: AtomicU64,
     failure: Mutex<Option<String>>,
-    /// Keeps other processes out for as long as this lives.
-    _lock: File,
+    /// Keeps others out until the store is closed.
+    lock: Mutex<Option<File>>,
 }
 
 /// What makes commits durable.
@@ -136,7 +136,7 @@ impl SledStore {
             // What was recovered may lie in the page cache only: the first sync makes it durable.
             synced: AtomicU64::new(0),
             failure: Mutex::new(None),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         })
     }
 
@@ -383,6 +383,7 @@ impl Store for SledStore {
             view.trees.shut();
         }
         let synced = lock(&self.durable).witness.sync().map_err(open::disk);
+        lock(&self.lock).take();
         outcome.and(synced)
     }
 }
