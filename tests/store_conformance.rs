@@ -2,8 +2,12 @@
 
 mod conformance;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use conformance::World;
 use goniec::store::memory::{DiskFault, MemoryDisk, MemoryStore};
+use goniec::store::sled::{Options, SledStore, Step};
 use goniec::store::{Batch, Store, StoreError};
 
 /// A registry on a disk that forgets.
@@ -24,6 +28,47 @@ fn memory() -> World {
             Ok(Box::new(store))
         }),
     }
+}
+
+/// A registry on sled in a directory of its own, with the disk's failures put in where it writes.
+fn sled() -> World {
+    let dir = tempfile::tempdir().expect("a directory");
+    let failing: Arc<[AtomicI64; 2]> = Arc::new([AtomicI64::new(-1), AtomicI64::new(-1)]);
+    let fail_after = |which: usize| -> Option<Box<dyn Fn(u64)>> {
+        let failing = failing.clone();
+        Some(Box::new(move |after| failing[which].store(i64::try_from(after).expect("small"), Ordering::SeqCst)))
+    };
+    World {
+        crash: None,
+        fail_write: fail_after(0),
+        fail_sync: fail_after(1),
+        verify: Box::new(|_| {}),
+        open: Box::new(move || {
+            let failing = failing.clone();
+            failing.iter().for_each(|left| left.store(-1, Ordering::SeqCst));
+            let fault = move |step: Step| match step {
+                Step::Apply => fails(&failing[0]),
+                Step::Sync => fails(&failing[1]),
+                Step::Flush | Step::Witness => Ok(()),
+            };
+            let fault = Some(Arc::new(fault) as _);
+            let options = Options { cache_bytes: 8 << 20, ballast_bytes_max: 0, fault, ..Options::default() };
+            Ok(Box::new(SledStore::open(dir.path(), options)?))
+        }),
+    }
+}
+
+/// Counts down to the failure, and then past it.
+fn fails(left: &AtomicI64) -> std::io::Result<()> {
+    match left.fetch_sub(1, Ordering::SeqCst) {
+        0 => Err(std::io::Error::other("the disk was told to fail")),
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn the_sled_store_keeps_the_contract() {
+    conformance::run(sled);
 }
 
 #[test]

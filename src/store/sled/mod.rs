@@ -21,6 +21,7 @@ mod list;
 mod open;
 mod plan;
 mod read;
+mod retain;
 mod slot;
 mod start;
 mod trees;
@@ -129,7 +130,7 @@ impl SledStore {
             paths,
             options,
             view: RwLock::new(Some(view)),
-            writer: Mutex::new(Writer { node, hot: plan::Hot::default(), range }),
+            writer: Mutex::new(Writer { node, hot: plan::Hot::default(), range, sweep: 0 }),
             durable: Mutex::new(Durable { db, witness }),
             names: RwLock::new(names),
             written: AtomicU64::new(number),
@@ -179,6 +180,9 @@ impl SledStore {
             let answer = fill(&mut plan)?;
             Ok((answer, plan.draft()))
         })?;
+        if draft.writes.rows() == 0 {
+            return Ok(answer);
+        }
         if let Err(error) = self.write(&draft) {
             self.after_failure(&mut writer, &draft, error)?;
         }
@@ -262,21 +266,23 @@ impl Store for SledStore {
         if let Some((dest, _)) = self.names().iter().find(|(_, known)| &**known == name) {
             return Ok(*dest);
         }
-        let (number, dest) = {
+        let dest = {
             let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
             if let Some((dest, _)) = names.iter().find(|(_, known)| &**known == name) {
                 return Ok(*dest);
             }
             let next = names.iter().map(|(dest, _)| dest.0).max().map_or(0, |highest| highest.saturating_add(1));
-            let number = self.commit_plan(WallMs(0), |plan| {
+            self.commit_plan(WallMs(0), |plan| {
+                // A name is no commit: it takes no number.
+                plan.head = plan.view.head;
                 plan.name(next, name);
-                plan.finish()?;
-                Ok(plan.head.commit)
+                Ok(())
             })?;
             names.push((Dest(next), Arc::from(name)));
-            (number, Dest(next))
+            Dest(next)
         };
-        self.sync(number)?;
+        // Whatever was synced before, the name was not.
+        self.sync(0)?;
         Ok(dest)
     }
 
@@ -360,8 +366,12 @@ impl Store for SledStore {
         self.view().as_ref().map(|view| view.counters.list()).unwrap_or_default()
     }
 
-    fn retain(&self, _rule: &Retention, _now: WallMs) -> Result<Retained, StoreError> {
-        Ok(Retained::default())
+    fn retain(&self, rule: &Retention, now: WallMs) -> Result<Retained, StoreError> {
+        let from = lock(&self.writer).sweep;
+        let (retained, next) = self.commit_plan(now, |plan| plan.retain(rule, from))?;
+        lock(&self.writer).sweep = next;
+        self.restore_ballast();
+        Ok(retained)
     }
 
     fn room(&self) -> Room {

@@ -11,12 +11,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::head::{Change, Counters, Head};
 use super::layout::{
-    ATTEMPTS_MAX, Edit, Entries, Entry, Kept, ROW_BYTES_MAX, Tree, damaged, encode, frame, group_key, numbered_key,
-    part_key, place_key,
+    ATTEMPTS_MAX, Edit, Kept, ROW_BYTES_MAX, Tree, damaged, encode, frame, group_key, numbered_key, part_key, place_key,
 };
-use super::read;
 use super::slot::{Arrival, Slot, Stat};
 use super::trees::{Trees, Writes};
+use super::{read, retain};
 
 use crate::model::{Abandoned, Attempt, Delivery, Id, NodeTag, Place, Sent, State, WallMs};
 use crate::store::{Amendment, Batch, Committed, Move, Moved, StateName, StoreError};
@@ -35,6 +34,8 @@ pub(super) struct Writer {
     pub(super) hot: Hot,
     /// The hashes of the keys in the range of chunks being filled.
     pub(super) range: Vec<u64>,
+    /// The chunk at which the next step of retention begins.
+    pub(super) sweep: u64,
 }
 
 /// The status rows that were written last, in two generations, so that settling what was accepted a moment ago reads nothing.
@@ -69,6 +70,7 @@ pub(super) struct Touched {
     was_open: bool,
     dirty: bool,
     erased: BTreeSet<u8>,
+    pub(super) stripped: BTreeSet<u8>,
 }
 
 /// The plan of one commit.
@@ -179,12 +181,15 @@ impl<'a> Plan<'a> {
             };
             let Some(stat) = stat else { return Ok(None) };
             let was_open = stat.is_open();
-            let _none = self.touched.insert(chunk, Touched { stat, was_open, dirty: false, erased: BTreeSet::new() });
+            let _none = self.touched.insert(
+                chunk,
+                Touched { stat, was_open, dirty: false, erased: BTreeSet::new(), stripped: BTreeSet::new() },
+            );
         }
         Ok(self.touched.get_mut(&chunk))
     }
 
-    fn set(&mut self, place: Place, slot: &Slot) {
+    pub(super) fn set(&mut self, place: Place, slot: &Slot) {
         if let Some(touched) = self.touched.get_mut(&place.chunk()) {
             touched.stat.set(place.slot(), slot);
             touched.dirty = true;
@@ -193,7 +198,10 @@ impl<'a> Plan<'a> {
 
     /// A chunk that this commit makes.
     pub(super) fn made(&mut self, chunk: u64, stat: Stat) {
-        let _none = self.touched.insert(chunk, Touched { stat, was_open: false, dirty: true, erased: BTreeSet::new() });
+        let _none = self.touched.insert(
+            chunk,
+            Touched { stat, was_open: false, dirty: true, erased: BTreeSet::new(), stripped: BTreeSet::new() },
+        );
     }
 
     pub(super) fn put(&mut self, tree: Tree, key: &[u8], body: &[u8]) {
@@ -228,8 +236,7 @@ impl<'a> Plan<'a> {
         if let Some(amendment) = &step.amend {
             self.amend(step.place, amendment, &mut after)?;
         }
-        let abandoned = StateName::of(step.to) == StateName::Abandoned;
-        after.flags.untold = step.untold || before.flags.untold && abandoned;
+        after.flags.untold = step.untold || before.flags.untold;
         if after.flags.untold != before.flags.untold {
             self.mark(Tree::Untold, &place_key(step.place), after.flags.untold);
         }
@@ -388,14 +395,21 @@ impl<'a> Plan<'a> {
 
     /// Writes what the touched chunks and the head have become.
     pub(super) fn finish(&mut self) -> Result<(), StoreError> {
+        self.finish_chunks()?;
+        self.finish_head();
+        Ok(())
+    }
+
+    /// Writes what the touched chunks have become.
+    pub(super) fn finish_chunks(&mut self) -> Result<(), StoreError> {
         for (chunk, mut touched) in std::mem::take(&mut self.touched).into_iter().filter(|(_, touched)| touched.dirty) {
             let key = chunk.to_be_bytes();
             if touched.stat.is_empty() {
                 // The empty status row stays until the floor has passed it: it tells a deleted chunk from a lost one.
                 self.writes.remove(Tree::Chunk, &key);
                 touched.stat.clear();
-            } else if !touched.erased.is_empty() {
-                self.erase(chunk, &touched.erased)?;
+            } else if !touched.erased.is_empty() || !touched.stripped.is_empty() {
+                self.rewrite(chunk, &touched)?;
             }
             let open = touched.stat.is_open();
             if open != touched.was_open {
@@ -406,23 +420,23 @@ impl<'a> Plan<'a> {
             self.put(Tree::Stat, &key, touched.stat.bytes());
             let _none = self.touched.insert(chunk, touched);
         }
+        Ok(())
+    }
+
+    /// Writes the head and the counters.
+    pub(super) fn finish_head(&mut self) {
         for group in self.change.groups() {
             let row = self.view.counters.row(&self.head, group, &self.change);
             self.put(Tree::Meta, &group_key(group), &row);
         }
-        Ok(())
     }
 
-    /// Rewrites a chunk without the messages that were deleted.
-    fn erase(&mut self, chunk: u64, erased: &BTreeSet<u8>) -> Result<(), StoreError> {
+    /// Rewrites a chunk without the messages that were deleted and the bodies that were removed.
+    fn rewrite(&mut self, chunk: u64, touched: &Touched) -> Result<(), StoreError> {
         let key = chunk.to_be_bytes();
-        let body = self.view.trees.row(Tree::Chunk, &key, |row| {
-            let mut entries = Entries::read(row.body)?;
-            for number in erased {
-                *entries.list.get_mut(usize::from(*number))? = Entry::ERASED;
-            }
-            Some(entries.write())
-        })?;
+        let erased: Vec<u8> = touched.erased.iter().copied().collect();
+        let bare: Vec<u8> = touched.stripped.iter().copied().collect();
+        let body = self.view.trees.row(Tree::Chunk, &key, |row| retain::rewritten(row.body, &erased, &bare))?;
         let body = body.ok_or_else(|| damaged(Tree::Chunk, &key, "it is missing"))?;
         self.put(Tree::Chunk, &key, &body);
         Ok(())

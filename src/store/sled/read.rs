@@ -158,7 +158,8 @@ pub(super) fn id_at(trees: &Trees, head: &Head, place: Place) -> Result<Option<I
 
 /// The message with its newest body.
 pub(super) fn load(trees: &Trees, head: &Head, place: Place) -> Result<Option<Loaded>, StoreError> {
-    let Some(slot) = slot(trees, head, place)? else { return Ok(None) };
+    // Without a body there is nothing to send.
+    let Some(slot) = slot(trees, head, place)?.filter(|slot| !slot.flags.bodiless) else { return Ok(None) };
     let first = first(trees, place, slot.revision == 1)?.ok_or_else(|| lost(place))?;
     let mut content_type = first.fixed.envelope.content_type.clone();
     let body = if slot.revision > 1 {
