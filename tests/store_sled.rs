@@ -254,7 +254,7 @@ fn an_exact_key_is_found_without_looking_at_everything() {
             .commit(&Batch { now: WallMs(n), accepts: vec![incoming(erp, draft)], ..Batch::default() })
             .expect("commits");
     }
-    for (key, expected) in [("sku:7", 1), ("sku:599", 1), ("sku:600", 0)] {
+    for (key, expected) in [("sku:8", 1), ("sku:599", 1), ("sku:600", 0)] {
         let query = Query { key: Some(Pattern::Exactly(key.into())), limit: 10, scan_max: 400, ..Query::default() };
         assert_eq!(store.list(&query).expect("lists").records.len(), expected, "{key}");
     }
