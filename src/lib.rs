@@ -19,6 +19,8 @@
 )]
 
 pub mod admin;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod engine;
 pub mod error;
 mod goniec;

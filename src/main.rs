@@ -1,3 +1,7 @@
 //! The binary: the library's first user.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    goniec::cli::main()
+}

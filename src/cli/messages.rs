@@ -1,0 +1,295 @@
+//! The verbs that look at messages and act on them: `ls`, `show`, `edit`, `resend`, `cancel`, `hold`, `release`, `rm`, `resolve`, `stats`, `tail`.
+//!
+//! # What it does not know
+//!
+//! What the acts mean: the node decides, and says why not.
+
+use std::io::{BufRead, BufReader, IsTerminal, Write};
+
+use clap::ArgMatches;
+use comfy_table::{Table, presets};
+use serde_json::Value;
+
+use crate::admin::filter::Filter;
+use crate::model::{Id, WallMs};
+
+use super::client::{Node, escaped, refusal, yes};
+use super::{Fail, NO, USAGE, plain, say, text};
+
+/// Messages of one page of the node.
+const PAGE: u64 = 500;
+
+/// `ls`.
+pub(super) fn ls(arguments: &ArgMatches) -> Result<(), Fail> {
+    let node = Node::of(arguments)?;
+    let limit = arguments.get_one::<u64>("limit").copied().unwrap_or(50);
+    let messages = listed(&node, &query(arguments, &words(arguments))?, limit)?;
+    if arguments.get_flag("json") {
+        return messages.iter().try_for_each(|message| say(&message.to_string()));
+    }
+    if messages.is_empty() {
+        return Err(Fail::new(NO, "no message matches"));
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header([
+        "ID",
+        "STATE",
+        "DESTINATION",
+        "KEY",
+        "TYPE",
+        "TRIES",
+        "WHY",
+        "ACCEPTED",
+    ]);
+    for message in &messages {
+        let why = [field(message, "reason"), field(message, "waits_for"), field(message, "last_class")];
+        let why = why.into_iter().find(|word| !word.is_empty()).unwrap_or_default();
+        let names = ["id", "state", "destination", "key", "type", "attempts"];
+        let cells = names.map(|name| field(message, name)).into_iter().chain([why, field(message, "accepted_at")]);
+        table.add_row(cells);
+    }
+    say(&table.to_string())
+}
+
+/// `show`.
+pub(super) fn show(arguments: &ArgMatches) -> Result<(), Fail> {
+    let node = Node::of(arguments)?;
+    let path = path(text(arguments, "id").unwrap_or_default())?;
+    let mut message = node.json("GET", &path)?;
+    let attempts = node.json("GET", &format!("{path}/attempts"))?;
+    let revisions = node.json("GET", &format!("{path}/revisions"))?;
+    if arguments.get_flag("json") {
+        for (name, from) in [("attempts_made", attempts.get("attempts")), ("revisions", revisions.get("revisions"))] {
+            if let (Some(whole), Some(part)) = (message.as_object_mut(), from) {
+                whole.insert(name.to_owned(), part.clone());
+            }
+        }
+        return say(&message.to_string());
+    }
+    for name in message.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).map(|(name, _)| name) {
+        say(&format!("{name:<16} {}", field(&message, name)))?;
+    }
+    for attempt in attempts.get("attempts").and_then(Value::as_array).into_iter().flatten() {
+        let words = ["number", "started_at", "outcome", "class", "status", "detail"].map(|name| field(attempt, name));
+        say(&format!("attempt {} ({} ms)", words.join("  "), field(attempt, "duration_ms")))?;
+    }
+    for revision in revisions.get("revisions").and_then(Value::as_array).into_iter().flatten() {
+        let words = ["number", "at", "who", "why", "body"].map(|name| field(revision, name));
+        say(&format!("revision {}", words.join("  ")))?;
+    }
+    Ok(())
+}
+
+/// `edit`.
+pub(super) fn edit(arguments: &ArgMatches) -> Result<(), Fail> {
+    let node = Node::of(arguments)?;
+    let path = path(text(arguments, "id").unwrap_or_default())?;
+    let message = node.json("GET", &path)?;
+    let revision = field(&message, "revision");
+    let body = match text(arguments, "file") {
+        Some(file) => std::fs::read(file).map_err(|error| Fail::new(USAGE, format!("cannot read {file}: {error}")))?,
+        None => in_editor(&yes(node.call("GET", &format!("{path}/body"), &[], &[])?)?.body)?,
+    };
+    let why = escaped(text(arguments, "why").unwrap_or_default());
+    let tag = format!("\"{revision}\"");
+    let answer = yes(node.call("PUT", &format!("{path}/body?why={why}"), &[("if-match", &tag)], &body)?)?;
+    let shown: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    done(arguments, &shown)
+}
+
+/// `resend`, `cancel`, `hold`, `release`, `rm`, `resolve`.
+pub(super) fn act(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
+    let node = Node::of(arguments)?;
+    let (method, tail) = match verb {
+        "rm" => ("DELETE", String::new()),
+        "resend" => ("POST", format!("/resend?at={}", escaped(text(arguments, "at").unwrap_or("now")))),
+        "resolve" if arguments.get_flag("delivered") => ("POST", "/resolve?outcome=delivered".to_owned()),
+        "resolve" => ("POST", "/resolve?outcome=resend".to_owned()),
+        other => ("POST", format!("/{other}")),
+    };
+    let mut refused = None;
+    for id in chosen(verb, &node, arguments)? {
+        match node.json(method, &format!("{}{tail}", path(&id)?)) {
+            Ok(shown) if shown.is_null() => say(&format!("{id} removed"))?,
+            Ok(shown) => done(arguments, &shown)?,
+            Err(fail) if fail.code == super::UNREACHED => return Err(fail),
+            Err(fail) => {
+                say(&format!("{id} refused: {}", plain(&fail.line)))?;
+                refused = Some(fail);
+            }
+        }
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+/// `stats`.
+pub(super) fn stats(arguments: &ArgMatches) -> Result<(), Fail> {
+    let stats = Node::of(arguments)?.json("GET", "/v1/stats")?;
+    if arguments.get_flag("json") {
+        return say(&stats.to_string());
+    }
+    for name in ["version", "started_at", "accepted", "attempts", "delivered", "sending", "commit"] {
+        say(&format!("{name:<16} {}", field(&stats, name)))?;
+    }
+    let store = stats.get("store").unwrap_or(&Value::Null);
+    say(&format!("{:<16} {} bytes used, {} free", "store", field(store, "used_bytes"), field(store, "free_bytes")))?;
+    let names = ["name", "queued", "sending", "delivered", "failed", "abandoned"];
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(names.map(str::to_uppercase));
+    for destination in stats.get("destinations").and_then(Value::as_array).into_iter().flatten() {
+        table.add_row(names.map(|name| field(destination, name)));
+    }
+    say(&table.to_string())
+}
+
+/// `tail`.
+pub(super) fn tail(arguments: &ArgMatches) -> Result<(), Fail> {
+    let node = Node::of(arguments)?;
+    let mut stream = node.open(&format!("/v1/events?{}", query(arguments, &words(arguments))?))?;
+    if stream.status != 200 {
+        let mut body = Vec::new();
+        drop(std::io::Read::read_to_end(&mut stream, &mut body));
+        return Err(refusal(stream.status, &body));
+    }
+    for line in BufReader::new(stream).lines() {
+        let line = line.map_err(|error| Fail::new(super::UNREACHED, format!("the events broke off: {error}")))?;
+        let Some(data) = line.strip_prefix("data: ") else { continue };
+        if arguments.get_flag("json") {
+            say(data)?;
+            continue;
+        }
+        let event: Value = serde_json::from_str(data).unwrap_or_default();
+        let words = ["at", "id", "destination", "key", "state", "reason", "detail"].map(|name| field(&event, name));
+        say(words.join("  ").trim_end())?;
+    }
+    Err(Fail::new(super::UNREACHED, "the node ended the events")
+        .hint("It is stopping, or events came faster than they were read."))
+}
+
+/// The ids that are meant: those named, or those that the filter finds, once the user agreed.
+fn chosen(verb: &str, node: &Node, arguments: &ArgMatches) -> Result<Vec<String>, Fail> {
+    if verb == "resolve" {
+        return Ok(text(arguments, "id").map(str::to_owned).into_iter().collect());
+    }
+    let words = words(arguments);
+    let ids: Vec<String> =
+        words.split_whitespace().filter(|word| word.parse::<Id>().is_ok()).map(str::to_owned).collect();
+    let by_name = !ids.is_empty() && ids.len() == words.split_whitespace().count();
+    let query = query(arguments, if by_name { "" } else { &words })?;
+    if by_name && query.is_empty() {
+        return if arguments.get_flag("dry-run") {
+            say(&format!("{} messages", ids.len())).map(|()| Vec::new())
+        } else {
+            Ok(ids)
+        };
+    }
+    if query.is_empty() {
+        return Err(Fail::new(USAGE, "which messages?").hint("Name ids, or a filter such as state:failed to:erp."));
+    }
+    let messages = listed(node, &query, u64::MAX)?;
+    if messages.is_empty() {
+        return Err(Fail::new(NO, "no message matches"));
+    }
+    if arguments.get_flag("dry-run") {
+        return say(&format!("{} messages", messages.len())).map(|()| Vec::new());
+    }
+    if !arguments.get_flag("yes") {
+        agree(verb, messages.len())?;
+    }
+    Ok(messages.iter().map(|message| field(message, "id")).collect())
+}
+
+fn agree(verb: &str, count: usize) -> Result<(), Fail> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Fail::new(USAGE, format!("{verb} would change {count} messages")).hint("Say --yes, or --dry-run."));
+    }
+    eprint!("{verb} {count} messages? [y/N] ");
+    drop(std::io::stderr().flush());
+    let mut answer = String::new();
+    drop(std::io::stdin().read_line(&mut answer));
+    if answer.trim().eq_ignore_ascii_case("y") { Ok(()) } else { Err(Fail::new(NO, "nothing was changed")) }
+}
+
+/// Up to `limit` messages that match, over as many pages as it takes.
+fn listed(node: &Node, query: &str, limit: u64) -> Result<Vec<Value>, Fail> {
+    let mut messages: Vec<Value> = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let left = limit.saturating_sub(u64::try_from(messages.len()).unwrap_or(limit));
+        let mut page = node.json("GET", &format!("/v1/messages?limit={}{cursor}&{query}", left.clamp(1, PAGE)))?;
+        if let Some(more) = page.get_mut("messages").and_then(Value::as_array_mut) {
+            messages.append(more);
+        }
+        match page.get("next").and_then(Value::as_str) {
+            Some(next) if u64::try_from(messages.len()).unwrap_or(limit) < limit => cursor = format!("&cursor={next}"),
+            Some(_) | None => return Ok(messages),
+        }
+    }
+}
+
+fn words(arguments: &ArgMatches) -> String {
+    let words: Vec<&str> = arguments.get_many::<String>("filter").into_iter().flatten().map(String::as_str).collect();
+    words.join(" ")
+}
+
+/// The filter words and flags as a query; what is wrong with the words is said here, where the column can be pointed at.
+fn query(arguments: &ArgMatches, words: &str) -> Result<String, Fail> {
+    Filter::parse(words, WallMs(u64::MAX))
+        .map_err(|bad| Fail::new(USAGE, bad.to_string()).hint(format!("{words} <- column {}", bad.column)))?;
+    let mut pairs = Vec::new();
+    if !words.is_empty() {
+        pairs.push(format!("filter={}", escaped(words)));
+    }
+    for name in ["state", "destination", "key", "type", "reason", "since", "until"] {
+        if let Some(value) = text(arguments, name) {
+            pairs.push(format!("{name}={}", escaped(value)));
+        }
+    }
+    Ok(pairs.join("&"))
+}
+
+fn path(id: &str) -> Result<String, Fail> {
+    let id: Id = id.parse().map_err(|wrong: crate::model::id::NotAnId| Fail::new(USAGE, wrong.to_string()))?;
+    Ok(format!("/v1/messages/{id}"))
+}
+
+/// A field as text that is safe to show.
+fn field(value: &Value, name: &str) -> String {
+    match value.get(name) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => plain(text),
+        Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => {
+            plain(&other.to_string())
+        }
+    }
+}
+
+fn done(arguments: &ArgMatches, shown: &Value) -> Result<(), Fail> {
+    if arguments.get_flag("json") {
+        return say(&shown.to_string());
+    }
+    say(&format!("{} {}", field(shown, "id"), field(shown, "state")))
+}
+
+fn in_editor(body: &[u8]) -> Result<Vec<u8>, Fail> {
+    let failed = |what: String| Fail::new(USAGE, what).hint("Set EDITOR, or give the body with -f FILE.");
+    let editor = std::env::var("VISUAL").or_else(|_| std::env::var("EDITOR"));
+    let editor = editor.map_err(|_| failed("no editor is named".into()))?;
+    let file = std::env::temp_dir().join(format!("goniec-edit-{}", std::process::id()));
+    let io = |error: std::io::Error| failed(format!("{}: {error}", file.display()));
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&file)
+        .and_then(|mut to| to.write_all(body))
+        .map_err(io)?;
+    let mut words = editor.split_whitespace();
+    let status = std::process::Command::new(words.next().unwrap_or("vi")).args(words).arg(&file).status();
+    let edited = std::fs::read(&file);
+    drop(std::fs::remove_file(&file));
+    match status {
+        Ok(status) if status.success() => edited.map_err(io),
+        Ok(status) => Err(failed(format!("{editor} ended with {status}; nothing was changed"))),
+        Err(error) => Err(failed(format!("cannot run {editor}: {error}"))),
+    }
+}

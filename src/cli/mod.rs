@@ -1,0 +1,273 @@
+//! The command line: one table of verbs, from which help, completions and the manual page come.
+//!
+//! # What holds
+//!
+//! * Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 the node cannot be reached, 4 the store failed.
+//! * An error is one line, and where there is one a second line with what to do.
+//! * What comes from elsewhere cannot steer the terminal: control characters are shown as such.
+//!
+//! # What it does not know
+//!
+//! How anything is stored or delivered: the verbs but `serve` talk to a running node.
+
+mod client;
+mod messages;
+mod send;
+mod serve;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::error::Error;
+
+/// Why a verb did not do what was asked.
+#[derive(Debug)]
+struct Fail {
+    code: u8,
+    line: String,
+    hint: Option<String>,
+}
+
+const NO: u8 = 1;
+const USAGE: u8 = 2;
+const UNREACHED: u8 = 3;
+const STORE: u8 = 4;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+        }
+    };
+    let done = match matches.subcommand() {
+        Some((verb, arguments)) => run(verb, arguments),
+        None => command().print_help().map_err(|error| Fail::new(NO, error.to_string())),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fail) => {
+            let mut to = std::io::stderr().lock();
+            drop(writeln!(to, "goniec: {}", plain(&fail.line)));
+            if let Some(hint) = &fail.hint {
+                drop(writeln!(to, "  {}", plain(hint)));
+            }
+            ExitCode::from(fail.code)
+        }
+    }
+}
+
+fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
+    match verb {
+        "serve" => serve::run(arguments),
+        "send" => send::run(arguments),
+        "ls" => messages::ls(arguments),
+        "show" => messages::show(arguments),
+        "edit" => messages::edit(arguments),
+        "resend" | "cancel" | "hold" | "release" | "rm" | "resolve" => messages::act(verb, arguments),
+        "stats" => messages::stats(arguments),
+        "tail" => messages::tail(arguments),
+        "completions" => completions(arguments),
+        "man" => man(),
+        other => Err(Fail::new(USAGE, format!("unknown verb {other:?}"))),
+    }
+}
+
+/// The table of verbs.
+fn command() -> Command {
+    Command::new("goniec")
+        .about("Registry and delivery engine between business systems")
+        .version(env!("CARGO_PKG_VERSION"))
+        .arg_required_else_help(true)
+        .after_help("Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 the node cannot be reached, 4 the store failed.")
+        .subcommand(serve_verb())
+        .subcommand(send_verb())
+        .subcommand(filtered(remote("ls", "Lists messages, newest first")).arg(
+            option("limit", "N", "At most so many").default_value("50").value_parser(clap::value_parser!(u64).range(1..)),
+        ))
+        .subcommand(remote("show", "Shows one message whole: life, attempts, revisions").arg(id()))
+        .subcommand(
+            remote("edit", "Gives a message a new body, and queues it again")
+                .arg(id())
+                .arg(option("file", "FILE", "Takes the body from a file instead of $EDITOR").short('f'))
+                .arg(option("why", "TEXT", "The reason, which is kept").required(true)),
+        )
+        .subcommand(acting("resend", "Sends messages again").arg(
+            option("at", "TIME", "now, next-cycle, or a time").default_value("now"),
+        ))
+        .subcommand(acting("cancel", "Gives messages up"))
+        .subcommand(acting("hold", "Stops messages until they are released"))
+        .subcommand(acting("release", "Lets held messages go on"))
+        .subcommand(acting("rm", "Removes messages for good"))
+        .subcommand(
+            remote("resolve", "Answers an uncertain message: it arrived, or send it again")
+                .arg(id())
+                .arg(switch("delivered", "The destination has it").conflicts_with("resend"))
+                .arg(switch("resend", "Send it again").required_unless_present("delivered")),
+        )
+        .subcommand(remote("stats", "Shows the node in figures"))
+        .subcommand(filtered(remote("tail", "Follows transitions as they happen")))
+        .subcommand(
+            Command::new("completions").about("Prints the completions of a shell").arg(
+                Arg::new("shell").required(true).value_parser(clap::value_parser!(clap_complete::Shell)),
+            ),
+        )
+        .subcommand(Command::new("man").about("Prints the manual page"))
+}
+
+fn serve_verb() -> Command {
+    Command::new("serve")
+        .about("Runs the node: ingest, delivery, administration")
+        .arg(option("data", "DIR", "Where the registry is kept").default_value("goniec-data").env("GONIEC_STORE_DATA"))
+        .arg(
+            option("listen", "ADDR", "Where to listen")
+                .default_value("127.0.0.1:8420")
+                .env("GONIEC_SERVER_LISTEN")
+                .value_parser(clap::value_parser!(std::net::SocketAddr)),
+        )
+        .arg(token())
+        .arg(option("to", "NAME=URL", "Adds a destination that takes messages by POST").action(ArgAction::Append))
+}
+
+fn send_verb() -> Command {
+    remote("send", "Hands in one message, or one a line")
+        .arg(Arg::new("destination").value_name("DESTINATION").required(true).help("Where to"))
+        .arg(Arg::new("body").value_name("BODY").help("The body; - for standard input"))
+        .arg(option("file", "FILE", "Takes the body from a file").short('f').conflicts_with("body"))
+        .arg(option("key", "KEY", "The business key"))
+        .arg(option("type", "TYPE", "The type"))
+        .arg(option("content-type", "TYPE", "The content type of the body"))
+        .arg(option("not-before", "TIME", "Not sent before"))
+        .arg(option("deadline", "TIME", "Given up after"))
+        .arg(option("idempotency-key", "KEY", "Makes a repetition recognisable"))
+        .arg(switch("ndjson", "One message a line: an envelope where it has a body, else the body"))
+}
+
+fn remote(name: &'static str, about: &'static str) -> Command {
+    Command::new(name)
+        .about(about)
+        .arg(option("url", "URL", "The node").default_value("http://127.0.0.1:8420").env("GONIEC_URL"))
+        .arg(token())
+        .arg(switch("json", "One JSON object a line"))
+}
+
+fn filtered(command: Command) -> Command {
+    command
+        .arg(
+            Arg::new("filter")
+                .value_name("FILTER")
+                .num_args(0..)
+                .help("Words like state:failed to:erp key:sku-1* since:2h"),
+        )
+        .arg(option("state", "STATE", "queued, sending, delivered, failed, abandoned"))
+        .arg(option("destination", "NAME", "The destination"))
+        .arg(option("key", "KEY", "The business key; * at its end for any ending"))
+        .arg(option("type", "TYPE", "The type; * at its end for any ending"))
+        .arg(option("reason", "REASON", "Why it was abandoned, or how it last failed"))
+        .arg(option("since", "TIME", "Accepted at or after"))
+        .arg(option("until", "TIME", "Accepted before"))
+}
+
+fn acting(name: &'static str, about: &'static str) -> Command {
+    filtered(remote(name, about))
+        .mut_arg("filter", |arg| arg.value_name("ID|FILTER").help("Ids, or the words of a filter"))
+        .arg(switch("yes", "Does not ask"))
+        .arg(switch("dry-run", "Only says how many"))
+}
+
+fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
+}
+
+fn token() -> Arg {
+    option("token", "TOKEN", "The shared token").env("GONIEC_TOKEN").hide_env_values(true)
+}
+
+fn id() -> Arg {
+    Arg::new("id").value_name("ID").required(true).help("The message")
+}
+
+fn text<'a>(arguments: &'a ArgMatches, name: &str) -> Option<&'a str> {
+    arguments.try_get_one::<String>(name).ok().flatten().map(String::as_str)
+}
+
+fn completions(arguments: &ArgMatches) -> Result<(), Fail> {
+    if let Some(shell) = arguments.get_one::<clap_complete::Shell>("shell") {
+        clap_complete::generate(*shell, &mut command(), "goniec", &mut std::io::stdout());
+    }
+    Ok(())
+}
+
+fn man() -> Result<(), Fail> {
+    clap_mangen::Man::new(command()).render(&mut std::io::stdout()).map_err(|error| Fail::new(NO, error.to_string()))
+}
+
+/// The text with everything that could steer a terminal shown as an escape.
+fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
+    }
+    shown
+}
+
+/// Prints a line; a reader that has gone away ends the program quietly.
+fn say(line: &str) -> Result<(), Fail> {
+    let mut to = std::io::stdout().lock();
+    writeln!(to, "{line}").map_err(|error| Fail::new(NO, format!("cannot write the output: {error}")))
+}
+
+impl Fail {
+    fn new(code: u8, line: impl Into<String>) -> Fail {
+        Fail { code, line: line.into(), hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Fail {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<Error> for Fail {
+    fn from(error: Error) -> Fail {
+        let code = match &error {
+            Error::Config(_) | Error::Invalid(_) => USAGE,
+            // The directory, not the disk: another one can be named.
+            Error::Store(crate::store::StoreError::Locked { .. } | crate::store::StoreError::Foreign(_)) => USAGE,
+            Error::Store(_) => STORE,
+            Error::NotFound(_)
+            | Error::UnknownDestination { .. }
+            | Error::TooLarge { .. }
+            | Error::Refused { .. }
+            | Error::Stale { .. }
+            | Error::Conflict { .. }
+            | Error::Busy
+            | Error::Stopping => NO,
+        };
+        Fail { code, line: error.to_string(), hint: error.hint() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_verbs_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_steers_the_terminal() {
+        assert_eq!(plain("a\u{1b}[31mb\r\nż"), "a\\u{1b}[31mb\\r\\nż");
+    }
+}

@@ -1,0 +1,118 @@
+//! `serve`: opens the registry, starts the engine and the server, and ends both when asked to.
+//!
+//! The first signal ends cleanly: nothing new is taken, what is out comes home within a limit, exit 0. The second ends at once,
+//! which is safe, because everything acknowledged is durable. A store that failed ends the process with exit code 4.
+//!
+//! # What it does not know
+//!
+//! How the parts work.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use clap::ArgMatches;
+
+use crate::engine::{Destination, Engine, LogLine, Rule, Settings};
+use crate::error::Error;
+use crate::model::Message;
+use crate::server::{self, ServerConfig, Token};
+use crate::store::sled::{Options, SledStore};
+use crate::transport::http::Http;
+
+use super::{Fail, STORE, USAGE, say, text};
+
+/// How long requests and deliveries that are under way may take to end.
+const REQUESTS_LIMIT: Duration = Duration::from_secs(5);
+const DELIVERIES_LIMIT: Duration = Duration::from_secs(18);
+/// How often a signal or a failure is looked for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs the node until a signal.
+pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,sled=warn")).init();
+    let signals = signals()?;
+    let data = text(arguments, "data").unwrap_or("goniec-data");
+    let destinations = destinations(arguments)?;
+    let first = destinations.first().map(|destination| destination.name.to_string()).unwrap_or_default();
+    let store = SledStore::open(Path::new(data), Options::default()).map_err(Error::Store)?;
+    let rule = Rule { destinations: Vec::new(), channel: Arc::new(LogLine), digest_ms: 600_000 };
+    let engine = Engine::start(Arc::new(store), destinations, Settings::default(), vec![rule])?;
+    let running = match server::start(engine.clone(), config(arguments, &engine)) {
+        Ok(running) => running,
+        Err(error) => {
+            engine.shutdown(Duration::ZERO)?;
+            return Err(error.into());
+        }
+    };
+    let url = format!("http://{}", running.addr());
+    say(&format!("goniec {} listens on {url}, registry in {data}", env!("CARGO_PKG_VERSION")))?;
+    let bearer = if text(arguments, "token").is_some() { "-H \"authorization: Bearer $GONIEC_TOKEN\" " } else { "" };
+    say("hand in a first message:")?;
+    say(&format!(
+        "  curl {bearer}-H 'content-type: application/json' -d '{{\"hello\":\"world\"}}' {url}/v1/send/{first}"
+    ))?;
+    let failure = wait(&signals, &engine, &running);
+    log::info!("stopping: nothing new is taken, what is out comes home");
+    running.stop(REQUESTS_LIMIT);
+    let closed = engine.shutdown(DELIVERIES_LIMIT);
+    match failure {
+        Some(error) => Err(Fail::new(STORE, error.to_string()).hint(error.hint().unwrap_or_default())),
+        None => closed.map_err(Fail::from),
+    }
+}
+
+/// Counts signals; the second ends the process at once.
+fn signals() -> Result<Arc<AtomicU32>, Fail> {
+    let signals = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&signals);
+    ctrlc::set_handler(move || {
+        if counted.fetch_add(1, Ordering::SeqCst) > 0 {
+            std::process::exit(130);
+        }
+    })
+    .map_err(|error| Fail::new(USAGE, format!("cannot listen to signals: {error}")))?;
+    Ok(signals)
+}
+
+/// Waits for a signal, or for what makes going on senseless.
+fn wait(signals: &AtomicU32, engine: &Engine, running: &server::Running) -> Option<Error> {
+    while signals.load(Ordering::SeqCst) == 0 {
+        if let Some(error) = engine.failure() {
+            return Some(error);
+        }
+        if !running.is_running() {
+            return Some(Error::Stopping);
+        }
+        std::thread::sleep(LOOK);
+    }
+    None
+}
+
+fn config(arguments: &ArgMatches, engine: &Engine) -> ServerConfig {
+    let listen = arguments.get_one::<std::net::SocketAddr>("listen").copied();
+    let mut config = ServerConfig::new(listen.unwrap_or_else(|| ([127, 0, 0, 1], 8420).into()));
+    config.token = text(arguments, "token").map(|secret| Token { name: "token".into(), secret: secret.into() });
+    config.destinations = engine.destinations().iter().map(ToString::to_string).collect();
+    config
+}
+
+/// The destinations that are named, and `log`, which writes each message as a line of the log.
+fn destinations(arguments: &ArgMatches) -> Result<Vec<Destination>, Fail> {
+    let mut destinations = Vec::new();
+    for named in arguments.get_many::<String>("to").into_iter().flatten() {
+        let Some((name, url)) = named.split_once('=') else {
+            return Err(Fail::new(USAGE, format!("{named:?} is no destination")).hint("Write it as --to NAME=URL."));
+        };
+        let http = Http::post(url);
+        http.check().map_err(|what| Fail::new(USAGE, format!("destination {name:?}: {what}")))?;
+        destinations.push(Destination::new(name, http));
+    }
+    destinations.push(Destination::new("log", |message: &Message| {
+        let body = String::from_utf8_lossy(message.body());
+        let beginning: String = body.chars().take(200).collect();
+        log::info!("delivered {} to log: {}", message.id(), super::plain(&beginning));
+    }));
+    Ok(destinations)
+}
