@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 use sled::{IVec, Transactional};
@@ -27,6 +28,11 @@ use crate::store::StoreError;
 const SEGMENT_BYTES: usize = 2 << 20;
 /// How many rows are written or read for each time the collector is driven.
 const ROWS_PER_COLLECTION: usize = 32;
+
+/// Threads of sled's outlive the handle that was dropped for a moment, and hold its lock: 5 s. That no other process has the registry is known
+/// from the registry's own lock.
+const LOCK_TRIES_MAX: u32 = 250;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// One open database.
 pub(super) struct Trees {
@@ -66,6 +72,19 @@ impl Trees {
     /// Opens, or makes, the database in this directory.
     pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Trees, StoreError> {
         sweep(path)?;
+        let mut tries = 0;
+        loop {
+            match Trees::try_open(path, cache_bytes) {
+                Err(StoreError::Locked { .. }) if tries < LOCK_TRIES_MAX => {
+                    tries += 1;
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn try_open(path: &Path, cache_bytes: u64) -> Result<Trees, StoreError> {
         guard("opening the database", || {
             let db = sled::Config::new()
                 .path(path)
@@ -223,6 +242,9 @@ fn translate(doing: &str, error: sled::Error) -> StoreError {
     match error {
         sled::Error::Io(source) if source.kind() == ErrorKind::StorageFull => {
             StoreError::Full(format!("while {doing}: {source}"))
+        }
+        sled::Error::Io(source) if source.to_string().contains("could not acquire lock") => {
+            StoreError::Locked { path: PathBuf::from("the database"), pid: None }
         }
         sled::Error::Io(source) => StoreError::Io(source),
         sled::Error::Corruption { .. } => {
