@@ -22,9 +22,11 @@ mod open;
 mod plan;
 mod read;
 mod retain;
+mod salvage;
 mod slot;
 mod start;
 mod trees;
+mod verify;
 mod witness;
 
 use std::fs::{File, OpenOptions};
@@ -41,6 +43,9 @@ use crate::store::{
 use open::Paths;
 use plan::{Draft, Plan, View, Writer};
 use witness::Witness;
+
+pub use salvage::{Salvaged, salvage};
+pub use verify::{Verified, verify};
 
 /// A step of writing at which a test lets the disk fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
