@@ -93,6 +93,7 @@ fn rate(time: Duration, threads: u64, call: impl Fn() + Sync) -> f64 {
                 }
             });
         }
+        // The time that is measured.
         std::thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
     });

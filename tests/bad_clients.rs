@@ -104,6 +104,7 @@ impl Good {
                 assert_eq!(statuses(&drain(&mut stream, Duration::from_secs(5))), [200]);
                 answers += 1;
                 slowest = slowest.max(asked.elapsed());
+                // The pace of these clients; the loop has an end.
                 std::thread::sleep(Duration::from_millis(20));
             }
             (answers, slowest)
@@ -247,6 +248,7 @@ fn drip(count: usize, beginning: &str, byte: &str, deadline: Duration) {
         for stream in &mut streams {
             let _ = stream.write_all(byte.as_bytes());
         }
+        // The pace of these clients; the loop has an end.
         std::thread::sleep(Duration::from_millis(100));
     }
     if begun.elapsed() < deadline {
@@ -258,6 +260,7 @@ fn drip(count: usize, beginning: &str, byte: &str, deadline: Duration) {
         for stream in &mut streams {
             let _ = stream.write_all(byte.as_bytes());
         }
+        // The pace of these clients; the loop has an end.
         std::thread::sleep(Duration::from_millis(100));
         streams.retain(is_held);
     }
@@ -269,6 +272,7 @@ fn drip(count: usize, beginning: &str, byte: &str, deadline: Duration) {
 fn wait_until_none(streams: &mut Vec<TcpStream>, limit: Duration) {
     let end = Instant::now() + limit;
     while !streams.is_empty() && Instant::now() < end {
+        // The pace of these clients; the loop has an end.
         std::thread::sleep(Duration::from_millis(50));
         streams.retain(is_held);
     }

@@ -210,6 +210,7 @@ fn a_peer_that_hangs_is_left_at_the_deadline() {
 fn a_peer_that_takes_no_body_is_left_at_the_deadline() {
     let peer = Peer::start(|line| {
         line.head();
+        // The slowness of this peer is what is tested, or the pace of a loop with an end.
         std::thread::sleep(Duration::from_secs(1));
     });
     let begun = Instant::now();
@@ -226,6 +227,7 @@ fn a_head_that_drips_is_left_at_the_deadline() {
             if !line.send([byte]) {
                 return;
             }
+            // The slowness of this peer is what is tested, or the pace of a loop with an end.
             std::thread::sleep(Duration::from_millis(30));
         }
     });
@@ -241,6 +243,7 @@ fn a_body_that_drips_or_never_ends_changes_nothing_of_what_the_head_said() {
         line.request();
         line.send("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n");
         while line.send("x") {
+            // The slowness of this peer is what is tested, or the pace of a loop with an end.
             std::thread::sleep(Duration::from_millis(30));
         }
     });
@@ -389,6 +392,7 @@ fn an_answer_before_the_request_is_whole_is_heard() {
     let stays = Peer::start(|line| {
         line.head();
         line.send("HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig");
+        // The slowness of this peer is what is tested, or the pace of a loop with an end.
         std::thread::sleep(Duration::from_secs(1));
     });
     for peer in [closes, stays] {
@@ -470,6 +474,7 @@ fn a_shutdown_interrupts_what_is_out_and_refuses_the_rest() {
         let until = Instant::now() + PATIENCE;
         while peer.requests().is_empty() {
             assert!(Instant::now() < until, "the request never came");
+            // The slowness of this peer is what is tested, or the pace of a loop with an end.
             std::thread::sleep(Duration::from_millis(2));
         }
         let begun = Instant::now();
@@ -523,6 +528,7 @@ fn the_client_reads_a_stream_as_it_comes() {
     let peer = Peer::start(|line| {
         line.request();
         line.send("HTTP/1.1 200 OK\r\n\r\nfirst\n");
+        // The slowness of this peer is what is tested, or the pace of a loop with an end.
         std::thread::sleep(Duration::from_millis(300));
         line.send("second\n");
     });

@@ -154,6 +154,7 @@ fn hand_in(node: &Node, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Re
             Err(_) => true,
         };
         match (again, pauses_ms.next()) {
+            // The pace of a loop that has an end.
             (true, Some(pause_ms)) => std::thread::sleep(Duration::from_millis(*pause_ms)),
             (false, _) | (true, None) => return yes(answer?),
         }

@@ -85,6 +85,7 @@ fn wait(signals: &AtomicU32, engine: &Engine, running: &server::Running) -> Opti
         if !running.is_running() {
             return Some(Error::Stopping);
         }
+        // The pace of a loop that has an end.
         std::thread::sleep(LOOK);
     }
     None

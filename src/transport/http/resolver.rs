@@ -271,6 +271,7 @@ mod tests {
         let counter = Arc::clone(&asked);
         let ask = move |_: &str| {
             counter.fetch_add(1, Ordering::SeqCst);
+            // The slow look-up itself.
             std::thread::sleep(Duration::from_millis(50));
             Ok(vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))])
         };
