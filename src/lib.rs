@@ -21,6 +21,7 @@
 pub mod admin;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod error;
 mod goniec;

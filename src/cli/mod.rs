@@ -65,6 +65,7 @@ pub fn main() -> ExitCode {
 fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
     match verb {
         "serve" => serve::run(arguments),
+        "check" => serve::check(arguments),
         "send" => send::run(arguments),
         "ls" => messages::ls(arguments),
         "show" => messages::show(arguments),
@@ -86,6 +87,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .after_help("Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 the node cannot be reached, 4 the store failed.")
         .subcommand(serve_verb())
+        .subcommand(Command::new("check").about("Reads the configuration and says what is wrong").arg(config().required(true)))
         .subcommand(send_verb())
         .subcommand(filtered(remote("ls", "Lists messages, newest first")).arg(
             option("limit", "N", "At most so many").default_value("50").value_parser(clap::value_parser!(u64).range(1..)),
@@ -123,10 +125,10 @@ fn command() -> Command {
 fn serve_verb() -> Command {
     Command::new("serve")
         .about("Runs the node: ingest, delivery, administration")
-        .arg(option("data", "DIR", "Where the registry is kept").default_value("goniec-data").env("GONIEC_STORE_DATA"))
+        .arg(config())
+        .arg(option("data", "DIR", "Where the registry is kept; goniec-data by default").env("GONIEC_STORE_DATA"))
         .arg(
-            option("listen", "ADDR", "Where to listen")
-                .default_value("127.0.0.1:8420")
+            option("listen", "ADDR", "Where to listen; 127.0.0.1:8420 by default")
                 .env("GONIEC_SERVER_LISTEN")
                 .value_parser(clap::value_parser!(std::net::SocketAddr)),
         )
@@ -190,6 +192,10 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
 
 fn token() -> Arg {
     option("token", "TOKEN", "The shared token").env("GONIEC_TOKEN").hide_env_values(true)
+}
+
+fn config() -> Arg {
+    option("config", "FILE", "The configuration, in TOML")
 }
 
 fn id() -> Arg {

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use crate::engine::{Destination, Engine, LogLine, Rule, Settings};
+use crate::config::Config;
+use crate::engine::{Destination, Engine, LogLine, Rule};
 use crate::error::Error;
 use crate::model::Message;
 use crate::server::{self, ServerConfig, Token};
@@ -33,13 +34,17 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,sled=warn")).init();
     let signals = signals()?;
-    let data = text(arguments, "data").unwrap_or("goniec-data");
-    let destinations = destinations(arguments)?;
-    let first = destinations.first().map(|destination| destination.name.to_string()).unwrap_or_default();
+    let mut config = configured(arguments)?;
+    destinations(arguments, &mut config)?;
+    let first = config.destinations.first().map(|destination| destination.name.to_string()).unwrap_or_default();
+    let data = text(arguments, "data").map(str::to_owned).or(config.data.take());
+    let data = data.as_deref().unwrap_or("goniec-data");
+    let has_token = text(arguments, "token").is_some() || config.token.is_some();
     let store = SledStore::open(Path::new(data), Options::default()).map_err(Error::Store)?;
     let rule = Rule { destinations: Vec::new(), channel: Arc::new(LogLine), digest_ms: 600_000 };
-    let engine = Engine::start(Arc::new(store), destinations, Settings::default(), vec![rule])?;
-    let running = match server::start(engine.clone(), config(arguments, &engine)) {
+    let engine =
+        Engine::start(Arc::new(store), std::mem::take(&mut config.destinations), config.settings.clone(), vec![rule])?;
+    let running = match server::start(engine.clone(), server_config(arguments, &config, &engine)) {
         Ok(running) => running,
         Err(error) => {
             engine.shutdown(Duration::ZERO)?;
@@ -48,7 +53,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     };
     let url = format!("http://{}", running.addr());
     say(&format!("goniec {} listens on {url}, registry in {data}", env!("CARGO_PKG_VERSION")))?;
-    let bearer = if text(arguments, "token").is_some() { "-H \"authorization: Bearer $GONIEC_TOKEN\" " } else { "" };
+    let bearer = if has_token { "-H \"authorization: Bearer $GONIEC_TOKEN\" " } else { "" };
     say("hand in a first message:")?;
     say(&format!(
         "  curl {bearer}-H 'content-type: application/json' -d '{{\"hello\":\"world\"}}' {url}/v1/send/{first}"
@@ -91,29 +96,43 @@ fn wait(signals: &AtomicU32, engine: &Engine, running: &server::Running) -> Opti
     None
 }
 
-fn config(arguments: &ArgMatches, engine: &Engine) -> ServerConfig {
-    let listen = arguments.get_one::<std::net::SocketAddr>("listen").copied();
+/// `check`: reads the configuration and says what is wrong.
+pub(super) fn check(arguments: &ArgMatches) -> Result<(), Fail> {
+    let config = configured(arguments)?;
+    say(&format!("the configuration is sound; {} destinations", config.destinations.len()))
+}
+
+fn configured(arguments: &ArgMatches) -> Result<Config, Fail> {
+    let Some(path) = text(arguments, "config") else { return Ok(Config::default()) };
+    let read = std::fs::read_to_string(path);
+    let read = read.map_err(|error| Fail::new(USAGE, format!("cannot read {path}: {error}")))?;
+    Config::parse(&read).map_err(|error| Fail::new(USAGE, format!("{path}: {error}")))
+}
+
+fn server_config(arguments: &ArgMatches, file: &Config, engine: &Engine) -> ServerConfig {
+    let listen = arguments.get_one::<std::net::SocketAddr>("listen").copied().or(file.listen);
     let mut config = ServerConfig::new(listen.unwrap_or_else(|| ([127, 0, 0, 1], 8420).into()));
-    config.token = text(arguments, "token").map(|secret| Token { name: "token".into(), secret: secret.into() });
+    let named = file.token.as_ref().map(|(name, secret)| Token { name: name.clone(), secret: secret.clone() });
+    let given = text(arguments, "token").map(|secret| Token { name: "token".into(), secret: secret.into() });
+    config.token = given.or(named);
     config.destinations = engine.destinations().iter().map(ToString::to_string).collect();
     config
 }
 
 /// The destinations that are named, and `log`, which writes each message as a line of the log.
-fn destinations(arguments: &ArgMatches) -> Result<Vec<Destination>, Fail> {
-    let mut destinations = Vec::new();
+fn destinations(arguments: &ArgMatches, config: &mut Config) -> Result<(), Fail> {
     for named in arguments.get_many::<String>("to").into_iter().flatten() {
         let Some((name, url)) = named.split_once('=') else {
             return Err(Fail::new(USAGE, format!("{named:?} is no destination")).hint("Write it as --to NAME=URL."));
         };
         let http = Http::post(url);
         http.check().map_err(|what| Fail::new(USAGE, format!("destination {name:?}: {what}")))?;
-        destinations.push(Destination::new(name, http));
+        config.add(Destination::new(name, http));
     }
-    destinations.push(Destination::new("log", |message: &Message| {
+    config.add(Destination::new("log", |message: &Message| {
         let body = String::from_utf8_lossy(message.body());
         let beginning: String = body.chars().take(200).collect();
         log::info!("delivered {} to log: {}", message.id(), super::plain(&beginning));
     }));
-    Ok(destinations)
+    Ok(())
 }
