@@ -1,0 +1,80 @@
+//! The simulator: whole days of the engine in milliseconds, each of them from a seed, with every fault we know how to make.
+//!
+//! `GONIEC_SIM_START` and `GONIEC_SIM_SEEDS` choose the seeds; a failure prints its own, and `GONIEC_SIM_START=N GONIEC_SIM_SEEDS=1` repeats it.
+
+#[path = "sim/ledger.rs"]
+mod ledger;
+#[path = "sim/plant.rs"]
+mod plant;
+#[path = "sim/world.rs"]
+mod world;
+
+use plant::Plant;
+use world::live;
+
+/// How many seeds every run of the tests lives through.
+const SEEDS: u64 = 2_000;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn every_seed_keeps_the_invariants() {
+    let (start, seeds) = (number("GONIEC_SIM_START", 0), number("GONIEC_SIM_SEEDS", SEEDS));
+    let live_all = |part: u64| {
+        let mut sum = (0, 0, 0);
+        for seed in (start..start + seeds).filter(|seed| seed % 2 == part) {
+            let ended = live(seed, Plant::Nothing);
+            assert!(ended.violations.is_empty(), "seed {seed}: {:#?}", ended.violations);
+            assert!(ended.crashes >= 3, "seed {seed}: {} crashes", ended.crashes);
+            sum = (sum.0 + ended.messages as u64, sum.1 + ended.sends, sum.2 + ended.crashes);
+        }
+        sum
+    };
+    let (one, two) = std::thread::scope(|scope| {
+        let two = scope.spawn(|| live_all(1));
+        let one = live_all(0);
+        (one, two.join().expect("the other half of the seeds"))
+    });
+    let (messages, sends, crashes) = (one.0 + two.0, one.1 + two.1, one.2 + two.2);
+    println!("{seeds} seeds from {start}: {messages} messages, {sends} attempts, {crashes} crashes");
+    assert!(seeds < 100 || messages / seeds >= 200, "the worlds are too empty: {messages} messages");
+}
+
+#[test]
+fn the_same_seed_is_the_same_world() {
+    for seed in 0..100 {
+        assert_eq!(live(seed, Plant::Nothing), live(seed, Plant::Nothing), "seed {seed}");
+    }
+}
+
+/// The control of all the rest: every planted fault is found.
+#[test]
+fn every_planted_fault_is_found() {
+    let plants = [
+        Plant::NoSync,
+        Plant::AckBeforeSync,
+        Plant::TimerForgotten,
+        Plant::ClaimForgotten,
+        Plant::AttemptsOffByOne,
+        Plant::IndexNotUpdated,
+        Plant::UntoldLost,
+        Plant::WallClockForIntervals,
+        Plant::RetryTooEarly,
+        Plant::LimitOffByOne,
+        Plant::WrongBody,
+        Plant::RefusalDelivers,
+        Plant::OrderIgnored,
+    ];
+    let mut missed = Vec::new();
+    for plant in plants {
+        let found =
+            (0..SEEDS).find_map(|seed| live(seed, plant).violations.into_iter().next().map(|what| (seed, what)));
+        match found {
+            Some((seed, what)) => println!("{plant:?}: seed {seed}: {what}"),
+            None => missed.push(plant),
+        }
+    }
+    assert!(missed.is_empty(), "not found in {SEEDS} seeds: {missed:?}");
+}

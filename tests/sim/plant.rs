@@ -1,0 +1,159 @@
+//! Faults planted one at a time, in the seams around the engine: the store, the clock, the policy, the transport.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use goniec::model::{Attempt, Id, Place, Record, State, WallMs};
+use goniec::store::memory::MemoryStore;
+use goniec::store::{
+    Batch, CommitNo, Committed, Count, Dest, Loaded, Page, Query, Retained, Retention, Revision, Room, Store,
+    StoreError, Unfinished,
+};
+
+/// What is broken in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plant {
+    Nothing,
+    /// Syncs do nothing.
+    NoSync,
+    /// What is acknowledged is synced only with the commit after it.
+    AckBeforeSync,
+    /// Every third timer is forgotten by a start.
+    TimerForgotten,
+    /// A start overlooks what was out.
+    ClaimForgotten,
+    /// Attempts are written one too low.
+    AttemptsOffByOne,
+    /// Counts stay as they were at the start.
+    IndexNotUpdated,
+    /// Nobody is marked to be told.
+    UntoldLost,
+    /// Intervals run on the wall clock.
+    WallClockForIntervals,
+    /// Retries come at half of their delay.
+    RetryTooEarly,
+    /// A message has one attempt more than it may.
+    LimitOffByOne,
+    /// The first body is sent after an edit.
+    WrongBody,
+    /// A refusal counts as a delivery.
+    RefusalDelivers,
+    /// Order of keys does not bind.
+    OrderIgnored,
+}
+
+/// A memory store with a fault in it.
+pub struct Planted {
+    pub inner: MemoryStore,
+    pub plant: Plant,
+    pub first_counts: Vec<Count>,
+    pub syncs: AtomicU64,
+}
+
+impl Planted {
+    pub fn new(inner: MemoryStore, plant: Plant) -> Planted {
+        let first_counts = inner.counts();
+        Planted { inner, plant, first_counts, syncs: AtomicU64::new(0) }
+    }
+}
+
+impl Store for Planted {
+    fn destination(&self, name: &str) -> Result<Dest, StoreError> {
+        self.inner.destination(name)
+    }
+
+    fn destinations(&self) -> Vec<(Dest, Arc<str>)> {
+        self.inner.destinations()
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        let mut batch = batch.clone();
+        for step in &mut batch.moves {
+            if self.plant == Plant::UntoldLost {
+                step.untold = false;
+            }
+            if self.plant == Plant::AttemptsOffByOne && step.attempt.is_some() {
+                step.attempts = step.attempts.saturating_sub(1);
+            }
+        }
+        self.inner.commit(&batch)
+    }
+
+    fn sync(&self, number: CommitNo) -> Result<(), StoreError> {
+        // Every second sync is left to the one after it.
+        if self.plant == Plant::AckBeforeSync && self.syncs.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            return Ok(());
+        }
+        self.inner.sync(number)
+    }
+
+    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<(), StoreError> {
+        let mut timers = 0u64;
+        self.inner.unfinished(&mut |found| {
+            timers += u64::from(found.state.due().is_some());
+            let forgotten = match self.plant {
+                Plant::TimerForgotten => found.state.due().is_some() && timers.is_multiple_of(3),
+                Plant::ClaimForgotten => matches!(found.state, State::Sending(_)),
+                _ => false,
+            };
+            if !forgotten {
+                each(found);
+            }
+        })
+    }
+
+    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<(), StoreError> {
+        self.inner.idempotent(since, each)
+    }
+
+    fn untold(&self, limit: usize) -> Result<Vec<Place>, StoreError> {
+        self.inner.untold(limit)
+    }
+
+    fn find(&self, id: Id) -> Result<Option<Place>, StoreError> {
+        self.inner.find(id)
+    }
+
+    fn load(&self, place: Place) -> Result<Option<Loaded>, StoreError> {
+        let mut loaded = self.inner.load(place)?;
+        if self.plant == Plant::WrongBody
+            && let Some(loaded) = &mut loaded
+            && let Some(body) = self.inner.revisions(place)?.into_iter().next().and_then(|first| first.body)
+        {
+            loaded.message.body = body;
+        }
+        Ok(loaded)
+    }
+
+    fn get(&self, place: Place) -> Result<Option<Record>, StoreError> {
+        self.inner.get(place)
+    }
+
+    fn attempts(&self, place: Place) -> Result<Vec<Attempt>, StoreError> {
+        self.inner.attempts(place)
+    }
+
+    fn revisions(&self, place: Place) -> Result<Vec<Revision>, StoreError> {
+        self.inner.revisions(place)
+    }
+
+    fn list(&self, query: &Query) -> Result<Page, StoreError> {
+        self.inner.list(query)
+    }
+
+    fn counts(&self) -> Vec<Count> {
+        if self.plant == Plant::IndexNotUpdated { self.first_counts.clone() } else { self.inner.counts() }
+    }
+
+    fn retain(&self, rule: &Retention, now: WallMs) -> Result<Retained, StoreError> {
+        self.inner.retain(rule, now)
+    }
+
+    fn room(&self) -> Room {
+        self.inner.room()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.inner.close()
+    }
+}
