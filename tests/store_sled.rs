@@ -1,11 +1,12 @@
 //! The sled store where it is more than any store: opening, closing, locks, formats, what must not be synced late.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use goniec::model::{Abandoned, Attempt, Class, Delivery, Draft, Failed, Message, Place, Queued, Sent, State, WallMs};
 use goniec::store::sled::{Options, SledStore};
 use goniec::store::{
-    Amendment, Batch, Dest, Expect, Incoming, Move, Moved, Pattern, Query, StateName, Store, StoreError,
+    Amendment, Batch, Dest, Expect, Incoming, Move, Moved, Pattern, Query, Retention, StateName, Store, StoreError,
 };
 
 fn options() -> Options {
@@ -262,4 +263,75 @@ fn an_exact_key_is_found_without_looking_at_everything() {
     let query = Query { key: Some(Pattern::Prefix("sku:7".into())), limit: 500, scan_max: 400, ..Query::default() };
     let page = store.list(&query).expect("lists");
     assert!(page.scanned_until.is_some() && page.records.iter().all(|record| record.id.accepted_at() > WallMs(150)));
+}
+
+/// The Nth write, flush, sync or witness fails, for N = 1, 2, 3 and so on until a run meets no fault. Whatever was said to be durable is there
+/// afterwards, nothing is acknowledged after a failure, and the next start writes again.
+#[test]
+fn whichever_step_fails_nothing_acknowledged_is_lost() {
+    let mut faults = 0;
+    for nth in 1.. {
+        let dir = tempfile::tempdir().expect("a directory");
+        let erp = open(&dir).destination("erp").expect("a number");
+        let steps = Arc::new(AtomicU64::new(0));
+        let counting = steps.clone();
+        let fault = move |_| match counting.fetch_add(1, Ordering::SeqCst) + 1 {
+            step if step == nth => Err(std::io::Error::other("the disk was told to fail")),
+            _ => Ok(()),
+        };
+        let store = SledStore::open(dir.path(), Options { fault: Some(Arc::new(fault)), ..options() }).expect("opens");
+        let mut acknowledged = Vec::new();
+        let mut failed = false;
+        for round in 0..6 {
+            let batch = Batch { now: WallMs(round), accepts: drafts(erp, 5, 100), ..Batch::default() };
+            let done = store.commit(&batch).and_then(|done| store.sync(done.number).map(|()| done));
+            match done {
+                Ok(_) if failed => panic!("fault {nth}: acknowledged after a failure"),
+                Ok(done) => acknowledged.extend(done.accepted),
+                Err(_) => failed = true,
+            }
+        }
+        drop(store);
+        let store = open(&dir);
+        for (id, place) in &acknowledged {
+            assert_eq!(store.find(*id).expect("finds"), Some(*place), "fault {nth}");
+        }
+        let mut waiting = 0;
+        store.unfinished(&mut |_| waiting += 1).expect("the counters follow");
+        assert!(waiting >= acknowledged.len() && waiting % 5 == 0, "fault {nth}: half a batch was kept");
+        store.commit(&Batch { accepts: drafts(erp, 1, 10), ..Batch::default() }).expect("writes again");
+        if !failed {
+            assert_eq!(acknowledged.len(), 30);
+            break;
+        }
+        faults += 1;
+    }
+    assert_eq!(faults, 24, "six rounds of four steps");
+}
+
+/// Rounds of filling and removing: the file levels off instead of growing with everything that ever passed.
+#[test]
+fn what_retention_frees_is_used_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(&dir);
+    let erp = store.destination("erp").expect("a number");
+    let rule = Retention { delivered_ms: 0, abandoned_ms: 0, bodies_ms: 0, step_max: 64 };
+    let mut sizes = Vec::new();
+    for round in 0..10_u64 {
+        for commit in 0..40 {
+            let now = WallMs(round * 1000 + commit);
+            let done =
+                store.commit(&Batch { now, accepts: drafts(erp, 100, 1000), ..Batch::default() }).expect("commits");
+            let moves = done.accepted.iter().map(|(_, place)| step(*place, READY, State::Delivered)).collect();
+            store.commit(&Batch { now, moves, ..Batch::default() }).expect("commits");
+        }
+        while store.retain(&rule, WallMs(round * 1000 + 999)).expect("retains").more {}
+        assert!(store.counts().is_empty(), "round {round}");
+        sizes.push(store.room().used_bytes);
+    }
+    let (early, late) = (sizes[3], sizes[9]);
+    assert!(late < early * 3 / 2, "the file grew: {sizes:?}");
+    // The control: a round writes more than the file would have to grow by to be told.
+    assert!(early > 4_000_000, "{sizes:?}");
+    assert_no_blobs(&dir);
 }

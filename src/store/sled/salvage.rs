@@ -42,6 +42,9 @@ pub struct Salvaged {
 /// The newest row of each key: its commit and its body.
 type Rows = BTreeMap<(Tree, Vec<u8>), (u64, Vec<u8>)>;
 
+/// Rows as the new registry takes them.
+type Framed = BTreeMap<(Tree, Vec<u8>), Vec<u8>>;
+
 /// How many rows one transaction of the new registry takes.
 const ROWS_PER_WRITE: usize = 512;
 
@@ -116,7 +119,7 @@ fn newest(bytes: &[u8]) -> Rows {
 }
 
 /// The rows of the new registry, its head and its counters.
-fn rebuild(rows: Rows, salvaged: &mut Salvaged) -> (Head, Change, BTreeMap<(Tree, Vec<u8>), Vec<u8>>) {
+fn rebuild(rows: Rows, salvaged: &mut Salvaged) -> (Head, Change, Framed) {
     let mut head = Head { next_chunk: 1, floor: 1, ..Head::default() };
     let mut counters = Counters::default();
     for ((tree, key), (commit, body)) in &rows {
@@ -142,7 +145,7 @@ fn rebuild(rows: Rows, salvaged: &mut Salvaged) -> (Head, Change, BTreeMap<(Tree
             | Tree::Keys => {}
         }
     }
-    let mut kept = BTreeMap::new();
+    let mut kept = Framed::new();
     let mut change = Change::default();
     for chunk in head.floor..head.next_chunk {
         let stat = status(&rows, chunk, salvaged);
@@ -244,7 +247,7 @@ fn made_up(rows: &Rows, entries: &Entries<'_>) -> Stat {
 }
 
 /// The rows that a message has beside its chunk.
-fn keep_rows(rows: &Rows, place: Place, slot: &Slot, kept: &mut BTreeMap<(Tree, Vec<u8>), Vec<u8>>) {
+fn keep_rows(rows: &Rows, place: Place, slot: &Slot, kept: &mut Framed) {
     let prefix = place_key(place);
     for tree in [Tree::Att, Tree::Over, Tree::Part] {
         let from = (tree, prefix.to_vec());
