@@ -61,6 +61,7 @@ fn wait(mut done: impl FnMut() -> bool, what: &str) {
     let end = Instant::now() + LIMIT;
     while !done() {
         assert!(Instant::now() < end, "not in time: {what}");
+        // Another process is waited for; it cannot be asked to call back.
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -12,6 +12,7 @@
 
 mod client;
 mod messages;
+mod offline;
 mod send;
 mod serve;
 
@@ -73,6 +74,8 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "resend" | "cancel" | "hold" | "release" | "rm" | "resolve" => messages::act(verb, arguments),
         "stats" => messages::stats(arguments),
         "tail" => messages::tail(arguments),
+        "verify" => offline::verify(arguments),
+        "salvage" => offline::salvage(arguments),
         "completions" => completions(arguments),
         "man" => man(),
         other => Err(Fail::new(USAGE, format!("unknown verb {other:?}"))),
@@ -114,6 +117,17 @@ fn command() -> Command {
         )
         .subcommand(remote("stats", "Shows the node in figures"))
         .subcommand(filtered(remote("tail", "Follows transitions as they happen")))
+        .subcommand(
+            Command::new("verify")
+                .about("Checks every record and index of a stopped registry")
+                .arg(option("data", "DIR", "The registry; goniec-data by default")),
+        )
+        .subcommand(
+            Command::new("salvage")
+                .about("Carries what can be read of a damaged registry into a fresh one")
+                .arg(Arg::new("dir").value_name("DIR").required(true).help("The damaged registry"))
+                .arg(option("into", "DIR", "The fresh one; it must not exist or be empty").required(true)),
+        )
         .subcommand(
             Command::new("completions").about("Prints the completions of a shell").arg(
                 Arg::new("shell").required(true).value_parser(clap::value_parser!(clap_complete::Shell)),

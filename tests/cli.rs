@@ -1,0 +1,161 @@
+//! The real binary over its own HTTP: what it prints, what it answers, and with which exit code it ends.
+
+#![cfg(feature = "cli")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+struct Node {
+    child: Child,
+    url: String,
+    curl: String,
+}
+
+impl Node {
+    /// Serves at a port that the system chooses, and reads what it prints.
+    fn serve(dir: &Path, token: Option<&str>) -> Node {
+        let mut command = goniec(&["serve", "--listen", "127.0.0.1:0", "--data"]);
+        command.arg(dir).env("RUST_LOG", "off").stdout(Stdio::piped());
+        if let Some(token) = token {
+            command.args(["--token", token]);
+        }
+        let mut child = command.spawn().expect("a node");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        let url = first.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
+        let url = url.trim_end_matches(',').to_owned();
+        lines.next();
+        let curl = lines.next().unwrap().unwrap();
+        Node { child, url, curl }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        goniec(arguments).env("GONIEC_URL", &self.url).output().unwrap()
+    }
+
+    fn feed(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = goniec(arguments);
+        command.env("GONIEC_URL", &self.url).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn goniec(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_goniec"));
+    command.args(arguments).env_remove("GONIEC_TOKEN").env_remove("GONIEC_URL").stdin(Stdio::null());
+    command
+}
+
+/// The output, once the exit code and the words of the error are as expected.
+fn check(output: &Output, code: i32, says: &str) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{out}{err}");
+    assert!(out.contains(says) || err.contains(says), "{says:?} in {out}{err}");
+    out.trim().to_owned()
+}
+
+#[test]
+fn a_message_is_handed_in_shown_edited_resent_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::serve(dir.path(), None);
+    let held = check(&node.run(&["send", "log", "one", "--key", "ż 1", "--not-before", "1h"]), 0, "");
+    let shown = check(&node.run(&["show", &held, "--json"]), 0, "");
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((shown["state"].as_str(), shown["key"].as_str()), (Some("queued"), Some("ż 1")));
+    assert_eq!(shown["revisions"][0]["body"], "one");
+
+    check(&node.run(&["hold", &held]), 0, "queued");
+    let body = dir.path().join("body");
+    std::fs::write(&body, "two").unwrap();
+    check(&node.run(&["edit", &held, "-f", body.to_str().unwrap(), "--why", "a slip"]), 0, &held);
+    check(&node.run(&["show", &held]), 0, "a slip");
+    check(&node.run(&["cancel", &held]), 0, "abandoned");
+    check(&node.run(&["ls", "state:abandoned", "reason:cancelled", "--json"]), 0, &held);
+    check(&node.run(&["rm", "state:abandoned", "--dry-run"]), 0, "1 messages");
+    check(&node.run(&["rm", "state:abandoned"]), 2, "--yes");
+    check(&node.run(&["rm", "state:abandoned", "--yes"]), 0, "removed");
+    check(&node.run(&["show", &held]), 1, "no message");
+    check(&node.run(&["stats"]), 0, "accepted");
+}
+
+#[test]
+fn lines_are_handed_in_whole_and_wrong_ones_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::serve(dir.path(), None);
+    let lines: String = (0..250).map(|n| format!("{{\"n\" : {n}}}\n")).collect();
+    check(&node.feed(&["send", "log", "--ndjson"], &lines), 0, "250 messages accepted");
+    let listed = check(&node.run(&["ls", "--limit", "1000", "--json"]), 0, "");
+    assert_eq!(listed.lines().count(), 250);
+    check(&node.feed(&["send", "log", "--ndjson"], "{}\nnot json\n"), 2, "line 2");
+    check(&node.feed(&["send", "lgo", "--ndjson"], "1\n"), 1, "unknown destination");
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_line_with_the_right_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::serve(dir.path(), None);
+    check(&node.run(&["ls", "to:log", "stat:failed"]), 2, "column 8");
+    check(&node.run(&["show", "17"]), 2, "not a message id");
+    check(&node.run(&["ls"]), 1, "no message matches");
+    check(&node.run(&["send", "log", "x", "--deadline", "15"]), 2, "no unit");
+    check(&node.run(&["stats", "--url", "http://127.0.0.1:1"]), 3, "cannot reach");
+    check(&node.run(&["nonsense"]), 2, "nonsense");
+    let listen = node.url.strip_prefix("http://").unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let other = other.path().to_str().unwrap();
+    check(&node.run(&["serve", "--data", other, "--listen", listen]), 2, "in use");
+    let locked = node.run(&["serve", "--data", dir.path().to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    check(&locked, 2, &format!("in use by process {}", node.child.id()));
+    check(&node.run(&["serve", "--data", other, "--listen", "0.0.0.0:0"]), 2, "needs a token");
+    let file = dir.path().join("goniec.toml");
+    std::fs::write(&file, "[server]\nbody_mx = \"1MiB\"\n").unwrap();
+    check(&node.run(&["check", "--config", file.to_str().unwrap()]), 2, "did you mean `body_max`?");
+}
+
+#[test]
+fn the_printed_curl_line_works_as_printed() {
+    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
+        println!("SKIPPED: the_printed_curl_line_works_as_printed: there is no curl");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::serve(dir.path(), None);
+    let output = Command::new("sh").args(["-c", &node.curl]).output().unwrap();
+    check(&output, 0, "\"id\"");
+}
+
+#[test]
+fn a_token_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::serve(dir.path(), Some("s3cret"));
+    check(&node.run(&["stats"]), 2, "no valid token");
+    check(&node.run(&["stats", "--token", "s3cret"]), 0, "accepted");
+}
+
+#[test]
+fn a_signal_ends_cleanly_and_a_stopped_registry_is_verified() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::serve(dir.path(), None);
+    check(&node.run(&["send", "log", "x"]), 0, "");
+    let pid = node.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(node.child.wait().unwrap().code(), Some(0));
+    let data = dir.path().to_str().unwrap();
+    check(&goniec(&["verify", "--data", data]).output().unwrap(), 0, "1 messages, all of them sound");
+    let into = tempfile::tempdir().unwrap();
+    let into = into.path().join("new");
+    let salvaged = goniec(&["salvage", data, "--into", into.to_str().unwrap()]).output().unwrap();
+    check(&salvaged, 0, "1 messages carried over");
+}
