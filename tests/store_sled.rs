@@ -335,3 +335,33 @@ fn what_retention_frees_is_used_again() {
     assert!(early > 4_000_000, "{sizes:?}");
     assert_no_blobs(&dir);
 }
+
+/// A full disk costs the batch and nothing else while there is ballast to give up; without it, the store stops.
+#[test]
+fn a_full_disk_is_survived_once_by_giving_up_the_ballast() {
+    for (ballast_bytes_max, survives) in [(1 << 20, true), (0, false)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let full = Arc::new(AtomicU64::new(0));
+        let watching = full.clone();
+        let fault = move |_| match watching.swap(0, Ordering::SeqCst) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::from(std::io::ErrorKind::StorageFull)),
+        };
+        let options = Options { fault: Some(Arc::new(fault)), ballast_bytes_max, ..options() };
+        let store = SledStore::open(dir.path(), options).expect("opens");
+        let erp = store.destination("erp").expect("a number");
+        let batch = Batch { accepts: drafts(erp, 5, 100), ..Batch::default() };
+        let before = store.commit(&batch).expect("commits");
+        full.store(1, Ordering::SeqCst);
+        assert!(matches!(store.commit(&batch), Err(StoreError::Full(_))));
+        for (id, place) in &before.accepted {
+            assert_eq!(store.find(*id).expect("reads still work"), Some(*place));
+        }
+        let deletes = vec![before.accepted[0].1];
+        match store.commit(&Batch { deletes, ..Batch::default() }) {
+            Ok(done) if survives => assert_eq!((done.number, done.deleted), (before.number + 1, vec![true])),
+            Err(StoreError::Poisoned(_)) if !survives => {}
+            other => panic!("with {ballast_bytes_max} bytes of ballast: {other:?}"),
+        }
+    }
+}
