@@ -42,6 +42,18 @@ fn every_seed_keeps_the_invariants() {
     assert!(seeds < 100 || messages / seeds >= 200, "the worlds are too empty: {messages} messages");
 }
 
+/// Seeds beyond those of a normal run that once found a fault of ours.
+#[test]
+fn seeds_that_once_failed_stay_sound() {
+    let seeds = [
+        // A message that left a line together with the one before it was woken on its way out.
+        3_025, 4_062,
+    ];
+    for seed in seeds {
+        assert_eq!(live(seed, Plant::Nothing).violations, Vec::<String>::new(), "seed {seed}");
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_world() {
     for seed in 0..100 {

@@ -199,9 +199,10 @@ impl Lane {
                 && let Some(line) = self.lines.get_mut(&entry.hash)
             {
                 line.waiting.remove(&entry.place);
-                self.wake(entry.hash);
             }
         }
+        // Only when all of them are gone: the next of a line must not be one that goes too.
+        entries.iter().for_each(|entry| self.wake(entry.hash));
     }
 
     /// Whether an earlier message of its key holds this one back.

@@ -326,7 +326,10 @@ impl World {
             }
         });
         read.expect("reads");
-        wrong.extend(wakes.keys().map(|place| format!("S3: a wake-up for {place}, which waits for nothing")));
+        for place in wakes.keys() {
+            let state = self.store.get(*place).expect("reads").map(|record| record.state);
+            wrong.push(format!("S3: a wake-up for {place} ({state:?}), which waits for nothing"));
+        }
         wrong.into_iter().for_each(|what| self.violated(what));
     }
 
