@@ -15,6 +15,7 @@ mod messages;
 mod offline;
 mod send;
 mod serve;
+mod sink;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -76,6 +77,7 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "tail" => messages::tail(arguments),
         "verify" => offline::verify(arguments),
         "salvage" => offline::salvage(arguments),
+        "sink" => sink::run(arguments),
         "completions" => completions(arguments),
         "man" => man(),
         other => Err(Fail::new(USAGE, format!("unknown verb {other:?}"))),
@@ -128,6 +130,7 @@ fn command() -> Command {
                 .arg(Arg::new("dir").value_name("DIR").required(true).help("The damaged registry"))
                 .arg(option("into", "DIR", "The fresh one; it must not exist or be empty").required(true)),
         )
+        .subcommand(sink_verb())
         .subcommand(
             Command::new("completions").about("Prints the completions of a shell").arg(
                 Arg::new("shell").required(true).value_parser(clap::value_parser!(clap_complete::Shell)),
@@ -162,6 +165,20 @@ fn send_verb() -> Command {
         .arg(option("deadline", "TIME", "Given up after"))
         .arg(option("idempotency-key", "KEY", "Makes a repetition recognisable"))
         .arg(switch("ndjson", "One message a line: an envelope where it has a body, else the body"))
+}
+
+fn sink_verb() -> Command {
+    Command::new("sink")
+        .about("A destination to test against, which can misbehave, and reports duplicates and gaps")
+        .arg(option("listen", "ADDR", "Where to listen").default_value("127.0.0.1:9000"))
+        .arg(option("latency", "TIME", "How long each answer takes").default_value("0ms"))
+        .arg(option("fail", "PERCENT", "How many requests are answered 500").default_value("0%"))
+        .arg(option("reset", "PERCENT", "How many connections are closed without an answer").default_value("0%"))
+        .arg(
+            option("status", "N", "What the others are answered")
+                .default_value("200")
+                .value_parser(clap::value_parser!(u16).range(200..600)),
+        )
 }
 
 fn remote(name: &'static str, about: &'static str) -> Command {
