@@ -68,6 +68,7 @@ fn whole_lives(bytes: usize, messages: usize) -> (f64, f64) {
     let accepted = began.elapsed();
     let expected = u64::try_from(messages / PRODUCERS / REQUEST * REQUEST * PRODUCERS).expect("fits");
     while engine.stats().delivered < expected {
+        // What is waited for is looked at again.
         std::thread::sleep(Duration::from_millis(1));
     }
     let lived = began.elapsed();

@@ -77,6 +77,7 @@ fn what_was_acknowledged_survives_being_killed() {
         let until = 40 + usize::try_from(kill * 37 % 200).expect("small");
         let mut lines = lines.map_while(Result::ok).filter_map(|line| line.split_once("acked ")?.1.parse::<Id>().ok());
         acknowledged.extend(lines.by_ref().take(until));
+        // The kill falls at another moment of the commit each time.
         std::thread::sleep(Duration::from_micros(kill * 331 % 3000));
         child.kill().expect("kills");
         child.wait().expect("ends");

@@ -77,6 +77,7 @@ impl Trees {
             match Trees::try_open(path, cache_bytes) {
                 Err(StoreError::Locked { .. }) if tries < LOCK_TRIES_MAX => {
                     tries += 1;
+                    // sled's threads give no sign when they are done.
                     std::thread::sleep(LOCK_PAUSE);
                 }
                 other => return other,
