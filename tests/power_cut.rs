@@ -116,7 +116,7 @@ fn nothing_acknowledged_is_lost_when_power_is_cut() {
         acknowledged += ledger.len();
         old.extend(ledger);
         let lost = lost(&disk.data(), sink.port, &old);
-        assert_eq!(lost, 0, "cut {number}: lost of {}", old.len());
+        assert_eq!(lost, 0, "cut {number}, {body_bytes} bytes: lost of {}", old.len());
         if number % 20 == 19 {
             println!("{} cuts, {acknowledged} acknowledged, none lost", number + 1);
         }

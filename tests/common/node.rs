@@ -9,12 +9,15 @@ use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The number of the next request.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// What was acknowledged: id to body.
 pub type Ledger = Arc<Mutex<HashMap<String, Vec<u8>>>>;
@@ -174,7 +177,9 @@ impl Producers {
             .map(|who| {
                 let (port, stop, ledger) = (port.clone(), stop.clone(), acknowledged.clone());
                 thread::spawn(move || {
-                    for n in 0_u64.. {
+                    loop {
+                        // Never twice in this process: an idempotency key used again names the message it named before.
+                        let n = NEXT.fetch_add(1, Ordering::SeqCst);
                         if stop.load(Ordering::SeqCst) {
                             return;
                         }
