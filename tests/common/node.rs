@@ -91,7 +91,10 @@ impl Node {
         for child in children.split_whitespace() {
             let _ = Command::new("kill").args(["-9", child]).status();
         }
-        let _ = self.child.kill();
+        // A tracer ends by itself, once what it traced is gone and holds no file any more.
+        if children.trim().is_empty() {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 
