@@ -9,7 +9,7 @@
 //!   was given gets more in advance, so that its workers need not wait for the scheduler, and loses it when it stalls.
 //! * Where order binds, a message goes only when no earlier message of its key is unfinished: earlier by acceptance, also after retries,
 //!   resends and restarts. Two keys of one hash are merely in line behind each other.
-//! * Whatever is in [`Line::waiting`] as [`Standing::Ready`] is in the ready queue, and nothing is there twice.
+//! * Whatever waits in line as ready is in the ready queue, and nothing is there twice.
 //!
 //! # What it does not know
 //!

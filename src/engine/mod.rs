@@ -8,7 +8,7 @@
 //! alert    tell people; a durable flag, not an afterthought
 //! ```
 //!
-//! [`turn`] runs all of them once on the caller's thread at the caller's `now`; `threads` runs the same stages
+//! [`Turn`] runs all of them once on the caller's thread at the caller's `now`; `threads` runs the same stages
 //! on threads of their own and is the only file that spawns threads or makes channels.
 //!
 //! # What it does not know

@@ -8,7 +8,7 @@
 //!  format    value      CRC-32 (IEEE) of all before it, little-endian
 //! ```
 //!
-//! For rows that hold many values under one checksum, [`write`] and [`read`] do a value without a frame, [`seal`] and [`open`] the checksum alone.
+//! For rows that hold many values under one checksum, [`write()`] and [`read`] do a value without a frame, [`seal`] and [`open`] the checksum alone.
 //!
 //! # What holds
 //!

@@ -2,7 +2,7 @@
 //!
 //! A [`Store`] keeps every message with its life. The seam lies at the level of intent: a store knows what a
 //! message, a state and an attempt are, and nothing of who delivers or why. One suite
-//! ([`conformance`]) holds every implementation to the contract below.
+//! (`tests/conformance`) holds every implementation to the contract below.
 //!
 //! # The contract
 //!
