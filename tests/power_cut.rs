@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use node::{Dice, Node, Producers, Sink, ask, rounds};
 
+const LOSSES_SHOWN_MAX: usize = 3;
+
 fn run(program: &str, arguments: &[&str]) -> bool {
     let quiet =
         Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -78,14 +80,24 @@ fn cycle(disk: &Disk, sink: u16, tracer: &[&str], millis: u64, body_bytes: usize
     Some(producers.finish())
 }
 
-/// How many of the ledger are not there, or with another body; all of it where the registry does not open.
+/// How many of the ledger are not there, or with another body; all of it where the registry does not open. Says what it found instead.
 fn lost(data: &Path, sink: u16, ledger: &HashMap<String, Vec<u8>>) -> usize {
-    let Some(node) = Node::start(data, sink, &[]) else { return ledger.len().max(1) };
-    let is_there = |(id, body): (&String, &Vec<u8>)| {
-        ask(node.port, "GET", &format!("/v1/messages/{id}/body"), "", b"")
-            .is_some_and(|(status, came)| status == 200 && came == *body)
+    let Some(node) = Node::start(data, sink, &[]) else {
+        println!("the node does not start");
+        return ledger.len().max(1);
     };
-    ledger.iter().filter(|entry| !is_there(*entry)).count()
+    let mut lost = 0;
+    for (id, body) in ledger {
+        let answer = ask(node.port, "GET", &format!("/v1/messages/{id}/body"), "", b"");
+        if answer.as_ref().is_none_or(|(status, came)| *status != 200 || came != body) {
+            lost += 1;
+            if lost <= LOSSES_SHOWN_MAX {
+                let found = answer.map(|(status, came)| (status, came.len()));
+                println!("{id} of {} bytes: instead (status, bytes) {found:?}", body.len());
+            }
+        }
+    }
+    lost
 }
 
 fn can_mount(name: &str) -> bool {

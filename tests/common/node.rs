@@ -69,12 +69,16 @@ impl Node {
             .args(["--listen", &format!("127.0.0.1:{port}"), "--to", &format!("sink=http://127.0.0.1:{sink}/")])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
             .spawn()
             .expect("starts");
         let until = Instant::now() + PATIENCE;
         while ask(port, "GET", "/healthz", "", b"").is_none_or(|(status, _)| status != 200) {
-            if child.try_wait().unwrap().is_some() || Instant::now() > until {
+            let ended = child.try_wait().unwrap();
+            if ended.is_some() || Instant::now() > until {
+                println!(
+                    "no node on port {port}: {}",
+                    ended.map_or("still silent".to_owned(), |code| code.to_string())
+                );
                 drop(Node { child, port });
                 return None;
             }
