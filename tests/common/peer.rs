@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 pub struct Peer {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
+    closed: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<Request>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -39,10 +40,11 @@ impl Peer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let connections = Arc::new(AtomicUsize::new(0));
+        let closed = Arc::new(AtomicUsize::new(0));
         let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
         let script = Arc::new(script);
-        let (counter, seen, stopped) = (connections.clone(), requests.clone(), stop.clone());
+        let (counter, gone, seen, stopped) = (connections.clone(), closed.clone(), requests.clone(), stop.clone());
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if stopped.load(Ordering::SeqCst) {
@@ -50,12 +52,16 @@ impl Peer {
                 }
                 let Ok(stream) = stream else { continue };
                 counter.fetch_add(1, Ordering::SeqCst);
-                let script = script.clone();
+                let (script, gone) = (script.clone(), gone.clone());
                 let mut line = Line { stream, requests: seen.clone(), rest: Vec::new() };
-                std::thread::spawn(move || script(&mut line));
+                std::thread::spawn(move || {
+                    script(&mut line);
+                    drop(line);
+                    gone.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
-        Peer { address, connections, requests, stop, thread: Some(thread) }
+        Peer { address, connections, closed, requests, stop, thread: Some(thread) }
     }
 
     /// A peer that answers every request of every connection with these bytes.
@@ -77,6 +83,15 @@ impl Peer {
     /// How many connections it took.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Waits until this many connections were closed by the peer's side, at most ten seconds.
+    pub fn wait_closed(&self, count: usize) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while self.closed.load(Ordering::SeqCst) < count {
+            assert!(Instant::now() < until, "the peer closed {:?} connections of {count}", self.closed);
+            std::thread::yield_now();
+        }
     }
 
     /// The requests that came whole.
