@@ -200,6 +200,34 @@ fn a_foreign_or_newer_directory_is_refused_and_left_as_it_was() {
     assert_eq!(listing(dir.path()), before);
 }
 
+#[test]
+fn parameters_that_a_power_cut_left_torn_do_not_keep_the_registry_shut() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(&dir);
+    let erp = store.destination("erp").expect("a number");
+    let done = store.commit(&Batch { accepts: drafts(erp, 3, 10), ..Batch::default() }).expect("commits");
+    store.sync(done.number).expect("syncs");
+    store.close().expect("closes");
+    drop(store);
+    let conf = dir.path().join("sled").join("conf");
+    let whole = std::fs::read(&conf).expect("reads");
+    let torn = [vec![0; whole.len()], Vec::new(), whole[..whole.len() / 2].to_vec(), vec![0xff; whole.len()]];
+    for (number, bytes) in torn.into_iter().enumerate() {
+        std::fs::write(&conf, &bytes).expect("writes");
+        // The control: left to itself, the storage engine refuses at least what reads as other parameters.
+        let alone = sled::Config::new().path(dir.path().join("sled")).segment_size(2 << 20).open();
+        assert!(number != 3 || alone.is_err(), "{alone:?}");
+        drop(alone);
+        std::fs::write(&conf, &bytes).expect("writes");
+        let store = open(&dir);
+        let found = store.list(&Query { limit: 10, ..Query::default() }).expect("lists");
+        assert_eq!(found.records.len(), 3);
+        store.close().expect("closes");
+        drop(store);
+        assert_eq!(std::fs::read(&conf).expect("reads"), whole);
+    }
+}
+
 fn listing(dir: &std::path::Path) -> Vec<(std::path::PathBuf, u64, std::time::SystemTime)> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(dir).expect("reads") {

@@ -34,6 +34,9 @@ const ROWS_PER_COLLECTION: usize = 32;
 const LOCK_TRIES_MAX: u32 = 250;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// Where sled keeps its parameters.
+const CONF: &str = "conf";
+
 /// One open database.
 pub(super) struct Trees {
     db: sled::Db,
@@ -73,16 +76,18 @@ impl Trees {
     pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Trees, StoreError> {
         sweep(path)?;
         let mut tries = 0;
-        loop {
+        let trees = loop {
             match Trees::try_open(path, cache_bytes) {
                 Err(StoreError::Locked { .. }) if tries < LOCK_TRIES_MAX => {
                     tries += 1;
                     // sled's threads give no sign when they are done.
                     std::thread::sleep(LOCK_PAUSE);
                 }
-                other => return other,
+                other => break other?,
             }
-        }
+        };
+        settle(path).map_err(super::open::disk)?;
+        Ok(trees)
     }
 
     fn try_open(path: &Path, cache_bytes: u64) -> Result<Trees, StoreError> {
@@ -211,18 +216,33 @@ fn collect() {
     crossbeam_epoch::pin().flush();
 }
 
-/// Removes what a crash in the middle of a snapshot left: sled takes it for a snapshot, and then refuses to open for ever.
+/// Removes what a crash left and sled cannot live with: a torn snapshot, which it takes for a whole one; and parameters whose check sum
+/// does not hold, which it reads all the same. It writes them anew, and ours never change. With either, it would refuse to open for ever.
 fn sweep(path: &Path) -> Result<(), StoreError> {
     let Ok(entries) = fs::read_dir(path) else { return Ok(()) };
     for entry in entries {
         let entry = entry.map_err(StoreError::Io)?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
+        let is_torn = name.starts_with("snap.") && name.ends_with(".generating");
+        if is_torn || name == CONF && !holds(&fs::read(entry.path()).map_err(StoreError::Io)?) {
             fs::remove_file(entry.path()).map_err(StoreError::Io)?;
         }
     }
     Ok(())
+}
+
+/// Whether these bytes end with the check sum of those before it.
+fn holds(bytes: &[u8]) -> bool {
+    bytes
+        .split_last_chunk::<4>()
+        .is_some_and(|(body, sum)| body.len() > 4 && crc32fast::hash(body) == u32::from_le_bytes(*sum))
+}
+
+/// Makes durable what sled wrote while it opened and syncs nowhere: its parameters, and the entries of the directory.
+fn settle(path: &Path) -> std::io::Result<()> {
+    fs::File::open(path.join(CONF))?.sync_all()?;
+    fs::File::open(path)?.sync_all()
 }
 
 /// Calls sled, and turns its errors and its panics into ours.
