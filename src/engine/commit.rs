@@ -20,6 +20,8 @@ use std::sync::atomic::Ordering;
 
 use super::accept::{Repeated, Window};
 use super::act::{Plan, expire, plan};
+use super::draft::{Cause, Draft, Slot};
+use super::pending::{Answer, Pending};
 use super::registry::Registry;
 use super::schedule::{News, Taken, Who};
 use super::settle::{Report, attempt_number, settle};
@@ -28,7 +30,7 @@ use crate::error::Error;
 use crate::model::{
     Envelope, Event, Id, Illegal, Message, Place, Policy, Queued, Record, Stamp, State, WallMs, advance,
 };
-use crate::store::{Batch, CommitNo, Committed, Expect, Incoming, Loaded, Move, Moved, StoreError, key_hash};
+use crate::store::{Committed, Expect, Incoming, Loaded, Move, Moved, StoreError, key_hash};
 
 /// Something to be written down.
 pub(super) enum Request {
@@ -48,20 +50,6 @@ pub(super) enum Request {
     Stop,
 }
 
-/// A write that is not yet durable, and those who wait for it.
-pub(super) struct Pending {
-    /// What to sync.
-    pub(super) number: CommitNo,
-    replies: Vec<Answer>,
-    news: Vec<News>,
-    transitions: Vec<Transition>,
-}
-
-enum Answer {
-    Ids(Reply<Vec<Id>>, Vec<Id>),
-    Shown(Reply<Shown>, Box<Record>),
-}
-
 /// Gathers requests into commits.
 pub(super) struct Committer {
     registry: Arc<Registry>,
@@ -69,31 +57,6 @@ pub(super) struct Committer {
     /// Requests that must wait for a write that is under way.
     put_off: Vec<Request>,
     policy: Policy,
-}
-
-/// A batch in the making: what is asked of the store, and why.
-struct Draft {
-    batch: Batch,
-    now: Stamp,
-    accepts: Vec<(Reply<Vec<Id>>, Vec<Slot>)>,
-    causes: Vec<Cause>,
-    deletes: Vec<(Who, Box<Record>, Reply<Shown>)>,
-    news: Vec<News>,
-    repeated: std::collections::HashSet<u64>,
-}
-
-/// Where an id of a request comes from.
-enum Slot {
-    New(usize),
-    Before(Id),
-}
-
-/// Why a move is in the batch.
-enum Cause {
-    Report(Who, Box<Message>),
-    Act(Who, Box<Record>, Reply<Shown>),
-    Claim(Who, Box<Loaded>),
-    Expire(Who, Box<Record>),
 }
 
 impl Committer {
@@ -128,21 +91,21 @@ impl Committer {
         for request in put_off.into_iter().chain(requests) {
             self.enter(&mut draft, request);
         }
+        self.write_draft(draft)
+    }
+
+    fn write_draft(&mut self, mut draft: Draft) -> Result<Option<Pending>, StoreError> {
         if draft.is_empty() {
             return Ok(draft.only_news());
         }
-        let committed = match self.registry.store.commit(&draft.batch) {
+        match self.registry.store.commit(&draft.batch) {
+            Ok(committed) => Ok(Some(self.pending(draft, &committed))),
             Err(StoreError::Full(why)) if !draft.accepts.is_empty() => {
                 draft.refuse_accepts(&why);
-                if draft.is_empty() {
-                    return Ok(draft.only_news());
-                }
-                self.registry.store.commit(&draft.batch)
+                self.write_draft(draft)
             }
-            result => result,
-        };
-        match committed {
-            Ok(committed) => Ok(Some(self.pending(draft, &committed))),
+            Err(StoreError::Damaged(_)) if draft.items() > 1 => self.write_apart(draft),
+            Err(StoreError::Damaged(what)) => Ok(draft.set_aside(&what)),
             Err(error) => {
                 let why = error.to_string();
                 self.registry.poison(&why);
@@ -150,6 +113,28 @@ impl Committer {
                 Err(error)
             }
         }
+    }
+
+    /// Writes every item by itself: one that touches a damaged row must not sink the others.
+    fn write_apart(&mut self, draft: Draft) -> Result<Option<Pending>, StoreError> {
+        let mut whole: Option<Pending> = None;
+        let mut items = draft.apart().into_iter();
+        while let Some(item) = items.next() {
+            match self.write_draft(item) {
+                Ok(Some(pending)) => match &mut whole {
+                    Some(whole) => whole.join(pending),
+                    None => whole = Some(pending),
+                },
+                Ok(None) => {}
+                Err(error) => {
+                    let why = error.to_string();
+                    items.for_each(|item| item.refuse_all(&why));
+                    whole.into_iter().for_each(|written| written.refuse(&why));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(whole)
     }
 
     fn enter(&mut self, draft: &mut Draft, request: Request) {
@@ -226,6 +211,7 @@ impl Committer {
                 return reply(Err(Error::NotFound(id)));
             }
             Err(error) => {
+                self.registry.unreadable(place, &error);
                 self.registry.scheduler().forget(place);
                 return reply(Err(Error::Store(error)));
             }
@@ -245,13 +231,17 @@ impl Committer {
     fn enter_reserved_act(&mut self, draft: &mut Draft, record: Record, act: Act, reply: Reply<Shown>) {
         let who = match self.registry.destination(&record.envelope.destination) {
             Ok(dest) => self.registry.who(dest, record.place, record.envelope.key.as_deref()),
-            Err(error) => return reply(Err(error)),
+            Err(error) => {
+                self.registry.scheduler().forget(record.place);
+                return reply(Err(error));
+            }
         };
         let rules = self.registry.rules(who.dest);
+        let event = event_of(&act);
         match plan(&record, act, rules.map(|rules| &**rules), draft.now.wall) {
             Ok(Plan::Step(step)) => {
                 draft.batch.moves.push(*step);
-                draft.causes.push(Cause::Act(who, Box::new(record), reply));
+                draft.causes.push(Cause::Act(who, Box::new(record), event, reply));
             }
             Ok(Plan::Delete(place)) => {
                 draft.batch.deletes.push(place);
@@ -273,7 +263,7 @@ impl Committer {
             Ok(Some(loaded)) if !loaded.expect.state.is_held() => loaded,
             Ok(Some(_) | None) => return draft.news.push(News::Void(who)),
             Err(error) => {
-                log::error!("cannot read message at {}: {error}", who.entry.place);
+                self.registry.unreadable(who.entry.place, &error);
                 return draft.news.push(News::Void(who));
             }
         };
@@ -307,7 +297,10 @@ impl Committer {
                 None => draft.news.push(News::Changed { who, state: None, deadline: None }),
             },
             Ok(None) => draft.news.push(News::Changed { who, state: None, deadline: None }),
-            Err(error) => log::error!("cannot read message at {}: {error}", who.entry.place),
+            Err(error) => {
+                self.registry.unreadable(who.entry.place, &error);
+                draft.news.push(News::Changed { who, state: None, deadline: None });
+            }
         }
     }
 
@@ -329,9 +322,12 @@ impl Committer {
         for ((step, moved), cause) in draft.batch.moves.iter().zip(&committed.moved).zip(draft.causes) {
             self.moved(&mut pending, step, *moved, cause, draft.now, watched);
         }
-        for (who, record, reply) in draft.deletes {
+        for ((who, record, reply), was_there) in draft.deletes.into_iter().zip(&committed.deleted) {
             pending.news.push(News::Changed { who, state: None, deadline: None });
-            pending.replies.push(Answer::Shown(reply, record));
+            pending.replies.push(match was_there {
+                true => Answer::Shown(reply, record),
+                false => Answer::Refused(reply, Error::NotFound(record.id)),
+            });
         }
         pending
     }
@@ -395,7 +391,7 @@ impl Committer {
                 pending.news.push(News::Claimed { who, loaded: *loaded });
             }
             Cause::Claim(who, _) => pending.news.push(News::Void(who)),
-            Cause::Act(who, record, reply) => {
+            Cause::Act(who, record, event, reply) => {
                 if watched && moved == Moved::Done {
                     pending.transitions.push(transition(
                         record.id,
@@ -407,7 +403,13 @@ impl Committer {
                     ));
                 }
                 pending.news.push(News::Changed { who, state, deadline: record.envelope.deadline });
-                pending.replies.push(Answer::Shown(reply, record));
+                pending.replies.push(match moved {
+                    Moved::Done => Answer::Shown(reply, record),
+                    Moved::Stale(Expect { state, .. }) => {
+                        Answer::Refused(reply, Error::Refused { id: record.id, illegal: Illegal { state, event } })
+                    }
+                    Moved::Gone => Answer::Refused(reply, Error::NotFound(record.id)),
+                });
             }
             Cause::Expire(who, record) => {
                 if watched && moved == Moved::Done {
@@ -430,84 +432,6 @@ impl Committer {
         figures.attempts.fetch_add(1, Ordering::Relaxed);
         if step.to == State::Delivered {
             figures.delivered.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Pending {
-    /// Tells everyone who waited, now that it is durable; what concerns the order of things to do goes into `news`.
-    pub(super) fn announce(self, registry: &Registry, now: WallMs, news: &mut Vec<News>) {
-        registry.figures.commit.fetch_max(self.number, Ordering::Relaxed);
-        for answer in self.replies {
-            match answer {
-                Answer::Ids(reply, ids) => reply(Ok(ids)),
-                Answer::Shown(reply, record) => {
-                    let shown = match registry.store.get(record.place) {
-                        Ok(Some(after)) => registry.shown(after, now),
-                        Ok(None) | Err(_) => Shown { record: *record, waits_for: None, due_at: None },
-                    };
-                    reply(Ok(shown));
-                }
-            }
-        }
-        if !self.transitions.is_empty() {
-            registry.tell(&self.transitions);
-        }
-        news.extend(self.news);
-    }
-
-    /// Tells everyone who waited that the write is not known to be durable.
-    pub(super) fn refuse(self, why: &str) {
-        for answer in self.replies {
-            match answer {
-                Answer::Ids(reply, _) => reply(Err(poisoned(why))),
-                Answer::Shown(reply, _) => reply(Err(poisoned(why))),
-            }
-        }
-    }
-}
-
-impl Draft {
-    fn new(now: Stamp) -> Draft {
-        Draft {
-            batch: Batch { now: now.wall, ..Batch::default() },
-            now,
-            accepts: Vec::new(),
-            causes: Vec::new(),
-            deletes: Vec::new(),
-            news: Vec::new(),
-            repeated: std::collections::HashSet::new(),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        let Batch { accepts, moves, deletes, told, .. } = &self.batch;
-        self.accepts.is_empty() && accepts.is_empty() && moves.is_empty() && deletes.is_empty() && told.is_empty()
-    }
-
-    fn only_news(self) -> Option<Pending> {
-        let none = self.news.is_empty();
-        (!none).then_some(Pending { number: 0, replies: Vec::new(), news: self.news, transitions: Vec::new() })
-    }
-
-    fn refuse_accepts(&mut self, why: &str) {
-        self.batch.accepts.clear();
-        for (reply, _) in self.accepts.drain(..) {
-            reply(Err(Error::Store(StoreError::Full(why.to_owned()))));
-        }
-    }
-
-    fn refuse_all(self, why: &str) {
-        for (reply, _) in self.accepts {
-            reply(Err(poisoned(why)));
-        }
-        for cause in self.causes {
-            if let Cause::Act(_, _, reply) = cause {
-                reply(Err(poisoned(why)));
-            }
-        }
-        for (_, _, reply) in self.deletes {
-            reply(Err(poisoned(why)));
         }
     }
 }
@@ -535,10 +459,6 @@ impl Request {
             | Request::Stop => 0,
         }
     }
-}
-
-pub(super) fn poisoned(why: &str) -> Error {
-    Error::Store(StoreError::Poisoned(why.to_owned()))
 }
 
 fn transition(

@@ -108,7 +108,7 @@ impl Crew {
             }
             Ok(None) => self.void(News::Void(who)),
             Err(error) => {
-                log::error!("cannot read message at {}: {error}", who.entry.place);
+                shared.registry.unreadable(who.entry.place, &error);
                 self.void(News::Void(who));
             }
         }

@@ -220,6 +220,19 @@ impl Registry {
         }
     }
 
+    /// A message could not be read. Damage is that message's alone; anything else means that the disk fails, and stops the engine.
+    pub(super) fn unreadable(&self, place: Place, error: &StoreError) {
+        match error {
+            StoreError::Damaged(_) => log::error!("message at {place} is set aside until it is repaired: {error}"),
+            StoreError::Closed => {}
+            StoreError::Full(_)
+            | StoreError::Locked { .. }
+            | StoreError::Foreign(_)
+            | StoreError::Io(_)
+            | StoreError::Poisoned(_) => self.poison(&format!("message at {place} cannot be read: {error}")),
+        }
+    }
+
     /// Why the engine takes nothing more, where it failed.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -23,8 +23,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::alert::{Alerter, LOOK_MS};
-use super::commit::{Committer, Pending, Request, poisoned};
+use super::commit::{Committer, Request};
 use super::crew::Crew;
+use super::pending::{Pending, poisoned};
 use super::registry::Registry;
 use super::schedule::{News, Step};
 use crate::error::Error;

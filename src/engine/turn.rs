@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use super::accept;
 use super::alert::{Alerter, Rule};
-use super::commit::{Committer, Pending, Request};
+use super::commit::{Committer, Request};
+use super::pending::Pending;
 use super::recover::recover;
 use super::registry::Registry;
 use super::schedule::{Delivery, News, Step};
@@ -135,7 +136,7 @@ impl Turn {
             }
             Ok(None) => self.news.push(News::Void(who)),
             Err(error) => {
-                log::error!("cannot read message at {}: {error}", who.entry.place);
+                self.registry.unreadable(who.entry.place, &error);
                 self.news.push(News::Void(who));
             }
         }
