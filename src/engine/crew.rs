@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::commit::Request;
 use super::lane::WINDOW_MAX;
-use super::schedule::{Delivery, News};
-use super::send::{pick_up, send};
+use super::news::{Delivery, News};
+use super::request::Request;
+use super::send::{Picked, pick_up, send};
 use super::settle::Report;
 use super::threads::{Shared, spawn};
 use super::words::Destination;
@@ -64,6 +64,13 @@ impl Crew {
         }
     }
 
+    /// Work that lies there with nobody to do it gets a worker: none could be had when it was given.
+    pub(super) fn revive(&self, shared: &Arc<Shared>) {
+        if self.counts.workers.load(Ordering::Acquire) == 0 && !self.take.is_empty() {
+            self.hire(shared);
+        }
+    }
+
     fn hire(&self, shared: &Arc<Shared>) {
         self.counts.workers.fetch_add(1, Ordering::AcqRel);
         let (crew, worker_shared) = (self.clone(), shared.clone());
@@ -98,23 +105,25 @@ impl Crew {
 
     fn deliver(&self, delivery: Delivery, shared: &Shared) {
         let who = delivery.who;
-        match pick_up(&*shared.registry.store, delivery) {
-            Ok(Some(outgoing)) => {
-                let began = shared.clock.now();
+        let began = shared.clock.now();
+        match pick_up(&*shared.registry.store, delivery, began) {
+            Ok(Picked::Go(outgoing)) => {
                 let outcome = send(&outgoing, &self.rules);
                 let ended = shared.clock.now();
                 let report = Report { who, loaded: outgoing.loaded, outcome, began, ended };
                 shared.report(Request::Report(Box::new(report)));
             }
-            Ok(None) => self.void(News::Void(who)),
+            Ok(Picked::Ended(report)) => shared.report(Request::Report(report)),
+            Ok(Picked::Stays(state)) => self.tell(News::Settled { who, state }),
+            Ok(Picked::Gone) => self.tell(News::Void(who)),
             Err(error) => {
                 shared.registry.unreadable(who.entry.place, &error);
-                self.void(News::Void(who));
+                self.tell(News::SetBack(who));
             }
         }
     }
 
-    fn void(&self, news: News) {
+    fn tell(&self, news: News) {
         // The scheduler has ended only where the engine has, and then nobody asks.
         let _ = self.tell.send(vec![news]);
     }

@@ -1,22 +1,17 @@
-//! A commit in the making: what is asked of the store, and who asked for it.
-//!
-//! # What holds
-//!
-//! * Every cause stands beside its step, every reply beside its messages: in the same order as in the batch.
-//! * However a draft ends (written, refused, taken apart, set aside), each of its callers hears once.
+//! A batch in the making: what is asked of the store, and why.
 //!
 //! # What it does not know
 //!
-//! How requests become steps, and what the store says.
+//! How requests become moves, and what the store makes of them.
 
 use std::collections::HashSet;
 
+use super::news::{News, Who};
 use super::pending::{Pending, poisoned};
-use super::schedule::{News, Who};
 use super::words::{Reply, Shown};
 use crate::error::Error;
-use crate::model::{Event, Id, Message, Record, Stamp};
-use crate::store::{Batch, Loaded, StoreError};
+use crate::model::{Event, Id, Message, Record, Stamp, WallMs};
+use crate::store::{Batch, Incoming, Loaded, StoreError};
 
 /// A batch in the making: what is asked of the store, and why.
 pub(super) struct Draft {
@@ -26,6 +21,7 @@ pub(super) struct Draft {
     pub(super) causes: Vec<Cause>,
     pub(super) deletes: Vec<(Who, Box<Record>, Reply<Shown>)>,
     pub(super) news: Vec<News>,
+    /// The hashes of the idempotency keys that this batch accepts.
     pub(super) repeated: HashSet<u64>,
 }
 
@@ -37,13 +33,18 @@ pub(super) enum Slot {
 
 /// Why a move is in the batch.
 pub(super) enum Cause {
+    /// An attempt ended.
     Report(Who, Box<Message>),
+    /// A person asked for it.
     Act(Who, Box<Record>, Event, Reply<Shown>),
+    /// The message goes out.
     Claim(Who, Box<Loaded>),
-    Expire(Who, Box<Record>),
+    /// Its deadline passed, this one.
+    Expire(Who, WallMs, Box<Record>),
 }
 
 impl Draft {
+    /// An empty batch at this moment.
     pub(super) fn new(now: Stamp) -> Draft {
         Draft {
             batch: Batch { now: now.wall, ..Batch::default() },
@@ -56,16 +57,19 @@ impl Draft {
         }
     }
 
+    /// Whether nothing is asked of the store.
     pub(super) fn is_empty(&self) -> bool {
         let Batch { accepts, moves, deletes, told, .. } = &self.batch;
         self.accepts.is_empty() && accepts.is_empty() && moves.is_empty() && deletes.is_empty() && told.is_empty()
     }
 
+    /// What there is to say without a write.
     pub(super) fn only_news(self) -> Option<Pending> {
         let none = self.news.is_empty();
-        (!none).then_some(Pending { number: 0, replies: Vec::new(), news: self.news, transitions: Vec::new() })
+        (!none).then_some(Pending { news: self.news, ..Pending::default() })
     }
 
+    /// Takes the new messages out and tells their senders that there is no room.
     pub(super) fn refuse_accepts(&mut self, why: &str) {
         self.batch.accepts.clear();
         for (reply, _) in self.accepts.drain(..) {
@@ -73,6 +77,7 @@ impl Draft {
         }
     }
 
+    /// Tells everyone that nothing was written.
     pub(super) fn refuse_all(self, why: &str) {
         for (reply, _) in self.accepts {
             reply(Err(poisoned(why)));
@@ -87,69 +92,78 @@ impl Draft {
         }
     }
 
-    /// What it asks of the store, counted: requests, steps, deletes, told messages.
-    pub(super) fn items(&self) -> usize {
-        self.accepts.len() + self.causes.len() + self.deletes.len() + self.batch.told.len()
-    }
-
-    /// Each of its items in a draft of its own, in the same order. The news goes with the first.
-    pub(super) fn apart(self) -> Vec<Draft> {
+    /// The same, one thing a batch: what each accept request, move, deletion and mark asks for, with whoever waits for it.
+    /// What there is to say without a write stays behind.
+    pub(super) fn split(&mut self) -> Vec<Draft> {
         let now = self.now;
-        let mut items = Vec::with_capacity(self.items());
-        let mut incoming = self.batch.accepts.into_iter();
-        for (reply, mut slots) in self.accepts {
-            let mut item = Draft::new(now);
-            for slot in &mut slots {
-                if let Slot::New(position) = slot {
-                    *position = item.batch.accepts.len();
-                    item.batch.accepts.extend(incoming.next());
+        let batch = std::mem::take(&mut self.batch);
+        let mut parts = Vec::new();
+        let mut incoming: Vec<Option<Incoming>> = batch.accepts.into_iter().map(Some).collect();
+        for (reply, slots) in self.accepts.drain(..) {
+            let mut part = Draft::new(now);
+            let slots = slots.into_iter().map(|slot| match slot {
+                Slot::New(position) => {
+                    let own = part.batch.accepts.len();
+                    part.batch.accepts.extend(incoming.get_mut(position).and_then(Option::take));
+                    Slot::New(own)
                 }
-            }
-            item.accepts.push((reply, slots));
-            items.push(item);
+                Slot::Before(id) => Slot::Before(id),
+            });
+            let slots = slots.collect();
+            part.accepts.push((reply, slots));
+            parts.push(part);
         }
-        for (step, cause) in self.batch.moves.into_iter().zip(self.causes) {
-            let mut item = Draft::new(now);
-            item.batch.moves.push(step);
-            item.causes.push(cause);
-            items.push(item);
+        for (step, cause) in batch.moves.into_iter().zip(self.causes.drain(..)) {
+            let mut part = Draft::new(now);
+            part.batch.moves.push(step);
+            part.causes.push(cause);
+            parts.push(part);
         }
-        for (place, delete) in self.batch.deletes.into_iter().zip(self.deletes) {
-            let mut item = Draft::new(now);
-            item.batch.deletes.push(place);
-            item.deletes.push(delete);
-            items.push(item);
+        for (place, delete) in batch.deletes.into_iter().zip(self.deletes.drain(..)) {
+            let mut part = Draft::new(now);
+            part.batch.deletes.push(place);
+            part.deletes.push(delete);
+            parts.push(part);
         }
-        for place in self.batch.told {
-            let mut item = Draft::new(now);
-            item.batch.told.push(place);
-            items.push(item);
+        for place in batch.told {
+            let mut part = Draft::new(now);
+            part.batch.told.push(place);
+            parts.push(part);
         }
-        if let Some(first) = items.first_mut() {
-            first.news = self.news;
-        }
-        items
+        parts
     }
 
-    /// Ends what cannot be written because a row it needs is damaged: its callers hear so, and the message is not tried again before a start.
-    pub(super) fn set_aside(mut self, what: &str) -> Option<Pending> {
-        log::error!("set aside: {what}");
-        let damaged = || Error::Store(StoreError::Damaged(what.to_owned()));
-        self.accepts.drain(..).for_each(|(reply, _)| reply(Err(damaged())));
-        for cause in self.causes.drain(..) {
-            match cause {
-                Cause::Report(who, _) | Cause::Claim(who, _) => self.news.push(News::Void(who)),
-                Cause::Expire(who, _) => self.news.push(News::Changed { who, state: None, deadline: None }),
-                Cause::Act(who, record, _, reply) => {
-                    self.news.push(News::Unchanged { who, state: record.state });
-                    reply(Err(damaged()));
-                }
-            }
-        }
-        for (who, record, reply) in self.deletes.drain(..) {
-            self.news.push(News::Unchanged { who, state: record.state });
+    /// Tells everyone that a damaged row hindered the write; what concerns the order of things to do goes into `news`.
+    pub(super) fn set_back(self, why: &str, news: &mut Vec<News>) {
+        let damaged = || Error::Store(StoreError::Damaged(why.to_owned()));
+        for (reply, _) in self.accepts {
             reply(Err(damaged()));
         }
-        self.only_news()
+        for cause in self.causes {
+            match cause {
+                Cause::Report(who, _) | Cause::Claim(who, _) => {
+                    log::error!("message at {} is set back: {why}", who.entry.place);
+                    news.push(News::SetBack(who));
+                }
+                Cause::Act(who, record, _, reply) => {
+                    news.push(News::Unchanged { who, state: record.state });
+                    reply(Err(damaged()));
+                }
+                Cause::Expire(who, deadline, _) => {
+                    log::error!(
+                        "message at {} is past its deadline, and that cannot be written: {why}",
+                        who.entry.place
+                    );
+                    news.push(News::Unexpired(who, deadline));
+                }
+            }
+        }
+        for (who, record, reply) in self.deletes {
+            news.push(News::Unchanged { who, state: record.state });
+            reply(Err(damaged()));
+        }
+        if !self.batch.told.is_empty() {
+            log::error!("a person was told of a message, and that cannot be written: {why}");
+        }
     }
 }

@@ -17,16 +17,20 @@
 
 mod accept;
 mod act;
+mod alarm;
 mod alert;
 mod commit;
 mod crew;
 mod cycle;
 mod draft;
+mod enter;
 mod lane;
+mod news;
 mod pending;
 mod place_map;
 mod recover;
 mod registry;
+mod request;
 mod schedule;
 mod send;
 mod settle;
@@ -49,10 +53,11 @@ use crate::error::Error;
 use crate::model::{Attempt, Draft, Id, Message, WallMs};
 use crate::store::{Dest, Query, Revision, Store};
 use alert::Alerter;
-use commit::{Committer, Request};
+use commit::Committer;
 use lane::WINDOW_MAX;
 use pending::poisoned;
 use registry::Registry;
+use request::Request;
 use threads::{Clock, Shared, Threads};
 
 /// A running engine. Clones share it; the last one to go ends it and cuts off what is out, unless

@@ -1,24 +1,25 @@
-//! What a write leaves to be done once it is durable: answers, news for the scheduler, transitions for those who watch.
+//! A write that is not yet durable, and those who wait for it.
 //!
 //! # What holds
 //!
-//! * Nobody hears of anything before it is durable: whoever holds a [`Pending`] syncs first.
-//! * Every reply in it is given exactly once.
+//! * Nobody hears of anything before it is durable: replies, news and transitions sit here until the sync.
+//! * Every reply is given exactly once.
 //!
 //! # What it does not know
 //!
-//! What was written, and how it is synced.
+//! Who syncs, and when.
 
 use std::sync::atomic::Ordering;
 
+use super::news::News;
 use super::registry::Registry;
-use super::schedule::News;
 use super::words::{Reply, Shown, Transition};
 use crate::error::Error;
-use crate::model::{Id, Record, WallMs};
+use crate::model::{Envelope, Id, Record, State, WallMs};
 use crate::store::{CommitNo, StoreError};
 
 /// A write that is not yet durable, and those who wait for it.
+#[derive(Default)]
 pub(super) struct Pending {
     /// What to sync.
     pub(super) number: CommitNo,
@@ -27,9 +28,11 @@ pub(super) struct Pending {
     pub(super) transitions: Vec<Transition>,
 }
 
-/// An answer that waits.
+/// A reply, and what it will say.
 pub(super) enum Answer {
+    /// The messages were taken.
     Ids(Reply<Vec<Id>>, Vec<Id>),
+    /// It happened.
     Shown(Reply<Shown>, Box<Record>),
     /// It did not happen after all.
     Refused(Reply<Shown>, Error),
@@ -58,12 +61,12 @@ impl Pending {
         news.extend(self.news);
     }
 
-    /// Takes in another write, which came after this one.
-    pub(super) fn join(&mut self, mut later: Pending) {
-        self.number = self.number.max(later.number);
-        self.replies.append(&mut later.replies);
-        self.news.append(&mut later.news);
-        self.transitions.append(&mut later.transitions);
+    /// Takes in what another write did.
+    pub(super) fn append(&mut self, mut other: Pending) {
+        self.number = self.number.max(other.number);
+        self.replies.append(&mut other.replies);
+        self.news.append(&mut other.news);
+        self.transitions.append(&mut other.transitions);
     }
 
     /// Tells everyone who waited that the write is not known to be durable.
@@ -77,6 +80,19 @@ impl Pending {
     }
 }
 
+/// The error of an engine that failed for this reason.
 pub(super) fn poisoned(why: &str) -> Error {
     Error::Store(StoreError::Poisoned(why.to_owned()))
+}
+
+/// Something that happened, as those who watch are told of it.
+pub(super) fn transition(
+    id: Id,
+    envelope: &Envelope,
+    state: State,
+    attempts: u16,
+    at: WallMs,
+    detail: Option<String>,
+) -> Transition {
+    Transition { id, destination: envelope.destination.clone(), key: envelope.key.clone(), state, attempts, at, detail }
 }

@@ -9,8 +9,9 @@
 //!
 //! Why the process ended.
 
-use super::commit::Request;
 use super::registry::Registry;
+use super::request::Request;
+use super::send::{Found, find};
 use super::settle::{Report, interrupted};
 use crate::model::{Place, Stamp, State};
 use crate::store::StoreError;
@@ -31,11 +32,14 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<Vec<Request>, S
     }
     let mut requests = Vec::new();
     for (dest, place) in out {
-        if let Some(loaded) = registry.store.load(place)? {
-            let who = registry.who(dest, place, loaded.message.key());
-            let report = Report { who, loaded, outcome: interrupted(), began: now, ended: now };
-            requests.push(Request::Report(Box::new(report)));
-        }
+        // What was out is judged, whether its body is still there or not.
+        let loaded = match find(&*registry.store, place)? {
+            Found::Whole(loaded) | Found::Bodiless(loaded) => *loaded,
+            Found::Gone => continue,
+        };
+        let who = registry.who(dest, place, loaded.message.key());
+        let report = Report { who, loaded, outcome: interrupted(), began: now, ended: now };
+        requests.push(Request::Report(Box::new(report)));
     }
     Ok(requests)
 }

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lane::Entry;
-use super::schedule::{Scheduler, Who};
+use super::news::Who;
+use super::schedule::Scheduler;
 use super::words::{Destination, Order, Settings, Shown, ShownPage, Stats, Transition};
 use crate::error::Error;
 use crate::model::nearest::nearest;
@@ -223,7 +224,7 @@ impl Registry {
     /// A message could not be read. Damage is that message's alone; anything else means that the disk fails, and stops the engine.
     pub(super) fn unreadable(&self, place: Place, error: &StoreError) {
         match error {
-            StoreError::Damaged(_) => log::error!("message at {place} is set aside until it is repaired: {error}"),
+            StoreError::Damaged(_) => log::error!("message at {place} cannot be read: {error}"),
             StoreError::Closed => {}
             StoreError::Full(_)
             | StoreError::Locked { .. }

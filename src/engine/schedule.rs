@@ -15,133 +15,45 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::cycle::next_start;
+use super::alarm::{Alarm, gap};
 use super::lane::{Entry, Lane};
+use super::news::{Delivery, News, Step, Who};
 use super::place_map::PlaceHash;
 use super::words::{Cycle, Destination, Waits};
 use crate::model::wheel::{Handle, Wheel};
 use crate::model::{Failed, OnUncertain, Place, Queued, Stamp, State, WallMs};
 use crate::store::{Dest, Loaded, Unfinished};
 
-/// Something durable that concerns the order of things to do.
-#[derive(Debug)]
-pub(super) enum News {
-    /// A message was accepted.
-    Accepted {
-        /// The message.
-        who: Who,
-        /// What it waits for.
-        wait: Queued,
-        /// When it is of no more use.
-        deadline: Option<WallMs>,
-        /// The message itself, so that a lane that keeps up need not read it back.
-        fresh: Option<Loaded>,
-    },
-    /// A claim was written; it may be sent now.
-    Claimed {
-        /// The message.
-        who: Who,
-        /// With its body.
-        loaded: Loaded,
-    },
-    /// An attempt ended, and this is what became of the message.
-    Settled {
-        /// The message.
-        who: Who,
-        /// What it is now.
-        state: State,
-    },
-    /// A claim came to nothing: the message was not what it was thought to be.
-    Void(Who),
-    /// Somebody changed a message that was reserved.
-    Changed {
-        /// The message.
-        who: Who,
-        /// What it is now; `None` where it is gone or final already.
-        state: Option<State>,
-        /// When it is of no more use, where that still binds it.
-        deadline: Option<WallMs>,
-    },
-    /// A reservation ended without a change.
-    Unchanged {
-        /// The message.
-        who: Who,
-        /// What it still is.
-        state: State,
-    },
-}
-
-/// A message, as the scheduler knows it.
+/// Why a message may not go out now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Who {
-    /// Its lane.
-    pub(super) dest: Dest,
-    /// Its place and the hash of its key.
-    pub(super) entry: Entry,
-}
-
-/// What shall be done next.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// Send this message now.
-    Send(Delivery),
-    /// Write down that this message goes out, before it does.
-    Claim(Who),
-    /// Give this message up: its deadline passed.
-    Expire(Who),
-}
-
-/// A message on its way to a worker.
-#[derive(Debug)]
-pub(super) struct Delivery {
-    /// The message.
-    pub(super) who: Who,
-    /// The message itself, where it is at hand.
-    pub(super) loaded: Option<Loaded>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Claim {
+pub(super) enum Claim {
+    /// It is out.
     Out,
+    /// A change to it is being written.
     Reserved,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Alarm {
-    /// A retry: an interval.
-    Retry(Who),
-    /// Not before a wall time.
-    NotBefore(Who, WallMs),
-    /// A deadline, a wall time.
-    Deadline(Who, WallMs),
-    /// A lane's next cycle, a wall time.
-    Cycle(Dest, WallMs),
+    /// The same, and its turn came meanwhile.
+    Missed(Who),
 }
 
 /// A lane and what its administrator decided.
-struct Post {
-    lane: Lane,
-    cycle: Option<Cycle>,
+pub(super) struct Post {
+    pub(super) lane: Lane,
+    pub(super) cycle: Option<Cycle>,
     durable_claims: bool,
-    cycling: Vec<Entry>,
-    cycle_alarm: Option<WallMs>,
+    pub(super) cycling: Vec<Entry>,
+    pub(super) cycle_alarm: Option<WallMs>,
 }
 
 /// Decides who goes when.
 pub(super) struct Scheduler {
-    posts: Vec<Post>,
-    wheel: Wheel<Alarm>,
-    claims: HashMap<Place, Claim, PlaceHash>,
-    deadlines: HashMap<Place, (Handle, Alarm), PlaceHash>,
-    steps: VecDeque<Step>,
-    clock_gap_ms: i128,
+    pub(super) posts: Vec<Post>,
+    pub(super) wheel: Wheel<Alarm>,
+    pub(super) claims: HashMap<Place, Claim, PlaceHash>,
+    pub(super) deadlines: HashMap<Place, (Handle, Alarm), PlaceHash>,
+    pub(super) steps: VecDeque<Step>,
+    pub(super) clock_gap_ms: i128,
     first: usize,
 }
-
-/// A wall clock that moves by more than this against the monotonic one has jumped.
-const JUMP_MS: i128 = 1_000;
-/// How soon a deadline that passed during an attempt is looked at again.
-const DEADLINE_AGAIN_MS: u64 = 100;
 
 impl Scheduler {
     /// A scheduler with a lane for every destination that the store has met; `None` for those that are no longer configured.
@@ -204,8 +116,11 @@ impl Scheduler {
                     self.steps.push_back(Step::Send(Delivery { who, loaded: Some(loaded) }));
                 }
                 News::Settled { who, state } => self.settled(who, state, now),
+                News::SetBack(who) => self.set_back(who, now),
+                News::Unexpired(who, deadline) => self.unexpired(who, deadline, now),
                 News::Void(who) => {
                     self.claims.remove(&who.entry.place);
+                    self.disarm_deadline(who.entry.place);
                     self.with_lane(who.dest, |lane| lane.come_home(who.entry));
                 }
                 News::Changed { .. } | News::Unchanged { .. } => {}
@@ -239,7 +154,7 @@ impl Scheduler {
         let Some(post) = self.posts.get_mut(number) else { return };
         let Ok(dest) = u16::try_from(number).map(Dest) else { return };
         let claims = &mut self.claims;
-        while let Some((entry, fresh)) = post.lane.take(|entry| claims.contains_key(&entry.place)) {
+        while let Some((entry, fresh)) = post.lane.take(|entry| is_taken(claims, dest, entry)) {
             claims.insert(entry.place, Claim::Out);
             let who = Who { dest, entry };
             if post.durable_claims {
@@ -267,7 +182,7 @@ impl Scheduler {
     pub(super) fn reserve(&mut self, place: Place) -> Result<(), Taken> {
         match self.claims.get(&place) {
             Some(Claim::Out) => Err(Taken::Out),
-            Some(Claim::Reserved) => Err(Taken::Reserved),
+            Some(Claim::Reserved | Claim::Missed(_)) => Err(Taken::Reserved),
             None => {
                 self.claims.insert(place, Claim::Reserved);
                 Ok(())
@@ -275,10 +190,17 @@ impl Scheduler {
         }
     }
 
-    /// Ends a reservation of a message that turned out not to be there.
+    /// Ends a reservation under which nothing was changed: the message goes on waiting where it waited.
     pub(super) fn forget(&mut self, place: Place) {
-        if self.claims.get(&place) == Some(&Claim::Reserved) {
-            self.claims.remove(&place);
+        match self.claims.get(&place).copied() {
+            Some(Claim::Reserved) => {
+                self.claims.remove(&place);
+            }
+            Some(Claim::Missed(who)) => {
+                self.claims.remove(&place);
+                self.with_lane(who.dest, |lane| lane.ripen(who.entry));
+            }
+            Some(Claim::Out) | None => {}
         }
     }
 
@@ -379,7 +301,12 @@ impl Scheduler {
                     self.claims.remove(&who.entry.place);
                     self.stand(who, state, now);
                 }
-                News::Accepted { .. } | News::Claimed { .. } | News::Settled { .. } | News::Void(_) => {}
+                News::Accepted { .. }
+                | News::Claimed { .. }
+                | News::Settled { .. }
+                | News::Void(_)
+                | News::SetBack(_)
+                | News::Unexpired(..) => {}
             }
         }
     }
@@ -411,122 +338,7 @@ impl Scheduler {
         }
     }
 
-    /// Puts an unfinished message where its state says that it waits.
-    fn stand(&mut self, who: Who, state: State, now: Stamp) {
-        match state {
-            State::Queued(Queued::Ready) => self.with_lane(who.dest, |lane| lane.ripen(who.entry)),
-            State::Queued(Queued::NotBefore(at)) => {
-                self.with_lane(who.dest, |lane| lane.defer(who.entry));
-                self.wheel.insert(mono(at, now), Alarm::NotBefore(who, at));
-            }
-            State::Failed(Failed::Due(at)) => {
-                self.with_lane(who.dest, |lane| lane.defer(who.entry));
-                self.wheel.insert(mono(at, now), Alarm::Retry(who));
-            }
-            State::Queued(Queued::NextCycle) | State::Failed(Failed::NextCycle) => self.await_cycle(who, now),
-            State::Queued(Queued::Held) | State::Failed(Failed::Held) => {
-                self.with_lane(who.dest, |lane| lane.defer(who.entry));
-            }
-            State::Sending(_) | State::Delivered | State::Abandoned(_) => {}
-        }
-    }
-
-    fn await_cycle(&mut self, who: Who, now: Stamp) {
-        let Some(post) = self.posts.get_mut(usize::from(who.dest.0)) else { return };
-        let Some(cycle) = &post.cycle else {
-            // Without a timetable any more, there is nothing to wait for.
-            post.lane.ripen(who.entry);
-            return;
-        };
-        post.lane.defer(who.entry);
-        post.cycling.push(who.entry);
-        if post.cycle_alarm.is_none() {
-            let at = next_start(cycle, now.wall);
-            post.cycle_alarm = Some(at);
-            self.wheel.insert(mono(at, now), Alarm::Cycle(who.dest, at));
-        }
-    }
-
-    /// Rings every alarm whose time has come.
-    fn ring(&mut self, now: Stamp) {
-        let mut due = Vec::new();
-        self.wheel.advance(now.mono_ms, &mut due);
-        for alarm in due {
-            match alarm {
-                Alarm::NotBefore(_, at) | Alarm::Deadline(_, at) | Alarm::Cycle(_, at) if at > now.wall => {
-                    self.arm(alarm, mono(at, now));
-                }
-                Alarm::Retry(who) | Alarm::NotBefore(who, _) => self.with_lane(who.dest, |lane| lane.ripen(who.entry)),
-                Alarm::Deadline(who, _) => self.pass_deadline(who, alarm, now),
-                Alarm::Cycle(dest, _) => self.begin_cycle(dest),
-            }
-        }
-    }
-
-    fn begin_cycle(&mut self, dest: Dest) {
-        let Some(post) = self.posts.get_mut(usize::from(dest.0)) else { return };
-        post.cycle_alarm = None;
-        for entry in std::mem::take(&mut post.cycling) {
-            post.lane.ripen(entry);
-        }
-    }
-
-    fn pass_deadline(&mut self, who: Who, alarm: Alarm, now: Stamp) {
-        self.deadlines.remove(&who.entry.place);
-        match self.reserve(who.entry.place) {
-            Ok(()) => self.steps.push_back(Step::Expire(who)),
-            Err(Taken::Out | Taken::Reserved) => self.arm(alarm, now.mono_ms.saturating_add(DEADLINE_AGAIN_MS)),
-        }
-    }
-
-    fn arm_deadline(&mut self, who: Who, deadline: WallMs, now: Stamp) {
-        self.arm(Alarm::Deadline(who, deadline), mono(deadline, now));
-    }
-
-    fn arm(&mut self, alarm: Alarm, mono_ms: u64) {
-        let handle = self.wheel.insert(mono_ms, alarm);
-        if let Alarm::Deadline(who, _) = alarm {
-            self.deadlines.insert(who.entry.place, (handle, alarm));
-        }
-    }
-
-    fn disarm_deadline(&mut self, place: Place) {
-        if let Some((handle, _)) = self.deadlines.remove(&place) {
-            self.wheel.cancel(handle);
-        }
-    }
-
-    /// When the wall clock has jumped, what is bound to it is armed anew; intervals stay as they are.
-    fn notice_jump(&mut self, now: Stamp) {
-        if (gap(now) - self.clock_gap_ms).abs() <= JUMP_MS {
-            return;
-        }
-        self.clock_gap_ms = gap(now);
-        let bound: Vec<(Handle, Alarm)> = self
-            .wheel
-            .iter()
-            .filter(|(_, _, alarm)| matches!(alarm, Alarm::NotBefore(..) | Alarm::Deadline(..) | Alarm::Cycle(..)))
-            .map(|(handle, _, alarm)| (handle, alarm))
-            .collect();
-        for (handle, alarm) in bound {
-            self.wheel.cancel(handle);
-            match alarm {
-                Alarm::Cycle(dest, _) => self.rearm_cycle(dest, now),
-                Alarm::NotBefore(_, at) | Alarm::Deadline(_, at) => self.arm(alarm, mono(at, now)),
-                Alarm::Retry(_) => {}
-            }
-        }
-    }
-
-    fn rearm_cycle(&mut self, dest: Dest, now: Stamp) {
-        let Some(post) = self.posts.get_mut(usize::from(dest.0)) else { return };
-        let Some(cycle) = &post.cycle else { return };
-        let at = next_start(cycle, now.wall);
-        post.cycle_alarm = Some(at);
-        self.arm(Alarm::Cycle(dest, at), mono(at, now));
-    }
-
-    fn with_lane(&mut self, dest: Dest, act: impl FnOnce(&mut Lane)) {
+    pub(super) fn with_lane(&mut self, dest: Dest, act: impl FnOnce(&mut Lane)) {
         if let Some(post) = self.posts.get_mut(usize::from(dest.0)) {
             act(&mut post.lane);
         }
@@ -551,6 +363,18 @@ impl Scheduler {
     }
 }
 
+/// Whether the message is taken. A reservation remembers that its turn came.
+fn is_taken(claims: &mut HashMap<Place, Claim, PlaceHash>, dest: Dest, entry: Entry) -> bool {
+    match claims.get_mut(&entry.place) {
+        Some(claim @ Claim::Reserved) => {
+            *claim = Claim::Missed(Who { dest, entry });
+            true
+        }
+        Some(Claim::Out | Claim::Missed(_)) => true,
+        None => false,
+    }
+}
+
 /// Why a message cannot be reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
@@ -560,11 +384,35 @@ pub(super) enum Taken {
     Reserved,
 }
 
-fn gap(now: Stamp) -> i128 {
-    i128::from(now.wall.0) - i128::from(now.mono_ms)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Message, WallMs};
 
-/// The monotonic time of a wall time.
-fn mono(at: WallMs, now: Stamp) -> u64 {
-    now.mono_ms.saturating_add(at.since(now.wall))
+    fn scheduler(now: Stamp) -> (Scheduler, Who) {
+        let rules = Destination::new("erp", |_: &Message| ());
+        let mut scheduler = Scheduler::new(&[Some(&rules)], 0, now);
+        let who = Who { dest: Dest(0), entry: Entry { place: Place::new(1, 0), hash: 0 } };
+        scheduler.stand(who, State::Queued(Queued::Ready), now);
+        (scheduler, who)
+    }
+
+    fn given(scheduler: &mut Scheduler, now: Stamp) -> usize {
+        let mut given = 0;
+        scheduler.next(now, &mut |_| given += 1);
+        given
+    }
+
+    #[test]
+    fn a_reservation_that_changed_nothing_loses_no_turn() {
+        let now = Stamp { wall: WallMs(5), mono_ms: 5 };
+        let (mut scheduler, who) = scheduler(now);
+        scheduler.reserve(who.entry.place).expect("is free");
+        assert_eq!(given(&mut scheduler, now), 0, "it does not go out meanwhile");
+        assert_eq!(scheduler.reserve(who.entry.place), Err(Taken::Reserved));
+        scheduler.forget(who.entry.place);
+        assert_eq!(given(&mut scheduler, now), 1);
+        scheduler.forget(who.entry.place);
+        assert_eq!(scheduler.reserve(who.entry.place), Err(Taken::Out), "what is out stays out");
+    }
 }

@@ -13,34 +13,86 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::schedule::Delivery;
-use super::settle::attempt_number;
+use super::news::{Delivery, Who};
+use super::settle::{Report, attempt_number};
 use super::words::Destination;
-use crate::model::{Class, Event, Failure, Outcome, Sent, State, advance};
-use crate::store::{Loaded, Store, StoreError};
+use crate::model::{Body, Class, Event, Failure, Message, Outcome, Place, Sent, Stamp, State, advance};
+use crate::store::{Expect, Loaded, Store, StoreError};
 
 /// A message in a worker's hands, ready to leave.
 pub(super) struct Outgoing {
     pub(super) loaded: Loaded,
 }
 
-/// Brings the message to hand. `Ok(None)` where it is not to be sent any more: its claim is void.
+/// What becomes of a message that was to go out.
+pub(super) enum Picked {
+    /// It goes.
+    Go(Outgoing),
+    /// It cannot go, and that is its outcome.
+    Ended(Box<Report>),
+    /// It does not go: this is where it stands.
+    Stays(State),
+    /// It is not there any more.
+    Gone,
+}
+
+/// A message as it lies in the store.
+pub(super) enum Found {
+    /// With its body.
+    Whole(Box<Loaded>),
+    /// Its body was removed, and it is not final: its life, and an empty body.
+    Bodiless(Box<Loaded>),
+    /// It is not there, or final.
+    Gone,
+}
+
+/// Reads the message at this place.
 ///
 /// # Errors
 /// What hinders the read.
-pub(super) fn pick_up(store: &dyn Store, delivery: Delivery) -> Result<Option<Outgoing>, StoreError> {
-    let place = delivery.who.entry.place;
-    let loaded = match delivery.loaded {
-        Some(loaded) => Some(loaded),
-        None => store.load(place)?,
+pub(super) fn find(store: &dyn Store, place: Place) -> Result<Found, StoreError> {
+    if let Some(loaded) = store.load(place)? {
+        return Ok(Found::Whole(Box::new(loaded)));
+    }
+    let Some(record) = store.get(place)?.filter(|record| !record.state.is_final()) else { return Ok(Found::Gone) };
+    let message = Message {
+        id: record.id,
+        attempt: 0,
+        envelope: record.envelope,
+        content_type: record.content_type,
+        body: Body::from([]),
     };
-    Ok(loaded.and_then(|mut loaded| {
-        let number = attempt_number(loaded.expect.state, loaded.expect.attempts);
-        let is_claimed = loaded.expect.state == State::Sending(number);
-        let may_go = !loaded.expect.state.is_held() && advance(loaded.expect.state, Event::Claim(number)).is_ok();
-        loaded.message.attempt = number;
-        (is_claimed || may_go).then_some(Outgoing { loaded })
-    }))
+    let expect = Expect { state: record.state, attempts: record.attempts, revision: record.revision };
+    Ok(Found::Bodiless(Box::new(Loaded { message, expect, series: record.series })))
+}
+
+/// The outcome of a message whose body is no longer there: it rests, and a person is told why.
+pub(super) fn bodiless(who: Who, loaded: Loaded, now: Stamp) -> Report {
+    let words = "its body was removed after its time; give it a new one with edit";
+    let outcome = Outcome::Failed(Failure::new(Class::Rejected, Sent::No, words));
+    Report { who, loaded, outcome, began: now, ended: now }
+}
+
+/// Brings the message to hand.
+///
+/// # Errors
+/// What hinders the read.
+pub(super) fn pick_up(store: &dyn Store, delivery: Delivery, now: Stamp) -> Result<Picked, StoreError> {
+    let who = delivery.who;
+    let mut loaded = match delivery.loaded {
+        Some(loaded) => loaded,
+        None => match find(store, who.entry.place)? {
+            Found::Whole(loaded) => *loaded,
+            Found::Bodiless(loaded) => return Ok(Picked::Ended(Box::new(bodiless(who, *loaded, now)))),
+            Found::Gone => return Ok(Picked::Gone),
+        },
+    };
+    let state = loaded.expect.state;
+    let number = attempt_number(state, loaded.expect.attempts);
+    let is_claimed = state == State::Sending(number);
+    let may_go = !state.is_held() && advance(state, Event::Claim(number)).is_ok();
+    loaded.message.attempt = number;
+    Ok(if is_claimed || may_go { Picked::Go(Outgoing { loaded }) } else { Picked::Stays(state) })
 }
 
 /// Sends it once.

@@ -15,8 +15,10 @@
 //!
 //! Threads, stores, the clock. It is given outcomes and their times.
 
-use super::schedule::Who;
-use crate::model::policy::Tried;
+use super::cycle::next_start;
+use super::news::Who;
+use super::words::Cycle;
+use crate::model::policy::{RETRY_AFTER_MS_MAX, Tried};
 use crate::model::{
     Abandoned, Attempt, Class, Delivery, Event, Failed, Failure, Outcome, Policy, Sent, Stamp, State, Verdict, WallMs,
     advance, judge,
@@ -39,7 +41,7 @@ pub(super) struct Report {
 }
 
 /// The step that an ended attempt means for its message.
-pub(super) fn settle(report: &Report, policy: &Policy) -> Move {
+pub(super) fn settle(report: &Report, policy: &Policy, cycle: Option<&Cycle>) -> Move {
     let expect = report.loaded.expect;
     let number = attempt_number(expect.state, expect.attempts);
     let series = report.loaded.series.saturating_add(1);
@@ -48,7 +50,7 @@ pub(super) fn settle(report: &Report, policy: &Policy) -> Move {
     let verdict = judge(&report.outcome, Tried { attempts: series, seed }, policy, report.ended.wall);
     let event = match verdict {
         Verdict::Delivered => Event::Delivered,
-        Verdict::Retry(wait) => Event::Retry(wait),
+        Verdict::Retry(wait) => Event::Retry(no_sooner(wait, &report.outcome, cycle, report.ended.wall)),
         Verdict::GiveUp(reason) => Event::GiveUp(reason),
     };
     let to = advance(State::Sending(number), event).unwrap_or(State::Failed(Failed::Due(report.ended.wall)));
@@ -62,6 +64,23 @@ pub(super) fn settle(report: &Report, policy: &Policy) -> Move {
         attempt: Some(attempt(report, number)),
         amend: None,
         untold: must_be_told(to),
+    }
+}
+
+/// A destination that asked to be left alone is, also where the next cycle would come sooner: then it is the first one after that time.
+fn no_sooner(wait: Failed, outcome: &Outcome, cycle: Option<&Cycle>, now: WallMs) -> Failed {
+    let asked_ms = match outcome {
+        Outcome::Failed(failure) => failure.retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MS_MAX),
+        Outcome::Delivered(_) => 0,
+    };
+    let asked = now.plus(asked_ms);
+    match (wait, cycle) {
+        (Failed::NextCycle, Some(cycle)) if asked > next_start(cycle, now) => {
+            // A start at the very time that was asked for is late enough.
+            Failed::Due(next_start(cycle, WallMs(asked.0.saturating_sub(1))))
+        }
+        (Failed::NextCycle, None) if asked_ms > 0 => Failed::Due(asked),
+        (Failed::NextCycle | Failed::Due(_) | Failed::Held, _) => wait,
     }
 }
 

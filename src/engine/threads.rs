@@ -23,11 +23,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::alert::{Alerter, LOOK_MS};
-use super::commit::{Committer, Request};
+use super::commit::Committer;
 use super::crew::Crew;
+use super::news::{News, Step};
 use super::pending::{Pending, poisoned};
 use super::registry::Registry;
-use super::schedule::{News, Step};
+use super::request::Request;
 use crate::error::Error;
 use crate::model::{Stamp, WallMs};
 use crate::store::{Dest, StoreError};
@@ -315,7 +316,7 @@ fn gather(
             Request::Accept(..)
             | Request::Act(..)
             | Request::Claim(_)
-            | Request::Expire(_)
+            | Request::Expire(..)
             | Request::Told(_)
             | Request::Stop => {
                 requests += 1;
@@ -341,6 +342,10 @@ fn care(shared: &Shared, now: Stamp) -> bool {
     match registry.store.retain(&registry.settings.retention, now.wall) {
         Ok(retained) => retained.more,
         Err(StoreError::Full(_)) => false,
+        Err(StoreError::Damaged(why)) => {
+            log::error!("retention stands still: {why}");
+            false
+        }
         Err(error) => {
             registry.poison(&error.to_string());
             false
@@ -413,7 +418,7 @@ fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard: &Receiver<
         for step in steps {
             match step {
                 Step::Claim(who) => outbox.push_back(Request::Claim(who)),
-                Step::Expire(who) => outbox.push_back(Request::Expire(who)),
+                Step::Expire(who, deadline) => outbox.push_back(Request::Expire(who, deadline)),
                 Step::Send(delivery) => {
                     if let Some(Some(crew)) = crews.get(usize::from(delivery.who.dest.0)) {
                         crew.give(delivery, shared);
@@ -421,6 +426,7 @@ fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard: &Receiver<
                 }
             }
         }
+        crews.iter().flatten().for_each(|crew| crew.revive(shared));
         flush(shared, &mut outbox);
         let is_ahead = call_back(shared, crews, &mut progress);
         patience = next_due.map_or(NAP, |due| Duration::from_millis(due.saturating_sub(now.mono_ms))).min(NAP);

@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use super::accept;
 use super::alert::{Alerter, Rule};
-use super::commit::{Committer, Request};
+use super::commit::Committer;
+use super::news::{Delivery, News, Step};
 use super::pending::Pending;
 use super::recover::recover;
 use super::registry::Registry;
-use super::schedule::{Delivery, News, Step};
-use super::send::{pick_up, send};
+use super::request::Request;
+use super::send::{Picked, pick_up, send};
 use super::settle::Report;
 use super::words::{Act, Destination, Reply, Settings, Shown, ShownPage, Stats};
 use crate::error::Error;
@@ -120,7 +121,7 @@ impl Turn {
     fn take(&mut self, step: Step, now: Stamp) {
         match step {
             Step::Claim(who) => self.inbox.push(Request::Claim(who)),
-            Step::Expire(who) => self.inbox.push(Request::Expire(who)),
+            Step::Expire(who, deadline) => self.inbox.push(Request::Expire(who, deadline)),
             Step::Send(delivery) => self.send(delivery, now),
         }
     }
@@ -128,16 +129,18 @@ impl Turn {
     fn send(&mut self, delivery: Delivery, now: Stamp) {
         let who = delivery.who;
         let Some(rules) = self.registry.rules(who.dest).cloned() else { return self.news.push(News::Void(who)) };
-        match pick_up(&*self.registry.store, delivery) {
-            Ok(Some(outgoing)) => {
+        match pick_up(&*self.registry.store, delivery, now) {
+            Ok(Picked::Go(outgoing)) => {
                 let outcome = send(&outgoing, &rules);
                 let report = Report { who, loaded: outgoing.loaded, outcome, began: now, ended: now };
                 self.inbox.push(Request::Report(Box::new(report)));
             }
-            Ok(None) => self.news.push(News::Void(who)),
+            Ok(Picked::Ended(report)) => self.inbox.push(Request::Report(report)),
+            Ok(Picked::Stays(state)) => self.news.push(News::Settled { who, state }),
+            Ok(Picked::Gone) => self.news.push(News::Void(who)),
             Err(error) => {
                 self.registry.unreadable(who.entry.place, &error);
-                self.news.push(News::Void(who));
+                self.news.push(News::SetBack(who));
             }
         }
     }

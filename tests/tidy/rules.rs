@@ -43,8 +43,6 @@ const LONG_FILES: &[&str] = &[
     // The contract of the store and every value that crosses it: one text, read as one.
     "src/store/mod.rs",
     // Longer than they should be, to be divided.
-    "src/engine/commit.rs",
-    "src/engine/schedule.rs",
     "src/engine/threads.rs",
     "tests/transport_http.rs",
 ];

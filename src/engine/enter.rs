@@ -1,0 +1,215 @@
+//! From a request to its part of the batch.
+//!
+//! # What holds
+//!
+//! * A request that asks for nothing that can be written is answered here, once, and leaves no reservation behind.
+//! * What a person asks is decided on what was read after the message was reserved.
+//!
+//! # What it does not know
+//!
+//! When the batch is written, and what becomes of it.
+
+use super::accept::Repeated;
+use super::act::{Plan, expire, plan};
+use super::commit::Committer;
+use super::draft::{Cause, Draft, Slot};
+use super::news::{News, Who};
+use super::request::Request;
+use super::schedule::Taken;
+use super::send::{Found, bodiless, find};
+use super::settle::{Report, attempt_number, interrupted, settle};
+use super::words::{Act, Reply, Shown};
+use crate::error::Error;
+use crate::model::{Event, Id, Illegal, Place, Record, State, WallMs, advance};
+use crate::store::{Expect, Incoming, Loaded, Move, key_hash};
+
+impl Committer {
+    /// Puts what a request asks for into the batch, or answers it at once.
+    pub(super) fn enter(&mut self, draft: &mut Draft, request: Request) {
+        match request {
+            Request::Accept(incoming, reply) => self.enter_accept(draft, incoming, reply),
+            Request::Act(id, act, reply) => self.enter_act(draft, id, act, reply),
+            Request::Claim(who) => self.enter_claim(draft, who),
+            Request::Expire(who, deadline) => self.enter_expire(draft, who, deadline),
+            Request::Told(places) => draft.batch.told.extend(places),
+            Request::Stop => {}
+            Request::Report(report) => self.enter_report(draft, *report),
+        }
+    }
+
+    fn enter_report(&self, draft: &mut Draft, report: Report) {
+        let rules = self.registry.rules(report.who.dest);
+        let policy = rules.map_or(&self.policy, |rules| &rules.policy);
+        draft.batch.moves.push(settle(&report, policy, rules.and_then(|rules| rules.cycle.as_ref())));
+        draft.causes.push(Cause::Report(report.who, Box::new(report.loaded.message)));
+    }
+
+    fn enter_accept(&mut self, draft: &mut Draft, incoming: Vec<Incoming>, reply: Reply<Vec<Id>>) {
+        let keys = || incoming.iter().filter_map(|one| one.draft.envelope.idempotency_key.as_deref()).map(key_hash);
+        if keys().any(|hash| draft.repeated.contains(&hash)) {
+            self.put_off.push(Request::Accept(incoming, reply));
+            return;
+        }
+        let mut slots = Vec::with_capacity(incoming.len());
+        let mut fresh = Vec::with_capacity(incoming.len());
+        let mut own = std::collections::HashSet::new();
+        for one in incoming {
+            match self.window.look_up(&one.draft, &*self.registry.store) {
+                Ok(Repeated::No) => {
+                    if let Some(key) = one.draft.envelope.idempotency_key.as_deref()
+                        && !own.insert(key_hash(key))
+                    {
+                        let words = format!("the idempotency key {key:?} comes twice in one request");
+                        return reply(Err(Error::Invalid(words)));
+                    }
+                    slots.push(Slot::New(draft.batch.accepts.len() + fresh.len()));
+                    fresh.push(self.with_deadline(one, draft.now.wall));
+                }
+                Ok(Repeated::Before(id)) => slots.push(Slot::Before(id)),
+                Ok(Repeated::Conflict(id)) => return reply(Err(Error::Conflict { id })),
+                Err(error) => return reply(Err(Error::Store(error))),
+            }
+        }
+        draft.repeated.extend(own);
+        draft.batch.accepts.append(&mut fresh);
+        draft.accepts.push((reply, slots));
+    }
+
+    fn with_deadline(&self, mut incoming: Incoming, now: WallMs) -> Incoming {
+        let rules = self.registry.rules(incoming.dest);
+        if incoming.draft.envelope.deadline.is_none() {
+            incoming.draft.envelope.deadline =
+                rules.and_then(|rules| rules.deadline_ms).map(|deadline_ms| now.plus(deadline_ms));
+        }
+        incoming
+    }
+
+    fn enter_act(&mut self, draft: &mut Draft, id: Id, act: Act, reply: Reply<Shown>) {
+        let found = self.registry.place(id).and_then(|place| self.reserve(place));
+        let (place, taken) = match found {
+            Ok(found) => found,
+            Err(error) => return reply(Err(error)),
+        };
+        if taken == Some(Taken::Reserved) {
+            self.put_off.push(Request::Act(id, act, reply));
+            return;
+        }
+        // Only now, with the message reserved, is what we read the last word on it.
+        let record = match self.registry.store.get(place) {
+            Ok(Some(record)) => record,
+            Ok(None) => {
+                self.registry.scheduler().forget(place);
+                return reply(Err(Error::NotFound(id)));
+            }
+            Err(error) => {
+                self.registry.unreadable(place, &error);
+                self.registry.scheduler().forget(place);
+                return reply(Err(Error::Store(error)));
+            }
+        };
+        if taken == Some(Taken::Out) && record.state.is_final() {
+            // Its outcome is written, and the scheduler has yet to hear of it.
+            self.put_off.push(Request::Act(id, act, reply));
+            return;
+        }
+        if taken == Some(Taken::Out) {
+            let state = State::Sending(attempt_number(record.state, record.attempts));
+            return reply(Err(Error::Refused { id, illegal: Illegal { state, event: event_of(&act) } }));
+        }
+        self.enter_reserved_act(draft, record, act, reply);
+    }
+
+    fn enter_reserved_act(&mut self, draft: &mut Draft, record: Record, act: Act, reply: Reply<Shown>) {
+        let who = match self.registry.destination(&record.envelope.destination) {
+            Ok(dest) => self.registry.who(dest, record.place, record.envelope.key.as_deref()),
+            Err(error) => {
+                self.registry.scheduler().forget(record.place);
+                return reply(Err(error));
+            }
+        };
+        let rules = self.registry.rules(who.dest);
+        let event = event_of(&act);
+        match plan(&record, act, rules.map(|rules| &**rules), draft.now.wall) {
+            Ok(Plan::Step(step)) => {
+                draft.batch.moves.push(*step);
+                draft.causes.push(Cause::Act(who, Box::new(record), event, reply));
+            }
+            Ok(Plan::Delete(place)) => {
+                draft.batch.deletes.push(place);
+                draft.deletes.push((who, Box::new(record), reply));
+            }
+            Err(error) => {
+                draft.news.push(News::Unchanged { who, state: record.state });
+                reply(Err(error));
+            }
+        }
+    }
+
+    fn reserve(&self, place: Place) -> Result<(Place, Option<Taken>), Error> {
+        Ok((place, self.registry.scheduler().reserve(place).err()))
+    }
+
+    fn enter_claim(&mut self, draft: &mut Draft, who: Who) {
+        let loaded = match find(&*self.registry.store, who.entry.place) {
+            Ok(Found::Whole(loaded)) => *loaded,
+            Ok(Found::Bodiless(loaded)) => return self.enter_report(draft, bodiless(who, *loaded, draft.now)),
+            Ok(Found::Gone) => return draft.news.push(News::Void(who)),
+            Err(error) => {
+                self.registry.unreadable(who.entry.place, &error);
+                return draft.news.push(News::SetBack(who));
+            }
+        };
+        let Expect { state, attempts, revision } = loaded.expect;
+        if matches!(state, State::Sending(_)) {
+            // It went out under a claim whose outcome could not be written: nobody can know any more.
+            let report = Report { who, loaded, outcome: interrupted(), began: draft.now, ended: draft.now };
+            return self.enter_report(draft, report);
+        }
+        let number = attempt_number(state, attempts);
+        let to = match advance(state, Event::Claim(number)) {
+            Ok(to) if !state.is_held() => to,
+            Ok(_) | Err(_) => return draft.news.push(News::Settled { who, state }),
+        };
+        draft.batch.moves.push(Move {
+            place: who.entry.place,
+            expect: loaded.expect,
+            to,
+            by: None,
+            attempts: number,
+            series: loaded.series,
+            attempt: None,
+            amend: None,
+            untold: false,
+        });
+        let expect = Expect { state: to, attempts: number, revision };
+        draft.causes.push(Cause::Claim(who, Box::new(Loaded { expect, ..loaded })));
+    }
+
+    fn enter_expire(&mut self, draft: &mut Draft, who: Who, deadline: WallMs) {
+        match self.registry.store.get(who.entry.place) {
+            Ok(Some(record)) => match expire(&record) {
+                Some(step) => {
+                    draft.batch.moves.push(step);
+                    draft.causes.push(Cause::Expire(who, deadline, Box::new(record)));
+                }
+                None => draft.news.push(News::Changed { who, state: None, deadline: None }),
+            },
+            Ok(None) => draft.news.push(News::Changed { who, state: None, deadline: None }),
+            Err(error) => {
+                self.registry.unreadable(who.entry.place, &error);
+                draft.news.push(News::Unexpired(who, deadline));
+            }
+        }
+    }
+}
+
+fn event_of(act: &Act) -> Event {
+    match act {
+        Act::Edit { .. } => Event::Amend,
+        Act::Hold => Event::Hold,
+        Act::Release => Event::Release(WallMs(0)),
+        Act::Resend(when) => Event::Resend(*when),
+        Act::Arrived => Event::Arrived,
+        Act::Cancel | Act::Delete => Event::Cancel,
+    }
+}

@@ -1,0 +1,90 @@
+//! What the scheduler hears, and what it says shall be done.
+//!
+//! # What it does not know
+//!
+//! Who tells, and who does it.
+
+use super::lane::Entry;
+use crate::model::{Queued, State, WallMs};
+use crate::store::{Dest, Loaded};
+
+/// Something durable that concerns the order of things to do.
+#[derive(Debug)]
+pub(super) enum News {
+    /// A message was accepted.
+    Accepted {
+        /// The message.
+        who: Who,
+        /// What it waits for.
+        wait: Queued,
+        /// When it is of no more use.
+        deadline: Option<WallMs>,
+        /// The message itself, so that a lane that keeps up need not read it back.
+        fresh: Option<Loaded>,
+    },
+    /// A claim was written; it may be sent now.
+    Claimed {
+        /// The message.
+        who: Who,
+        /// With its body.
+        loaded: Loaded,
+    },
+    /// An attempt ended, and this is what became of the message.
+    Settled {
+        /// The message.
+        who: Who,
+        /// What it is now.
+        state: State,
+    },
+    /// A claim came to nothing: the message is not there any more.
+    Void(Who),
+    /// A message that was out cannot be read or written now; it waits a while, and holds back the later ones of its key.
+    SetBack(Who),
+    /// A message whose deadline passed, this one, and that cannot be given up now.
+    Unexpired(Who, WallMs),
+    /// Somebody changed a message that was reserved.
+    Changed {
+        /// The message.
+        who: Who,
+        /// What it is now; `None` where it is gone or final already.
+        state: Option<State>,
+        /// When it is of no more use, where that still binds it.
+        deadline: Option<WallMs>,
+    },
+    /// A reservation ended without a change.
+    Unchanged {
+        /// The message.
+        who: Who,
+        /// What it still is.
+        state: State,
+    },
+}
+
+/// A message, as the scheduler knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Who {
+    /// Its lane.
+    pub(super) dest: Dest,
+    /// Its place and the hash of its key.
+    pub(super) entry: Entry,
+}
+
+/// What shall be done next.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Send this message now.
+    Send(Delivery),
+    /// Write down that this message goes out, before it does.
+    Claim(Who),
+    /// Give this message up: its deadline passed, this one.
+    Expire(Who, WallMs),
+}
+
+/// A message on its way to a worker.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    /// The message.
+    pub(super) who: Who,
+    /// The message itself, where it is at hand.
+    pub(super) loaded: Option<Loaded>,
+}

@@ -1,0 +1,55 @@
+//! What is asked of the committer.
+//!
+//! # What it does not know
+//!
+//! How it is written down, and when.
+
+use super::news::Who;
+use super::settle::Report;
+use super::words::{Act, Reply, Shown};
+use crate::error::Error;
+use crate::model::{Id, Place, WallMs};
+use crate::store::Incoming;
+
+/// Something to be written down.
+pub(super) enum Request {
+    /// New messages, all or none.
+    Accept(Vec<Incoming>, Reply<Vec<Id>>),
+    /// What a person asks of a message.
+    Act(Id, Act, Reply<Shown>),
+    /// A message is about to go out to a destination that must not get it twice.
+    Claim(Who),
+    /// A reserved message's deadline passed.
+    Expire(Who, WallMs),
+    /// A person has been told of these.
+    Told(Vec<Place>),
+    /// What became of an attempt.
+    Report(Box<Report>),
+    /// Nothing more will come.
+    Stop,
+}
+
+impl Request {
+    /// Answers whoever asked that it did not happen.
+    pub(super) fn refuse(self, why: &dyn Fn() -> Error) {
+        match self {
+            Request::Accept(_, reply) => reply(Err(why())),
+            Request::Act(_, _, reply) => reply(Err(why())),
+            Request::Claim(_) | Request::Expire(..) | Request::Told(_) | Request::Report(_) | Request::Stop => {}
+        }
+    }
+
+    /// The bytes of bodies that it brings along.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Request::Accept(incoming, _) => incoming.iter().map(|one| one.draft.body.len()).sum(),
+            Request::Act(_, Act::Edit { body, .. }, _) => body.len(),
+            Request::Act(..)
+            | Request::Claim(_)
+            | Request::Expire(..)
+            | Request::Told(_)
+            | Request::Report(_)
+            | Request::Stop => 0,
+        }
+    }
+}

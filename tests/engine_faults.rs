@@ -1,0 +1,364 @@
+//! The engine over a store that fails for single messages: only whoever asked about them hears of it, and nothing is forgotten.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use goniec::engine::{Act, Cycle, Destination, Settings, Shown, Turn};
+use goniec::model::{
+    Abandoned, Attempt, Backoff, Class, Failed, Failure, Outcome, Place, Policy, Queued, Record, Retry, Sent, Stamp,
+    State, WallMs,
+};
+use goniec::store::memory::MemoryStore;
+use goniec::store::{
+    Batch, CommitNo, Committed, Count, Dest, Expect, Loaded, Move, Moved, Page, Query, Retained, Retention, Revision,
+    Room, Store, StoreError, Unfinished,
+};
+use goniec::{Draft, Error, Id, Message};
+
+const MINUTE_MS: u64 = 60_000;
+
+type Meddle = Box<dyn FnOnce(&MemoryStore) + Send>;
+
+/// A memory store of which some rows are damaged: it refuses every batch and every read that touches one, as the contract says.
+#[derive(Default)]
+struct Faulty {
+    inner: MemoryStore,
+    damaged: Mutex<HashSet<Place>>,
+    /// Whether a commit that meets damage poisons the store: not what the contract says.
+    is_brittle: bool,
+    /// Called once, before the next commit: somebody else at the same rows.
+    meddle: Mutex<Option<Meddle>>,
+}
+
+impl Faulty {
+    fn damage(&self, id: Id) {
+        self.damaged.lock().expect("whole").insert(id.place());
+    }
+
+    fn mend(&self) {
+        self.damaged.lock().expect("whole").clear();
+    }
+
+    fn check(&self, place: Place) -> Result<(), StoreError> {
+        match self.damaged.lock().expect("whole").contains(&place) {
+            true => Err(StoreError::Damaged(format!("the status of message {place}"))),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Store for Faulty {
+    fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        if let Some(meddle) = self.meddle.lock().expect("whole").take() {
+            meddle(&self.inner);
+        }
+        let places = batch.moves.iter().map(|step| step.place).chain(batch.deletes.clone()).chain(batch.told.clone());
+        for place in places {
+            if let Err(damage) = self.check(place) {
+                return Err(if self.is_brittle { StoreError::Poisoned(damage.to_string()) } else { damage });
+            }
+        }
+        self.inner.commit(batch)
+    }
+
+    fn load(&self, place: Place) -> Result<Option<Loaded>, StoreError> {
+        self.check(place)?;
+        self.inner.load(place)
+    }
+
+    fn get(&self, place: Place) -> Result<Option<Record>, StoreError> {
+        self.check(place)?;
+        self.inner.get(place)
+    }
+
+    fn destination(&self, name: &str) -> Result<Dest, StoreError> {
+        self.inner.destination(name)
+    }
+
+    fn destinations(&self) -> Vec<(Dest, Arc<str>)> {
+        self.inner.destinations()
+    }
+
+    fn sync(&self, number: CommitNo) -> Result<(), StoreError> {
+        self.inner.sync(number)
+    }
+
+    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<(), StoreError> {
+        self.inner.unfinished(each)
+    }
+
+    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<(), StoreError> {
+        self.inner.idempotent(since, each)
+    }
+
+    fn untold(&self, limit: usize) -> Result<Vec<Place>, StoreError> {
+        self.inner.untold(limit)
+    }
+
+    fn find(&self, id: Id) -> Result<Option<Place>, StoreError> {
+        self.inner.find(id)
+    }
+
+    fn attempts(&self, place: Place) -> Result<Vec<Attempt>, StoreError> {
+        self.inner.attempts(place)
+    }
+
+    fn revisions(&self, place: Place) -> Result<Vec<Revision>, StoreError> {
+        self.inner.revisions(place)
+    }
+
+    fn list(&self, query: &Query) -> Result<Page, StoreError> {
+        self.inner.list(query)
+    }
+
+    fn counts(&self) -> Vec<Count> {
+        self.inner.counts()
+    }
+
+    fn retain(&self, rule: &Retention, now: WallMs) -> Result<Retained, StoreError> {
+        self.inner.retain(rule, now)
+    }
+
+    fn room(&self) -> Room {
+        self.inner.room()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.inner.close()
+    }
+}
+
+fn at(mono_ms: u64) -> Stamp {
+    Stamp { wall: WallMs(1_790_000_000_000 + mono_ms), mono_ms }
+}
+
+fn open(store: &Arc<Faulty>, destination: Destination, now: Stamp) -> Turn {
+    Turn::open(store.clone(), vec![destination], Settings::default(), Vec::new(), now).expect("opens")
+}
+
+/// A way to answer later, and what was answered.
+fn answer<T: Send + 'static>() -> (goniec::engine::Reply<T>, impl Fn() -> Result<T, Error>) {
+    let (give, take) = std::sync::mpsc::channel();
+    (Box::new(move |said| give.send(said).expect("someone listens")), move || take.try_recv().expect("was answered"))
+}
+
+fn accept(turn: &mut Turn, drafts: Vec<Draft>, now: Stamp) -> Vec<Id> {
+    let (reply, said) = answer();
+    turn.accept(drafts, reply);
+    turn.turn(now).expect("turns");
+    said().expect("accepts")
+}
+
+fn act(turn: &mut Turn, id: Id, act: Act, now: Stamp) -> Result<Shown, Error> {
+    let (reply, said) = answer();
+    turn.act(id, act, reply);
+    turn.turn(now).expect("turns");
+    said()
+}
+
+fn state(store: &Faulty, id: Id) -> State {
+    store.inner.get(id.place()).expect("reads").expect("is there").state
+}
+
+/// Damages the row of the message whose body says so, at the moment it is first sent: after it was read, before its outcome is written.
+fn damages_what_it_sends(store: &Arc<Faulty>) -> Destination {
+    let (store, is_done) = (store.clone(), AtomicBool::new(false));
+    Destination::new("erp", move |message: &Message| {
+        if message.body() == b"bad" && !is_done.swap(true, Ordering::SeqCst) {
+            store.damage(message.id());
+        }
+    })
+}
+
+fn five() -> Vec<Draft> {
+    [&b"a"[..], b"b", b"bad", b"c", b"d"].map(|body| Message::to("erp").body(body)).into()
+}
+
+#[test]
+fn a_damaged_row_hinders_only_its_own_message() {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store, damages_what_it_sends(&store), at(0));
+    let ids = accept(&mut turn, five(), at(0));
+    let states: Vec<bool> = ids.iter().map(|id| state(&store, *id) == State::Delivered).collect();
+    assert_eq!(states, [true, true, false, true, true]);
+    assert_eq!(turn.wakes().get(&ids[2].place()), Some(&1), "it is neither lost nor waited for twice");
+
+    let later = accept(&mut turn, vec![Message::to("erp")], at(1_000));
+    assert_eq!(state(&store, later[0]), State::Delivered, "the engine goes on");
+
+    turn.turn(at(2 * MINUTE_MS)).expect("turns");
+    assert_ne!(state(&store, ids[2]), State::Delivered, "the row is still damaged");
+    store.mend();
+    turn.turn(at(4 * MINUTE_MS)).expect("turns");
+    assert_eq!(state(&store, ids[2]), State::Delivered);
+}
+
+#[test]
+fn a_store_that_is_poisoned_stops_the_engine() {
+    let store = Arc::new(Faulty { is_brittle: true, ..Faulty::default() });
+    let mut turn = open(&store, damages_what_it_sends(&store), at(0));
+    turn.accept(five(), Box::new(|_| ()));
+    assert!(turn.turn(at(0)).is_err());
+}
+
+#[test]
+fn who_asks_about_a_damaged_message_hears_so_and_the_neighbours_do_not() {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store, Destination::new("erp", |_: &Message| ()), at(0));
+    let later = WallMs(at(0).wall.0 + 10 * MINUTE_MS);
+    let ids = accept(&mut turn, five().into_iter().map(|draft| draft.not_before(later)).collect(), at(0));
+    let victim = ids[2];
+    let (first, first_said) = answer();
+    let (second, second_said) = answer();
+    let (third, third_said) = answer();
+    turn.act(ids[1], Act::Cancel, first);
+    turn.act(victim, Act::Cancel, second);
+    turn.accept(vec![Message::to("erp")], third);
+    // What is read of it is whole; only the batch that touches it is refused.
+    let faulty = store.clone();
+    *store.meddle.lock().expect("whole") = Some(Box::new(move |_| faulty.damage(victim)));
+    turn.turn(at(1)).expect("turns");
+    assert_eq!(first_said().expect("cancels").record.state, State::Abandoned(Abandoned::Cancelled));
+    assert!(matches!(second_said(), Err(Error::Store(StoreError::Damaged(_)))));
+    assert_eq!(third_said().expect("accepts").len(), 1);
+    store.mend();
+    turn.turn(at(11 * MINUTE_MS)).expect("turns");
+    assert_eq!(state(&store, victim), State::Delivered, "it waited on where it had waited");
+}
+
+#[test]
+fn a_deadline_that_cannot_be_written_is_looked_at_again() {
+    let store = Arc::new(Faulty::default());
+    let slow =
+        Policy { retry: Retry { backoff: Backoff::Fixed(60 * MINUTE_MS), ..Retry::default() }, ..Policy::default() };
+    let fails = |_: &Message| Outcome::Failed(Failure::new(Class::Connect, Sent::No, "refused"));
+    let destination = Destination { policy: slow, deadline_ms: Some(MINUTE_MS), ..Destination::new("erp", fails) };
+    let mut turn = open(&store, destination, at(0));
+    let id = accept(&mut turn, vec![Message::to("erp")], at(0))[0];
+    store.damage(id);
+    turn.turn(at(2 * MINUTE_MS)).expect("turns");
+    assert!(matches!(state(&store, id), State::Failed(_)));
+    store.mend();
+    // No reservation is left behind: a person may change it.
+    let held = act(&mut turn, id, Act::Hold, at(2 * MINUTE_MS + 1)).expect("holds");
+    assert_eq!(held.record.state, State::Failed(Failed::Held));
+    assert_eq!(turn.wakes().get(&id.place()), None);
+}
+
+#[test]
+fn a_deadline_that_could_not_be_read_ends_the_message_later() {
+    let store = Arc::new(Faulty::default());
+    let destination = Destination { deadline_ms: Some(MINUTE_MS), ..Destination::new("erp", |_: &Message| ()) };
+    let mut turn = open(&store, destination, at(0));
+    let later = WallMs(at(0).wall.0 + 60 * MINUTE_MS);
+    let id = accept(&mut turn, vec![Message::to("erp").not_before(later)], at(0))[0];
+    store.damage(id);
+    turn.turn(at(2 * MINUTE_MS)).expect("turns");
+    store.mend();
+    turn.turn(at(4 * MINUTE_MS)).expect("turns");
+    assert_eq!(state(&store, id), State::Abandoned(Abandoned::Expired));
+}
+
+fn meddled(to: Option<State>) -> (Result<Shown, Error>, Id) {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store, Destination::new("erp", |_: &Message| ()), at(0));
+    let later = WallMs(at(0).wall.0 + 60 * MINUTE_MS);
+    let id = accept(&mut turn, vec![Message::to("erp").not_before(later)], at(0))[0];
+    let place = id.place();
+    *store.meddle.lock().expect("whole") = Some(Box::new(move |inner: &MemoryStore| {
+        let mut batch = Batch { now: at(1).wall, ..Batch::default() };
+        match to {
+            Some(to) => batch.moves.push(step(place, State::Queued(Queued::NotBefore(later)), to)),
+            None => batch.deletes.push(place),
+        }
+        let done = inner.commit(&batch).expect("commits");
+        assert!(done.moved.iter().all(|moved| *moved == Moved::Done), "{done:?}");
+    }));
+    (act(&mut turn, id, Act::Cancel, at(1)), id)
+}
+
+fn step(place: Place, from: State, to: State) -> Move {
+    let expect = Expect { state: from, attempts: 0, revision: 1 };
+    Move { place, expect, to, by: None, attempts: 0, series: 0, attempt: None, amend: None, untold: false }
+}
+
+#[test]
+fn an_act_that_came_too_late_is_no_success() {
+    let (said, id) = meddled(Some(State::Delivered));
+    assert!(
+        matches!(said, Err(Error::Refused { id: named, illegal }) if named == id && illegal.state == State::Delivered)
+    );
+    let (said, id) = meddled(None);
+    assert!(matches!(said, Err(Error::NotFound(named)) if named == id));
+}
+
+#[test]
+fn a_message_without_its_body_rests_with_the_reason() {
+    let store = Arc::new(Faulty::default());
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    let destination = || {
+        let count = count.clone();
+        Destination::new("erp", move |_: &Message| {
+            count.fetch_add(1, Ordering::SeqCst);
+        })
+    };
+    let mut turn = open(&store, destination(), at(0));
+    let id = accept(&mut turn, vec![Message::to("erp").body(*b"x")], at(0))[0];
+    assert_eq!((state(&store, id), sent.load(Ordering::SeqCst)), (State::Delivered, 1));
+    let all = Retention { delivered_ms: u64::MAX, abandoned_ms: u64::MAX, bodies_ms: 0, step_max: 9 };
+    assert_eq!(store.inner.retain(&all, at(MINUTE_MS).wall).expect("retains").bodies, 1);
+    let again = Move {
+        expect: Expect { state: State::Delivered, attempts: 1, revision: 1 },
+        attempts: 1,
+        ..step(id.place(), State::Delivered, State::Queued(Queued::Ready))
+    };
+    store.inner.commit(&Batch { moves: vec![again], ..Batch::default() }).expect("commits");
+
+    drop(turn);
+    let mut turn = open(&store, destination(), at(2 * MINUTE_MS));
+    turn.turn(at(2 * MINUTE_MS)).expect("turns");
+    assert_eq!(state(&store, id), State::Abandoned(Abandoned::Rejected));
+    let last = store.inner.attempts(id.place()).expect("reads").pop().expect("an attempt");
+    assert!(last.detail.contains("body was removed"), "{}", last.detail);
+    assert_eq!(sent.load(Ordering::SeqCst), 1, "nothing without a body went out");
+    assert!(turn.wakes().is_empty());
+}
+
+fn second_attempt_at(retry_after_ms: Option<u64>) -> u64 {
+    let sent: Arc<Mutex<usize>> = Arc::default();
+    let count = sent.clone();
+    let busy = move |_: &Message| {
+        *count.lock().expect("whole") += 1;
+        Outcome::Failed(Failure {
+            status: Some(503),
+            retry_after_ms,
+            ..Failure::new(Class::RateLimited, Sent::Answered, "busy")
+        })
+    };
+    let next_cycle = Retry { backoff: Backoff::NextCycle, jitter_permille: 0, attempts: 9 };
+    let destination = Destination {
+        policy: Policy { retry: next_cycle, ..Policy::default() },
+        cycle: Some(Cycle::Every(10 * MINUTE_MS)),
+        ..Destination::new("erp", busy)
+    };
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store, destination, at(0));
+    accept(&mut turn, vec![Message::to("erp")], at(0));
+    for minute in 1..60 {
+        turn.turn(at(minute * MINUTE_MS)).expect("turns");
+        if *sent.lock().expect("whole") == 2 {
+            return minute;
+        }
+    }
+    60
+}
+
+#[test]
+fn who_asks_to_be_left_alone_is_past_the_next_cycle_too() {
+    let plain = second_attempt_at(None);
+    assert!(plain <= 10, "{plain}");
+    assert_eq!(second_attempt_at(Some(MINUTE_MS / 2)), plain, "the cycle is later");
+    assert_eq!(second_attempt_at(Some((plain + 1) * MINUTE_MS)), plain + 10, "the first cycle after it");
+}
