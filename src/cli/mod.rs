@@ -54,11 +54,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(fail) => {
-            let mut to = std::io::stderr().lock();
-            drop(writeln!(to, "goniec: {}", plain(&fail.line)));
-            if let Some(hint) = &fail.hint {
-                drop(writeln!(to, "  {}", plain(hint)));
-            }
+            fail.print();
             ExitCode::from(fail.code)
         }
     }
@@ -92,7 +88,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .after_help("Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 the node cannot be reached, 4 the store failed.")
         .subcommand(serve_verb())
-        .subcommand(Command::new("check").about("Reads the configuration and says what is wrong").arg(config().required(true)))
+        .subcommand(Command::new("check").about("Reads the configuration and says what is wrong").arg(config()))
         .subcommand(send_verb())
         .subcommand(filtered(remote("ls", "Lists messages, newest first")).arg(
             option("limit", "N", "At most so many").default_value("50").value_parser(clap::value_parser!(u64).range(1..)),
@@ -264,6 +260,15 @@ fn say(line: &str) -> Result<(), Fail> {
 }
 
 impl Fail {
+    /// Says it on standard error: a line, and where there is one, a second line with what to do.
+    fn print(&self) {
+        let mut to = std::io::stderr().lock();
+        drop(writeln!(to, "goniec: {}", plain(&self.line)));
+        if let Some(hint) = self.hint.as_deref().filter(|hint| !hint.is_empty()) {
+            drop(writeln!(to, "  {}", plain(hint)));
+        }
+    }
+
     fn new(code: u8, line: impl Into<String>) -> Fail {
         Fail { code, line: line.into(), hint: None }
     }

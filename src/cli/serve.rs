@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use crate::config::Config;
+use crate::config::{Config, PLACES, Process, Role, Token, VARIABLE};
 use crate::engine::{Destination, Engine, LogLine, Rule};
 use crate::error::Error;
 use crate::model::Message;
-use crate::server::{self, ServerConfig, Token};
+use crate::server::{self, ServerConfig};
 use crate::store::sled::{Options, SledStore};
 use crate::transport::http::Http;
 
@@ -27,6 +27,8 @@ use super::{Fail, STORE, USAGE, say, text};
 /// How long requests and deliveries that are under way may take to end.
 const REQUESTS_LIMIT: Duration = Duration::from_secs(5);
 const DELIVERIES_LIMIT: Duration = Duration::from_secs(18);
+/// No second line of one cause within so many milliseconds.
+const LOG_DIGEST_MS: u64 = 600_000;
 /// How often a signal or a failure is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -39,11 +41,13 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let first = config.destinations.first().map(|destination| destination.name.to_string()).unwrap_or_default();
     let data = text(arguments, "data").map(str::to_owned).or(config.data.take());
     let data = data.as_deref().unwrap_or("goniec-data");
-    let has_token = text(arguments, "token").is_some() || config.token.is_some();
+    let has_token = text(arguments, "token").is_some() || !config.tokens.is_empty();
     let store = SledStore::open(Path::new(data), Options::default()).map_err(Error::Store)?;
-    let rule = Rule { destinations: Vec::new(), channel: Arc::new(LogLine), digest_ms: 600_000 };
+    let mut rules = std::mem::take(&mut config.alerts);
+    // Whoever else is told, the log says it too.
+    rules.push(Rule { destinations: Vec::new(), channel: Arc::new(LogLine), digest_ms: LOG_DIGEST_MS });
     let engine =
-        Engine::start(Arc::new(store), std::mem::take(&mut config.destinations), config.settings.clone(), vec![rule])?;
+        Engine::start(Arc::new(store), std::mem::take(&mut config.destinations), config.settings.clone(), rules)?;
     let running = match server::start(engine.clone(), server_config(arguments, &config, &engine)) {
         Ok(running) => running,
         Err(error) => {
@@ -99,22 +103,42 @@ fn wait(signals: &AtomicU32, engine: &Engine, running: &server::Running) -> Opti
 /// `check`: reads the configuration and says what is wrong.
 pub(super) fn check(arguments: &ArgMatches) -> Result<(), Fail> {
     let config = configured(arguments)?;
-    say(&format!("the configuration is sound; {} destinations", config.destinations.len()))
+    for warning in &config.warnings {
+        say(&format!("warning: {}", super::plain(warning)))?;
+    }
+    let from = match &config.path {
+        Some(path) => path.display().to_string(),
+        None => format!("no file (neither --config nor {VARIABLE}, nor {})", PLACES.join(" nor ")),
+    };
+    let count = config.destinations.len();
+    say(&format!(
+        "{from}: the configuration is sound; {count} destination(s), {} alert channel(s)",
+        config.alerts.len()
+    ))
 }
 
 fn configured(arguments: &ArgMatches) -> Result<Config, Fail> {
-    let Some(path) = text(arguments, "config") else { return Ok(Config::default()) };
-    let read = std::fs::read_to_string(path);
-    let read = read.map_err(|error| Fail::new(USAGE, format!("cannot read {path}: {error}")))?;
-    Config::parse(&read).map_err(|error| Fail::new(USAGE, format!("{path}: {error}")))
+    let found = Config::find(text(arguments, "config").map(Path::new), &Process);
+    let problems = match found {
+        Ok(config) => return Ok(config),
+        Err(problems) => problems,
+    };
+    let mut fails = problems.iter().map(|problem| {
+        let said = problem.to_string();
+        let (line, hint) = said.split_once('\n').unwrap_or((&said, ""));
+        Fail::new(USAGE, line.to_owned()).hint(hint.trim().to_owned())
+    });
+    let last = fails.next_back().unwrap_or_else(|| Fail::new(USAGE, "the configuration is wrong"));
+    fails.for_each(|fail| fail.print());
+    Err(last)
 }
 
 fn server_config(arguments: &ArgMatches, file: &Config, engine: &Engine) -> ServerConfig {
     let listen = arguments.get_one::<std::net::SocketAddr>("listen").copied().or(file.listen);
     let mut config = ServerConfig::new(listen.unwrap_or_else(|| ([127, 0, 0, 1], 8420).into()));
-    let named = file.token.as_ref().map(|(name, secret)| Token { name: name.clone(), secret: secret.clone() });
-    let given = text(arguments, "token").map(|secret| Token { name: "token".into(), secret: secret.into() });
-    config.token = given.or(named);
+    let given = text(arguments, "token");
+    let given = given.map(|secret| Token { name: "token".into(), role: Role::Admin, secret: secret.into() });
+    config.tokens = file.tokens.iter().cloned().chain(given).collect();
     config.destinations = engine.destinations().iter().map(ToString::to_string).collect();
     config
 }

@@ -42,6 +42,12 @@ pub struct Rule {
     pub digest_ms: u64,
 }
 
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rule").field("channel", &self.channel.name()).finish_non_exhaustive()
+    }
+}
+
 /// Messages of one destination that came to rest, or wait for a person, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {

@@ -1,4 +1,4 @@
-//! Who may call: the shared token, and pages in a browser that have no business here.
+//! Who may call: bearers of tokens by their roles, and pages in a browser that have no business here.
 //!
 //! A page that a user of this machine visits can reach a loopback address. Two checks keep it out: the `Host` must be a name of
 //! this machine (a rebound name is not), and a change that bears an `Origin` must come from this server's own pages.
@@ -16,29 +16,48 @@ use hyper::http::uri::Authority;
 use super::ServerConfig;
 use super::problem::Problem;
 use super::routes::Right;
+use crate::config::Role;
 
-/// Lets the request pass, or says why not.
-pub(super) fn check(config: &ServerConfig, method: &Method, headers: &HeaderMap, right: Right) -> Result<(), Problem> {
+/// Lets the request pass, or says why not. Answers with whom changes are ascribed to.
+pub(super) fn check<'a>(
+    config: &'a ServerConfig,
+    method: &Method,
+    headers: &HeaderMap,
+    right: Right,
+) -> Result<&'a str, Problem> {
     let host = host(headers)?;
     if config.listen.ip().is_loopback() {
         local(host.as_ref())?;
     }
     same_origin(method, headers, host.as_ref())?;
-    match (&config.token, right) {
-        (None, _) | (Some(_), Right::Anyone) => Ok(()),
-        (Some(token), Right::Produce | Right::View | Right::Operate) => {
-            if bearer(headers).is_some_and(|borne| same(borne, token.secret.as_bytes())) {
-                Ok(())
-            } else {
-                Err(Problem::unauthorized())
-            }
-        }
+    if config.tokens.is_empty() || right == Right::Anyone {
+        return Ok(NOBODY);
     }
+    // Every token is compared, so that the time does not tell which one was nearly right.
+    let borne = bearer(headers).unwrap_or_default();
+    let known =
+        config.tokens.iter().fold(None, |known, token| same(borne, token.secret.as_bytes()).then_some(token).or(known));
+    let token = known.ok_or_else(Problem::unauthorized)?;
+    if may(token.role, right) {
+        return Ok(&token.name);
+    }
+    Err(Problem::forbidden(format!(
+        "the token {:?} has the role {}, which may not do this",
+        token.name,
+        token.role.name()
+    )))
 }
 
-/// Whom a change is ascribed to.
-pub(super) fn who(config: &ServerConfig) -> &str {
-    config.token.as_ref().map_or("local", |token| token.name.as_str())
+/// Whom changes are ascribed to where no token is needed.
+const NOBODY: &str = "local";
+
+/// Which role may do what.
+fn may(role: Role, right: Right) -> bool {
+    match (role, right) {
+        (_, Right::Anyone) | (Role::Operator | Role::Admin, _) => true,
+        (Role::Producer, right) => right == Right::Produce,
+        (Role::Viewer, right) => right == Right::View,
+    }
 }
 
 fn host(headers: &HeaderMap) -> Result<Option<Authority>, Problem> {
@@ -102,18 +121,22 @@ fn same(borne: &[u8], secret: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::Token;
+    use crate::config::Token;
     use hyper::header::{HeaderName, HeaderValue};
 
     fn check_status(token: bool, method: &Method, headers: &[(HeaderName, &str)], expect: u16) {
         let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into());
-        config.token = token.then(|| Token { name: "anna".into(), secret: "s3cret".into() });
+        if token {
+            let anna = Token { name: "anna".into(), role: Role::Operator, secret: "s3cret".into() };
+            let shop = Token { name: "shop".into(), role: Role::Producer, secret: "shop-secret".into() };
+            config.tokens = vec![anna, shop];
+        }
         let headers: HeaderMap = headers
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).expect("a value")))
             .collect();
         let status =
-            check(&config, method, &headers, Right::Operate).map_or_else(|no| no.answer().status().as_u16(), |()| 200);
+            check(&config, method, &headers, Right::Operate).map_or_else(|no| no.answer().status().as_u16(), |_| 200);
         assert_eq!(status, expect, "{headers:?}");
     }
 
@@ -132,6 +155,20 @@ mod tests {
         }
         check_status(true, &Method::GET, &[], 401);
         check_status(false, &Method::GET, &[], 200);
+    }
+
+    #[test]
+    fn a_role_may_do_what_it_is_for_and_no_more() {
+        let rights = [Right::Anyone, Right::Produce, Right::View, Right::Operate];
+        for (role, allowed) in [
+            (Role::Producer, [true, true, false, false]),
+            (Role::Viewer, [true, false, true, false]),
+            (Role::Operator, [true; 4]),
+            (Role::Admin, [true; 4]),
+        ] {
+            assert_eq!(rights.map(|right| may(role, right)), allowed, "{role:?}");
+        }
+        check_status(true, &Method::POST, &[(AUTHORIZATION, "Bearer shop-secret")], 403);
     }
 
     #[test]

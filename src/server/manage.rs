@@ -19,7 +19,6 @@ use crate::model::nearest::nearest;
 use crate::model::{Body, Id, Queued, WallMs};
 use crate::store::Query;
 
-use super::access::who;
 use super::intake::{now, text};
 use super::listen::{answered, blocking};
 use super::payload::{Answer, Reply};
@@ -119,7 +118,7 @@ pub(super) async fn edit(call: Call<'_>) -> Result<Answer, Problem> {
     let act = Act::Edit {
         body: Body::from(&*call.body.bytes),
         content_type: text(&call.headers, CONTENT_TYPE.as_str())?.map(Arc::from),
-        who: who(&call.app.config).to_owned(),
+        who: call.who.clone(),
         why,
         read,
     };

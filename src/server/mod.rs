@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::config::Token;
 use crate::engine::Engine;
 use crate::error::Error;
 
@@ -50,8 +51,8 @@ pub use routes::table as routes_table;
 pub struct ServerConfig {
     /// Where it listens. Port 0 takes any free one.
     pub listen: SocketAddr,
-    /// What every request must bear, where set. Needed for any address but loopback.
-    pub token: Option<Token>,
+    /// What requests must bear one of, where there are any. Needed for any address but loopback.
+    pub tokens: Vec<Token>,
     /// The names of the configured destinations, to be listed also while they have no messages.
     pub destinations: Vec<String>,
     /// Connections at once.
@@ -70,15 +71,6 @@ pub struct ServerConfig {
     pub bodies_bytes_max: usize,
 }
 
-/// The one shared token.
-#[derive(Clone)]
-pub struct Token {
-    /// Whom changes are ascribed to.
-    pub name: String,
-    /// What the requests bear.
-    pub secret: String,
-}
-
 /// A server that runs. Dropping it leaves the server running until the process ends.
 #[derive(Debug)]
 pub struct Running {
@@ -93,7 +85,7 @@ pub struct Running {
 ///
 /// [`Error::Config`] where an address other than loopback has no token, or where nothing can listen there.
 pub fn start(engine: Engine, config: ServerConfig) -> Result<Running, Error> {
-    if config.token.is_none() && !config.listen.ip().is_loopback() {
+    if config.tokens.is_empty() && !config.listen.ip().is_loopback() {
         return Err(Error::Config(format!(
             "{} can be reached from other machines and needs a token: set `tokens` in [server], or listen on 127.0.0.1",
             config.listen
@@ -153,7 +145,7 @@ impl ServerConfig {
     pub fn new(listen: SocketAddr) -> ServerConfig {
         ServerConfig {
             listen,
-            token: None,
+            tokens: Vec::new(),
             destinations: Vec::new(),
             connections_max: 4_096,
             connections_per_address_max: 256,
@@ -163,11 +155,5 @@ impl ServerConfig {
             stall_ms_max: 30_000,
             bodies_bytes_max: 128 << 20,
         }
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Token").field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -62,6 +62,12 @@ impl Problem {
             .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
+    /// The bearer is known, and may not do this.
+    pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", "The token's role does not allow it", detail)
+            .hint("Roles are given to tokens in [server] of the configuration.")
+    }
+
     /// The request came from a page that has no business here.
     pub(super) fn foreign(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "foreign-origin", "The request comes from elsewhere", detail)

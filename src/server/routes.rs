@@ -74,6 +74,8 @@ struct Route {
 pub(super) struct Call<'a> {
     /// What every request needs.
     pub(super) app: &'a Rc<App>,
+    /// Whom changes are ascribed to.
+    pub(super) who: String,
     /// Its headers.
     pub(super) headers: HeaderMap,
     /// What the path has in place of `{..}`, decoded.
@@ -134,14 +136,14 @@ async fn judge(app: &Rc<App>, head: Head, request: Request<Incoming>) -> Result<
         return Err(Problem::uri_too_long(URI_BYTES_MAX));
     }
     let (route, name) = find(&parts.method, parts.uri.path())?;
-    access::check(&app.config, &parts.method, &parts.headers, route.right)?;
+    let who = access::check(&app.config, &parts.method, &parts.headers, route.right)?.to_owned();
     if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Problem::unsupported("the body is compressed", "Send it without content-encoding."));
     }
     let limits = BodyLimits { bytes_max: route.bytes_max, whole: Duration::from_millis(app.config.body_ms_max) };
     let body = take(&parts.headers, body, limits, &app.budget).await?;
     let query = parts.uri.query().unwrap_or_default().to_owned();
-    let call = Call { app, headers: parts.headers, name, query, body };
+    let call = Call { app, who, headers: parts.headers, name, query, body };
     dispatch(route.handler, call).await
 }
 

@@ -1,0 +1,277 @@
+//! From fields to the values that they mean, with the defaults of what was not written.
+//!
+//! # What it does not know
+//!
+//! TOML: it is given fields that each stood the test of their rule. What it checks is how they go together.
+
+use std::sync::Arc;
+
+use super::read::{Field, Place, Section};
+use super::{Config, Problem, Role, Token};
+use crate::admin::channel::{Command, Webhook};
+use crate::engine::{Channel, Destination, LogLine, Order, Rule, Settings};
+use crate::model::{Backoff, OnUncertain, Policy, Retry};
+use crate::transport::http::Http;
+
+/// The configuration that these fields mean. What does not go together is noted.
+pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
+    let mut config = Config { settings: settings(root), ..Config::default() };
+    let server = root.section("server");
+    config.listen = server.and_then(|server| server.text("listen")).and_then(|text| text.parse().ok());
+    config.tokens = server.map(|server| tokens(server, problems)).unwrap_or_default();
+    let data = root.section("store").and_then(|store| store.text("url")).and_then(|url| url.strip_prefix("sled:"));
+    config.data = data.map(str::to_owned);
+    for (name, section) in root.section("destination").into_iter().flat_map(Section::named) {
+        config.destinations.extend(destination(name, section, &mut config.warnings, problems));
+    }
+    let names: Vec<&str> = config.destinations.iter().map(|destination| &*destination.name).collect();
+    for section in root.sections("alert") {
+        config.alerts.extend(alert(section, &names, problems));
+    }
+    config
+}
+
+impl Section {
+    fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.get(name).map(|(_, field)| field)
+    }
+
+    /// Whether the key is there, sound or not.
+    fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name) || self.refused.contains(name)
+    }
+
+    fn place(&self, name: &str) -> &Place {
+        self.fields.get(name).map_or(&self.place, |(place, _)| place)
+    }
+
+    fn section(&self, name: &str) -> Option<&Section> {
+        if let Some(Field::Section(section)) = self.field(name) { Some(section) } else { None }
+    }
+
+    fn sections(&self, name: &str) -> &[Section] {
+        if let Some(Field::Sections(sections)) = self.field(name) { sections } else { &[] }
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&str, &Section)> {
+        self.fields.iter().filter_map(|(name, (_, field))| {
+            if let Field::Section(section) = field { Some((name.as_str(), section)) } else { None }
+        })
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        if let Some(Field::Text(text)) = self.field(name) { Some(text) } else { None }
+    }
+
+    fn texts(&self, name: &str) -> Option<&[String]> {
+        if let Some(Field::Texts(texts)) = self.field(name) { Some(texts) } else { None }
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        if let Some(Field::Number(number)) = self.field(name) { Some(*number) } else { None }
+    }
+}
+
+fn note(problems: &mut Vec<Problem>, place: &Place, what: &str, hint: &str) {
+    let what = format!("{}: {what}", place.path);
+    problems.push(Problem { source: place.source.clone(), at: place.at, what, hint: hint.to_owned() });
+}
+
+fn settings(root: &Section) -> Settings {
+    let mut settings = Settings::default();
+    if let Some(bytes) = root.section("server").and_then(|server| server.number("body_max")) {
+        settings.body_bytes_max = bytes;
+    }
+    let Some(store) = root.section("store") else { return settings };
+    settings.store_bytes_max = store.number("size_max");
+    let keep = &mut settings.retention;
+    keep.delivered_ms = store.number("keep_delivered").unwrap_or(keep.delivered_ms);
+    keep.abandoned_ms = store.number("keep_abandoned").unwrap_or(keep.abandoned_ms);
+    keep.bodies_ms = store.number("keep_bodies").unwrap_or(keep.bodies_ms);
+    settings
+}
+
+fn tokens(server: &Section, problems: &mut Vec<Problem>) -> Vec<Token> {
+    let mut tokens: Vec<Token> = Vec::new();
+    for section in server.sections("tokens") {
+        for (key, hint) in [
+            ("name", "name = \"anna\""),
+            ("role", "producer, viewer, operator or admin"),
+            ("secret", "secret = { env = \"NAME\" }"),
+        ] {
+            if !section.has(key) {
+                note(problems, &section.place, &format!("a {key} is missing"), hint);
+            }
+        }
+        let (Some(name), Some(role), Some(Field::Secret(secret))) =
+            (section.text("name"), section.text("role").map(role), section.field("secret"))
+        else {
+            continue;
+        };
+        if tokens.iter().any(|other| other.name == name || other.secret == *secret) {
+            note(problems, &section.place, "another token has this name or this secret", "");
+            continue;
+        }
+        tokens.push(Token { name: name.to_owned(), role, secret: secret.clone() });
+    }
+    tokens
+}
+
+fn role(word: &str) -> Role {
+    match word {
+        "producer" => Role::Producer,
+        "viewer" => Role::Viewer,
+        "operator" => Role::Operator,
+        _ => Role::Admin,
+    }
+}
+
+fn destination(
+    name: &str,
+    section: &Section,
+    warnings: &mut Vec<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<Destination> {
+    let Some(url) = section.text("url") else {
+        if !section.has("url") {
+            note(problems, &section.place, "a url is missing", "url = \"http://127.0.0.1:9001/orders\"");
+        }
+        return None;
+    };
+    let mut http = Http::post(url);
+    if let Err(wrong) = http.check() {
+        note(problems, section.place("url"), &wrong, "");
+        return None;
+    }
+    if url.starts_with("http://") && !is_near(url) {
+        warnings.push(format!("destination {name:?}: what goes to {url} can be read on its way; https:// cannot"));
+    }
+    http = http.method(section.text("method").unwrap_or("POST"));
+    for (header, (place, value)) in section.section("headers").into_iter().flat_map(|headers| &headers.fields) {
+        let (Field::Text(value) | Field::Secret(value)) = value else { continue };
+        http = http.header(header, value);
+        if let Err(wrong) = http.check() {
+            note(problems, place, &wrong, "");
+            return None;
+        }
+    }
+    let concurrency = section.number("concurrency").and_then(|number| u16::try_from(number).ok());
+    if let Some(connections) = concurrency {
+        http = http.connections(usize::from(connections));
+    }
+    let mut built = Destination::new(name, http);
+    built.concurrency = concurrency.unwrap_or(built.concurrency);
+    built.order = if section.text("order") == Some("key") { Order::Key } else { Order::None };
+    let held = section.text("on_uncertain") == Some("hold");
+    let on_uncertain = if held { OnUncertain::Hold } else { OnUncertain::Retry };
+    built.timeout_ms = section.number("timeout").unwrap_or(built.timeout_ms);
+    built.deadline_ms = section.number("deadline");
+    let empty = Section::default();
+    let retry = section.section("retry").unwrap_or(&empty);
+    if let Some(Field::Cycle(cycle)) = retry.field("cycle") {
+        built.cycle = Some(cycle.clone());
+    }
+    built.policy = Policy { retry: build_retry(retry, problems), on_uncertain };
+    Some(built)
+}
+
+/// Whether a plain URL leads to this machine.
+fn is_near(url: &str) -> bool {
+    let rest = url.trim_start_matches("http://");
+    ["127.", "localhost", "[::1]"].iter().any(|near| rest.starts_with(near))
+}
+
+fn build_retry(section: &Section, problems: &mut Vec<Problem>) -> Retry {
+    let default = Retry::default();
+    let (mut first_ms, mut max_ms) = (2_000, 600_000);
+    if let Backoff::Exponential { first_ms: first, max_ms: max } = default.backoff {
+        (first_ms, max_ms) = (first, max);
+    }
+    let used: &[&str] = match (section.text("backoff"), section.field("cycle")) {
+        (Some("fixed"), _) => &["delay"],
+        (Some("list"), _) => &["delays"],
+        (None, Some(_)) => &[],
+        (Some(_) | None, _) => &["first", "max"],
+    };
+    for name in ["delay", "delays", "first", "max"].iter().filter(|name| !used.contains(*name)) {
+        if section.fields.contains_key(*name) {
+            let what = "does nothing here";
+            let hint = "`first` and `max` belong to backoff = \"exponential\", `delay` to \"fixed\", `delays` to \"list\"; with a cycle alone, the next cycle decides";
+            note(problems, section.place(name), what, hint);
+        }
+    }
+    let backoff = match (section.text("backoff"), section.field("cycle"), section.field("delays")) {
+        (Some("fixed"), _, _) => Backoff::Fixed(section.number("delay").unwrap_or(FIXED_MS)),
+        (Some("list"), _, Some(Field::Numbers(delays_ms))) => Backoff::List(delays_ms.clone()),
+        (Some("list"), _, _) => {
+            note(problems, &section.place, "a list needs its delays", "delays = [\"1s\", \"1m\", \"1h\"]");
+            Backoff::List(vec![FIXED_MS])
+        }
+        (None, Some(_), _) => Backoff::NextCycle,
+        (Some(_) | None, _, _) => {
+            let first_ms = section.number("first").unwrap_or(first_ms);
+            let max_ms = section.number("max").unwrap_or(max_ms.max(first_ms));
+            if first_ms > max_ms {
+                note(problems, section.place("first"), "longer than `max`", "");
+            }
+            Backoff::Exponential { first_ms, max_ms }
+        }
+    };
+    let attempts = section.number("attempts").and_then(|number| u16::try_from(number).ok());
+    let jitter_permille = match section.field("jitter") {
+        Some(Field::Share(share)) => (0..=1_000_u16).find(|permille| f64::from(*permille) >= share * 1_000.0 - 0.5),
+        Some(_) | None => None,
+    };
+    Retry {
+        backoff,
+        jitter_permille: jitter_permille.unwrap_or(default.jitter_permille),
+        attempts: attempts.unwrap_or(default.attempts),
+    }
+}
+
+/// The delay of `fixed` where none is written. The table of rules says the same.
+const FIXED_MS: u64 = 60_000;
+/// The digest window where none is written. The table of rules says the same.
+const DIGEST_MS: u64 = 600_000;
+
+fn alert(section: &Section, names: &[&str], problems: &mut Vec<Problem>) -> Vec<Rule> {
+    let destinations = section.texts("destinations").unwrap_or_default();
+    for name in destinations.iter().filter(|name| !names.contains(&name.as_str()) && name.as_str() != "log") {
+        let near = crate::model::nearest::nearest(name, names.iter().copied());
+        let hint = near.map(|near| format!("did you mean {near:?}?")).unwrap_or_default();
+        note(problems, section.place("destinations"), &format!("there is no destination {name:?}"), &hint);
+    }
+    let mut rules = Vec::new();
+    for to in section.sections("to") {
+        let channel: Option<Arc<dyn Channel>> = match (to.text("webhook"), to.texts("command"), to.field("log")) {
+            (Some(url), None, None) => match Webhook::new(url) {
+                Ok(webhook) => Some(Arc::new(webhook)),
+                Err(wrong) => {
+                    note(problems, to.place("webhook"), &wrong, "");
+                    None
+                }
+            },
+            (None, Some(words), None) => Some(Arc::new(Command::new(words.to_vec()))),
+            (None, None, Some(_)) => Some(Arc::new(LogLine)),
+            (None, None, None) if !to.refused.is_empty() => None,
+            (_, _, _) => {
+                note(problems, &to.place, "one of webhook, command and log is expected", "one `to` for each");
+                None
+            }
+        };
+        rules.extend(channel.map(|channel| Rule {
+            destinations: destinations.iter().map(|name| Arc::from(name.as_str())).collect(),
+            channel,
+            digest_ms: section.number("digest").unwrap_or(DIGEST_MS),
+        }));
+    }
+    if !section.has("to") {
+        note(
+            problems,
+            &section.place,
+            "nobody is told: `to` is missing",
+            "to = [ { webhook = \"http://127.0.0.1:9009/alerts\" } ]",
+        );
+    }
+    rules
+}

@@ -1,0 +1,86 @@
+//! The table of rules as a page for people: `docs/configuration.md`.
+//!
+//! # What it does not know
+//!
+//! Which of it a file uses.
+
+use std::fmt::Write;
+
+use super::rules::{Kind, RULES, Rule};
+use crate::model::span::show_span;
+
+/// The page.
+#[must_use]
+pub fn reference() -> String {
+    let mut page = String::from(HEAD);
+    for (title, table) in
+        [("[server]", "server"), ("[store]", "store"), ("[destination.NAME]", "destination"), ("[[alert]]", "alert")]
+    {
+        let _ = write!(page, "\n## `{title}`\n\n");
+        if let Some(rule) = RULES.iter().find(|rule| rule.path == table) {
+            let _ = write!(page, "{}\n\n", rule.doc);
+        }
+        page.push_str("| key | takes | default | what it is for |\n|---|---|---|---|\n");
+        let (dotted, listed) = (format!("{table}."), format!("{table}[]"));
+        let inside = |rule: &&Rule| {
+            rule.kind != Kind::Later && (rule.path.starts_with(&dotted) || rule.path.starts_with(&listed))
+        };
+        for rule in RULES.iter().filter(inside) {
+            let _ = writeln!(page, "{}", row(rule, table));
+        }
+    }
+    page.push_str("\n## Not built yet\n\nThese keys are refused with a line that says so:\n\n");
+    for rule in RULES.iter().filter(|rule| rule.kind == Kind::Later) {
+        let _ = writeln!(page, "* `{}`: {}", rule.path, rule.doc);
+    }
+    page
+}
+
+fn row(rule: &Rule, table: &str) -> String {
+    let key =
+        rule.path.trim_start_matches(table).trim_start_matches("[]").trim_start_matches(".*").trim_start_matches('.');
+    let default = if rule.default.is_empty() { String::new() } else { format!("`{}`", rule.default) };
+    let variable = rule.variable().map(|name| format!(" `{name}`")).unwrap_or_default();
+    format!("| `{key}` | {} | {default} | {}{variable} |", takes(rule.kind), rule.doc)
+}
+
+fn takes(kind: Kind) -> String {
+    match kind {
+        Kind::Table | Kind::Named => "a table".into(),
+        Kind::Tables => "a list of tables".into(),
+        Kind::Text => "text".into(),
+        Kind::Listen => "address and port".into(),
+        Kind::Store => "`sled:DIRECTORY`".into(),
+        Kind::Url => "a URL".into(),
+        Kind::Size(_, most) if most >= 1 << 40 => "a size".into(),
+        Kind::Size(_, most) => format!("a size up to {} MiB", most >> 20),
+        Kind::Span(least, most) => format!("a duration from {} to {}", show_span(least), show_span(most)),
+        Kind::Spans(least, most) => format!("durations, each from {} to {}", show_span(least), show_span(most)),
+        Kind::Whole(least, most) => format!("{least} to {most}"),
+        Kind::Share => "0 to 1".into(),
+        Kind::Yes => "`true`".into(),
+        Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Kind::Choices(words) => {
+            format!("a list of {}", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "))
+        }
+        Kind::Texts => "a list of texts".into(),
+        Kind::Cycle => "`every 15m`".into(),
+        Kind::Secret => "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`".into(),
+        Kind::Headers => "names and texts or secrets".into(),
+        Kind::Later => "nothing yet".into(),
+    }
+}
+
+const HEAD: &str = "\
+# Configuration
+
+This page is printed from the table in `src/config/rules.rs`; a test fails when it is stale.
+
+goniec runs without a file. It reads the one that `--config` names, else the one in `GONIEC_CONFIG`, else `goniec.toml` in the working directory, else
+`/etc/goniec/goniec.toml`. `goniec check` says which it read, and everything that is wrong with it: line, column, key, and what to do.
+
+* A duration has a unit: `250ms`, `2s`, `15m`, `1h30m`, `3d`, `2w`. So has a size: `512KiB`, `1MiB`, `20GiB`.
+* A secret comes from the environment, `{ env = \"NAME\" }`, or from a file, `{ file = \"/run/secrets/name\" }`. It never stands in the file, and is never printed.
+* The plain keys of `[server]` and `[store]` can be set by the environment variables named beside them, which win over the file.
+* An unknown key, or an unknown variable of these names, is an error that names the nearest known one.
+";

@@ -1,0 +1,413 @@
+//! From text to fields: every key held against its rule, every value against its kind. What is wrong is noted, and reading goes on.
+//!
+//! # What it does not know
+//!
+//! What is built from the fields, and which of them belong together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::rules::{self, Kind, Rule};
+use super::{Outside, Problem};
+use crate::engine::Cycle;
+use crate::model::nearest::nearest;
+use crate::model::span::{parse_span_ms, show_span};
+
+/// Where a field stands: in the file, or in a variable.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Place {
+    /// The file or the variable.
+    pub(super) source: String,
+    /// Line and column in it.
+    pub(super) at: Option<(usize, usize)>,
+    /// The path of the key.
+    pub(super) path: String,
+}
+
+/// A table of fields that stood the test.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Section {
+    pub(super) place: Place,
+    pub(super) fields: BTreeMap<String, (Place, Field)>,
+    /// Keys that are there and did not stand it; what is wrong with them has been said.
+    pub(super) refused: BTreeSet<String>,
+}
+
+/// What a key holds.
+#[derive(Debug, Clone)]
+pub(super) enum Field {
+    Section(Section),
+    Sections(Vec<Section>),
+    Text(String),
+    Texts(Vec<String>),
+    Number(u64),
+    Numbers(Vec<u64>),
+    Share(f64),
+    Yes,
+    Cycle(Cycle),
+    /// The secret itself: it goes nowhere but into what uses it.
+    Secret(String),
+}
+
+/// Reads everything, and says what is wrong.
+pub(super) fn read(text: &str, source: &str, outside: &dyn Outside) -> (Section, Vec<Problem>) {
+    let mut reader = Reader { text, source, outside, problems: Vec::new() };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let at = error.span().map_or(0, |span| span.start);
+        reader.note(at, one_line(error.message()), "");
+    }
+    // What the parser made of a file that is not TOML would only repeat that it is none.
+    let broken = !reader.problems.is_empty();
+    let mut root = if broken { Section::default() } else { reader.section("", "", table.get_ref(), 0) };
+    reader.variables(&mut root);
+    (root, reader.problems)
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    source: &'a str,
+    outside: &'a dyn Outside,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn note(&mut self, at: usize, what: impl Into<String>, hint: impl Into<String>) {
+        let at = Some(line_and_column(self.text, at));
+        let source = self.source.to_owned();
+        self.problems.push(Problem { source, at, what: what.into(), hint: hint.into() });
+    }
+
+    fn place(&self, at: usize, path: &str) -> Place {
+        Place { source: self.source.to_owned(), at: Some(line_and_column(self.text, at)), path: path.to_owned() }
+    }
+
+    /// The fields of a table. `pattern` is its path in the rules, `path` the one in the file.
+    fn section(&mut self, pattern: &str, path: &str, table: &DeTable<'_>, at: usize) -> Section {
+        let mut section = Section { place: self.place(at, path), ..Section::default() };
+        for (key, value) in table {
+            let name: &str = key.get_ref();
+            let (pattern, path) = (joined(pattern, name), joined(path, name));
+            let at = key.span().start;
+            let Some(rule) = rules::find(&pattern) else {
+                self.unknown(&pattern, &path, at);
+                continue;
+            };
+            match self.field(rule, &path, at, value) {
+                Some(field) => {
+                    section.fields.insert(name.to_owned(), (self.place(at, &path), field));
+                }
+                None => {
+                    section.refused.insert(name.to_owned());
+                }
+            }
+        }
+        section
+    }
+
+    fn unknown(&mut self, pattern: &str, path: &str, at: usize) {
+        let (table, name) = pattern.rsplit_once('.').unwrap_or(("", pattern));
+        let hint = match nearest(name, rules::names(table)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: {}", rules::names(table).collect::<Vec<_>>().join(", ")),
+        };
+        self.note(at, format!("{path}: unknown key"), hint);
+    }
+
+    fn field(&mut self, rule: &Rule, path: &str, at: usize, value: &Spanned<DeValue<'_>>) -> Option<Field> {
+        match (rule.kind, value.get_ref()) {
+            (Kind::Later, _) => {
+                self.note(at, format!("{path}: not built yet"), format!("{} Take it out until then.", rule.doc));
+                None
+            }
+            (Kind::Table, DeValue::Table(table)) => Some(Field::Section(self.section(rule.path, path, table, at))),
+            (Kind::Named, DeValue::Table(table)) => Some(Field::Section(self.named(rule, path, table, at))),
+            (Kind::Headers, DeValue::Table(table)) => Some(Field::Section(self.headers(path, table, at))),
+            (Kind::Tables, DeValue::Array(list)) => self.sections(rule, path, at, list.iter()),
+            (Kind::Secret, DeValue::Table(table)) => self.secret(path, table, at),
+            (Kind::Secret, _) => {
+                let hint = "A secret comes from outside: { env = \"NAME\" } or { file = \"/run/secrets/name\" }.";
+                self.note(at, format!("{path}: a secret must not stand in the file"), hint);
+                None
+            }
+            (kind, value_read) => match checked(kind, value_read) {
+                Ok(field) => Some(field),
+                Err(wrong) => {
+                    let later = rules::later_words(rule.path);
+                    let is_later = matches!(value_read, DeValue::String(word) if later.contains(&word.as_ref()))
+                        || matches!(value_read, DeValue::Array(list) if list.iter().any(|word| {
+                            word.get_ref().as_str().is_some_and(|word| later.contains(&word))
+                        }));
+                    let hint = if is_later { "A later version takes it; this one does not." } else { "" };
+                    self.note(value.span().start, format!("{path}: {wrong}"), hint);
+                    None
+                }
+            },
+        }
+    }
+
+    fn named(&mut self, rule: &Rule, path: &str, table: &DeTable<'_>, at: usize) -> Section {
+        let mut section = Section { place: self.place(at, path), ..Section::default() };
+        for (key, value) in table {
+            let name: &str = key.get_ref();
+            let (path, at) = (joined(path, name), key.span().start);
+            let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.');
+            if name.is_empty() || name.len() > 64 || !name.chars().all(is_name) {
+                self.note(at, format!("{path}: a name has up to 64 letters, digits, `-`, `_` and `.`"), "");
+            } else if let DeValue::Table(table) = value.get_ref() {
+                let own = self.section(&format!("{}.*", rule.path), &path, table, at);
+                section.fields.insert(name.to_owned(), (self.place(at, &path), Field::Section(own)));
+            } else {
+                self.note(at, format!("{path}: a table is expected, not {}", value.get_ref().type_str()), "");
+            }
+        }
+        section
+    }
+
+    fn sections<'v, 'i: 'v>(
+        &mut self,
+        rule: &Rule,
+        path: &str,
+        at: usize,
+        list: impl Iterator<Item = &'v Spanned<DeValue<'i>>>,
+    ) -> Option<Field> {
+        let mut sections = Vec::new();
+        for (number, item) in list.enumerate() {
+            let path = format!("{path}[{number}]");
+            if let DeValue::Table(table) = item.get_ref() {
+                // A table of `[[alert]]` begins where its header does; one in a list, where it stands.
+                let at = if item.span().is_empty() { at } else { item.span().start };
+                sections.push(self.section(&format!("{}[]", rule.path), &path, table, at));
+            } else {
+                let found = item.get_ref().type_str();
+                self.note(item.span().start, format!("{path}: a table is expected, not {found}"), "");
+            }
+        }
+        Some(Field::Sections(sections))
+    }
+
+    fn headers(&mut self, path: &str, table: &DeTable<'_>, at: usize) -> Section {
+        let mut section = Section { place: self.place(at, path), ..Section::default() };
+        for (key, value) in table {
+            let name: &str = key.get_ref();
+            let (path, at) = (joined(path, name), key.span().start);
+            let is_credential = ["authorization", "cookie", "token", "secret", "api-key", "apikey"]
+                .iter()
+                .any(|word| name.to_ascii_lowercase().contains(word));
+            let field = match (value.get_ref().as_table(), value.get_ref().as_str()) {
+                (Some(table), _) => self.secret(&path, table, at),
+                (None, Some(_)) if is_credential => {
+                    let hint = "A secret comes from outside: { env = \"NAME\" } or { file = \"/run/secrets/name\" }.";
+                    self.note(at, format!("{path}: a credential must not stand in the file"), hint);
+                    None
+                }
+                (None, Some(text)) => Some(Field::Text(text.to_owned())),
+                (None, None) => {
+                    let found = value.get_ref().type_str();
+                    self.note(at, format!("{path}: a text or a secret is expected, not {found}"), "");
+                    None
+                }
+            };
+            if let Some(field) = field {
+                section.fields.insert(name.to_owned(), (self.place(at, &path), field));
+            }
+        }
+        section
+    }
+
+    /// The secret that `{ env = .. }` or `{ file = .. }` names.
+    fn secret(&mut self, path: &str, table: &DeTable<'_>, at: usize) -> Option<Field> {
+        let mut pairs = table.iter().map(|(key, value)| (&**key.get_ref(), value.get_ref().as_str()));
+        let read = match (pairs.next(), pairs.next()) {
+            (Some(("env", Some(name))), None) => {
+                self.outside.variable(name).ok_or_else(|| format!("the environment has no {name}"))
+            }
+            (Some(("file", Some(file))), None) => {
+                self.outside.file(file).map_err(|why| format!("the secret in {file} cannot be read: {why}"))
+            }
+            _ => Err("write it as { env = \"NAME\" } or { file = \"/run/secrets/name\" }".to_owned()),
+        };
+        match read.map(|secret| secret.trim_end_matches(['\r', '\n']).to_owned()) {
+            Ok(secret) if secret.is_empty() => {
+                self.note(at, format!("{path}: the secret is empty"), "");
+                None
+            }
+            Ok(secret) => Some(Field::Secret(secret)),
+            Err(wrong) => {
+                self.note(at, format!("{path}: {wrong}"), "");
+                None
+            }
+        }
+    }
+
+    /// What the environment sets, over what the file says.
+    fn variables(&mut self, root: &mut Section) {
+        let known: Vec<(String, &Rule)> =
+            rules::RULES.iter().filter_map(|rule| rule.variable().map(|name| (name, rule))).collect();
+        for prefix in ["GONIEC_SERVER_", "GONIEC_STORE_"] {
+            for name in self.outside.variables(prefix) {
+                let Some((_, rule)) = known.iter().find(|(variable, _)| *variable == name) else {
+                    let hint = nearest(&name, known.iter().map(|(variable, _)| variable.as_str()));
+                    let hint = hint.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
+                    let what = "unknown variable".to_owned();
+                    self.problems.push(Problem { source: name, at: None, what, hint });
+                    continue;
+                };
+                let value = DeValue::String(self.outside.variable(&name).unwrap_or_default().into());
+                match checked(rule.kind, &value) {
+                    Ok(field) => {
+                        set(root, rule.path, Place { source: name, at: None, path: rule.path.to_owned() }, field)
+                    }
+                    Err(what) => self.problems.push(Problem { source: name, at: None, what, hint: String::new() }),
+                }
+            }
+        }
+    }
+}
+
+fn set(root: &mut Section, path: &str, place: Place, field: Field) {
+    let Some((table, name)) = path.split_once('.') else { return };
+    let fresh = (Place { path: table.to_owned(), ..Place::default() }, Field::Section(Section::default()));
+    if let (_, Field::Section(section)) = root.fields.entry(table.to_owned()).or_insert(fresh) {
+        section.fields.insert(name.to_owned(), (place, field));
+    }
+}
+
+/// A value of this kind.
+fn checked(kind: Kind, value: &DeValue<'_>) -> Result<Field, String> {
+    let wrong = |wanted: &str| Err(format!("{wanted} is expected, not {}", value.type_str()));
+    let texts = || -> Option<Vec<&str>> { value.as_array()?.iter().map(|item| item.get_ref().as_str()).collect() };
+    match kind {
+        Kind::Text | Kind::Url | Kind::Listen | Kind::Store => match value.as_str() {
+            Some("") => Err("it is empty".into()),
+            Some(text) => fitting(kind, text).map(|()| Field::Text(text.to_owned())),
+            None => wrong("a text"),
+        },
+        Kind::Size(least, most) => match value.as_str() {
+            Some(text) => size(text, least, most).map(Field::Number),
+            None => wrong("a size with a unit, as \"1MiB\","),
+        },
+        Kind::Span(least, most) => match value.as_str() {
+            Some(text) => span(text, least, most).map(Field::Number),
+            None => wrong("a duration with a unit, as \"30s\","),
+        },
+        Kind::Spans(least, most) => match texts() {
+            Some(list) if !list.is_empty() => {
+                list.into_iter().map(|text| span(text, least, most)).collect::<Result<_, _>>().map(Field::Numbers)
+            }
+            Some(_) | None => Err("a list of durations is expected, as [\"1s\", \"1m\"]".into()),
+        },
+        Kind::Whole(least, most) => match value.as_integer().and_then(|number| number.as_str().parse::<u64>().ok()) {
+            Some(number) if (least..=most).contains(&number) => Ok(Field::Number(number)),
+            Some(number) => Err(format!("{number} is not from {least} to {most}")),
+            None => wrong(&format!("a whole number from {least} to {most}")),
+        },
+        Kind::Share => {
+            let float = value.as_float().and_then(|number| number.as_str().parse::<f64>().ok());
+            let whole = value.as_integer().and_then(|number| number.as_str().parse::<f64>().ok());
+            match float.or(whole).filter(|share| (0.0..=1.0).contains(share)) {
+                Some(share) => Ok(Field::Share(share)),
+                None => Err("a number from 0 to 1 is expected".into()),
+            }
+        }
+        Kind::Yes => match value.as_bool() {
+            Some(true) => Ok(Field::Yes),
+            Some(false) | None => Err("only `true` makes sense here".into()),
+        },
+        Kind::Choice(words) => match value.as_str() {
+            Some(word) => choice(word, words).map(|()| Field::Text(word.to_owned())),
+            None => wrong(&format!("one of {}", words.join(", "))),
+        },
+        Kind::Choices(words) => match texts() {
+            Some(list) if !list.is_empty() => {
+                list.iter().try_for_each(|word| choice(word, words))?;
+                Ok(Field::Texts(list.into_iter().map(str::to_owned).collect()))
+            }
+            Some(_) | None => Err(format!("a list of some of {} is expected", words.join(", "))),
+        },
+        Kind::Texts => match texts() {
+            Some(list) if !list.is_empty() => Ok(Field::Texts(list.into_iter().map(str::to_owned).collect())),
+            Some(_) | None => Err("a list of texts is expected".into()),
+        },
+        Kind::Cycle => match value.as_str() {
+            Some(text) => cycle(text).map(Field::Cycle),
+            None => wrong("a timetable, as \"every 15m\","),
+        },
+        Kind::Table | Kind::Named | Kind::Headers => wrong("a table"),
+        Kind::Tables => wrong("a list of tables"),
+        Kind::Secret | Kind::Later => wrong("something else"),
+    }
+}
+
+fn fitting(kind: Kind, text: &str) -> Result<(), String> {
+    if kind == Kind::Listen && text.parse::<std::net::SocketAddr>().is_err() {
+        return Err(format!("{text:?} is no address to listen on; write it as 127.0.0.1:8420"));
+    }
+    if kind == Kind::Store && text.strip_prefix("sled:").is_none_or(str::is_empty) {
+        return Err(format!("{text:?} is no store; write it as sled:DIRECTORY"));
+    }
+    Ok(())
+}
+
+fn choice(word: &str, words: &[&str]) -> Result<(), String> {
+    if words.contains(&word) {
+        return Ok(());
+    }
+    match nearest(word, words.iter().copied()) {
+        Some(near) => Err(format!("{word:?} is none of {}; did you mean {near:?}?", words.join(", "))),
+        None => Err(format!("{word:?} is none of {}", words.join(", "))),
+    }
+}
+
+fn cycle(text: &str) -> Result<Cycle, String> {
+    let length =
+        text.strip_prefix("every ").ok_or_else(|| format!("{text:?} is no timetable; write it as \"every 15m\""))?;
+    match parse_span_ms(length).map_err(|wrong| wrong.to_string())? {
+        0..1_000 => Err("a cycle of less than a second is none".into()),
+        length_ms => Ok(Cycle::Every(length_ms)),
+    }
+}
+
+fn span(text: &str, least_ms: u64, most_ms: u64) -> Result<u64, String> {
+    let ms = parse_span_ms(text).map_err(|wrong| wrong.to_string())?;
+    if (least_ms..=most_ms).contains(&ms) {
+        return Ok(ms);
+    }
+    Err(format!("{text:?} is not from {} to {}", show_span(least_ms), show_span(most_ms)))
+}
+
+fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    const UNITS: [(&str, u32); 5] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("B", 0)];
+    let wrong = || format!("{text:?} is not a size; write it as 512KiB, 1MiB or 20GiB");
+    let (number, shift) =
+        UNITS.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift))).ok_or_else(wrong)?;
+    let number: u64 = number.trim().parse().map_err(|_| wrong())?;
+    match number.checked_mul(1 << shift) {
+        Some(bytes) if (least..=most).contains(&bytes) => Ok(bytes),
+        Some(_) | None => Err(format!("{text:?} is not from {} to {}", show_size(least), show_size(most))),
+    }
+}
+
+fn show_size(bytes: u64) -> String {
+    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let fitting = UNITS.iter().find(|(_, shift)| bytes >= 1 << shift && bytes.trailing_zeros() >= *shift);
+    fitting.map_or_else(|| format!("{bytes}B"), |(unit, shift)| format!("{}{unit}", bytes >> shift))
+}
+
+fn joined(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The line and the column, in characters, of a byte of the text; both from 1.
+fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at.min(text.len())).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+    (before.matches('\n').count() + 1, column)
+}

@@ -1,0 +1,239 @@
+//! The configuration, right and wrong: every mistake named at its place, the page as the table says.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::engine::Order;
+use crate::model::policy::scatter;
+use crate::model::{Backoff, OnUncertain, Policy, Retry};
+
+/// An environment and files of a test's own.
+#[derive(Default)]
+struct Given(HashMap<&'static str, &'static str>);
+
+impl Outside for Given {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(|value| (*value).to_owned())
+    }
+
+    fn variables(&self, prefix: &str) -> Vec<String> {
+        self.0.keys().filter(|name| name.starts_with(prefix)).map(|name| (*name).to_owned()).collect()
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        self.variable(path).ok_or_else(|| "no such file".into())
+    }
+}
+
+fn given(pairs: &[(&'static str, &'static str)]) -> Given {
+    Given(pairs.iter().copied().collect())
+}
+
+fn parse(text: &str) -> Result<Config, Vec<Problem>> {
+    Config::parse(text, "goniec.toml", &given(&[("TOKEN", "s3cret\n"), ("/run/erp", "Bearer x")]))
+}
+
+#[track_caller]
+fn check_bad(text: &str, says: &[&str]) {
+    let problems = parse(text).expect_err(text);
+    let said = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert_eq!(problems.len(), says.len(), "{said}");
+    for (problem, words) in problems.iter().zip(says) {
+        assert!(problem.to_string().contains(words), "{problem}\ndoes not say {words:?}");
+    }
+}
+
+const WHOLE: &str = r#"
+[server]
+listen = "127.0.0.1:9420"
+body_max = "2MiB"
+tokens = [ { name = "anna", role = "operator", secret = { env = "TOKEN" } } ]
+
+[store]
+url = "sled:data"
+keep_delivered = "3d"
+size_max = "20GiB"
+
+[destination.courier]
+url = "http://127.0.0.1:9001/x"
+order = "key"
+concurrency = 4
+deadline = "30m"
+on_uncertain = "hold"
+retry = { backoff = "exponential", first = "1s", max = "5m", jitter = 0.25, attempts = 7 }
+
+[destination.erp]
+url = "http://127.0.0.1:9003/orders"
+method = "PUT"
+headers = { authorization = { file = "/run/erp" }, x-shop = "main" }
+retry = { cycle = "every 5m" }
+
+[[alert]]
+on = ["abandoned"]
+destinations = ["courier"]
+to = [ { webhook = "http://127.0.0.1:9009/alerts" }, { command = ["/usr/bin/mail", "root"] }, { log = true } ]
+digest = "1m"
+"#;
+
+#[test]
+fn a_configuration_is_read_whole() {
+    let config = parse(WHOLE).expect("a configuration");
+    assert_eq!(config.listen, Some(([127, 0, 0, 1], 9420).into()));
+    assert_eq!(config.tokens, [Token { name: "anna".into(), role: Role::Operator, secret: "s3cret".into() }]);
+    assert_eq!(config.data.as_deref(), Some("data"));
+    assert_eq!((config.settings.body_bytes_max, config.settings.store_bytes_max), (2 << 20, Some(20 << 30)));
+    assert_eq!(config.settings.retention.delivered_ms, 3 * 86_400_000);
+    let [courier, erp] = config.destinations.as_slice() else { panic!("two destinations") };
+    let backoff = Backoff::Exponential { first_ms: 1_000, max_ms: 300_000 };
+    let retry = Retry { backoff, jitter_permille: 250, attempts: 7 };
+    assert_eq!(courier.policy, Policy { retry, on_uncertain: OnUncertain::Hold });
+    assert_eq!((courier.order, courier.concurrency, courier.deadline_ms), (Order::Key, 4, Some(1_800_000)));
+    assert_eq!(erp.policy.retry.backoff, Backoff::NextCycle);
+    let names: Vec<String> = config.alerts.iter().map(|rule| rule.channel.name()).collect();
+    assert_eq!(names, ["webhook 127.0.0.1:9009", "command /usr/bin/mail", "log"]);
+    assert_eq!((config.alerts[0].digest_ms, config.alerts[0].destinations.len()), (60_000, 1));
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once_with_its_place() {
+    check_bad(
+        "[server]\nbody_mx = \"1MiB\"\n\n[store]\nkeep_bodies = \"7\"\n  size_max = \"20\"\n\n[destination.a]\nconcurrency = 0\n",
+        &[
+            "goniec.toml:2:1: server.body_mx: unknown key\n  did you mean `body_max`?",
+            "goniec.toml:5:15: store.keep_bodies: duration \"7\" has no unit",
+            "goniec.toml:6:14: store.size_max: \"20\" is not a size",
+            "goniec.toml:8:14: destination.a: a url is missing",
+            "goniec.toml:9:15: destination.a.concurrency: 0 is not from 1 to 1024",
+        ],
+    );
+}
+
+#[test]
+fn each_mistake_is_named() {
+    let destination = |rest: &str| format!("[destination.a]\nurl = \"http://x\"\n{rest}");
+    check_bad("[server", &["goniec.toml:1:"]);
+    check_bad("[servr]\n", &["did you mean `server`?"]);
+    check_bad("[server]\nbody_max = \"17MiB\"", &["not from 1KiB to 16MiB"]);
+    check_bad("[server]\nlisten = \"localhost\"", &["no address to listen on"]);
+    check_bad("[store]\nurl = \"postgres://x\"", &["sled:DIRECTORY"]);
+    check_bad("[destination.a]\nurl = \"ftp://x\"", &["destination.a.url: the URL \"ftp://x\""]);
+    check_bad("[destination.\"a b\"]\nurl = \"http://x\"", &["a name has"]);
+    check_bad("destination = 3", &["a table is expected, not integer"]);
+    check_bad(&destination("retry = { cycle = \"15m\" }"), &["every 15m"]);
+    check_bad(&destination("retry = { backoff = \"list\" }"), &["needs its delays"]);
+    check_bad(&destination("retry = { backoff = \"fixed\", first = \"1s\" }"), &["does nothing here"]);
+    check_bad(&destination("retry = { first = \"1h\", max = \"1m\" }"), &["longer than `max`"]);
+    check_bad(&destination("retry = { jitter = 1.5 }"), &["from 0 to 1"]);
+    check_bad(&destination("rate = \"100/1m\""), &["destination.a.rate: not built yet"]);
+    check_bad(&destination("on_uncertain = \"probe\""), &["A later version takes it"]);
+    check_bad(&destination("order = \"keys\""), &["did you mean \"key\"?"]);
+    check_bad(&destination("headers = { Authorization = \"Bearer x\" }"), &["must not stand in the file"]);
+    check_bad(&destination("headers = { x-a = { env = \"NOT_THERE\" } }"), &["the environment has no NOT_THERE"]);
+    check_bad(&destination("headers = { webhook-id = \"1\" }"), &["is set by goniec itself"]);
+}
+
+#[test]
+fn tokens_and_alerts_are_whole_or_refused() {
+    let token = |rest: &str| format!("[server]\ntokens = [ {{ {rest} }} ]");
+    check_bad(&token("name = \"a\", role = \"admin\", secret = \"x\""), &["must not stand in the file"]);
+    check_bad(&token("name = \"a\", role = \"boss\", secret = { env = \"TOKEN\" }"), &["is none of producer"]);
+    check_bad(&token("name = \"a\", role = \"admin\""), &["a secret is missing"]);
+    check_bad(&token("name = \"a\", role = \"admin\", secret = { file = \"/nowhere\" }"), &["/nowhere cannot be read"]);
+    check_bad("[[alert]]\non = [\"abandoned\"]", &["nobody is told"]);
+    check_bad("[[alert]]\nto = [ { email = \"a@b\" } ]", &["not built yet"]);
+    check_bad("[[alert]]\non = [\"late\"]\nto = [ { log = true } ]", &["A later version takes it"]);
+    check_bad("[[alert]]\nto = [ { log = true, webhook = \"http://x\" } ]", &["one of webhook"]);
+    check_bad("[[alert]]\ndestinations = [\"curier\"]\nto = [ { log = true } ]", &["no destination \"curier\""]);
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let outside = given(&[("GONIEC_SERVER_LISTEN", "127.0.0.1:1"), ("GONIEC_STORE_KEEP_BODIES", "1d")]);
+    let config = Config::parse("[server]\nlisten = \"127.0.0.1:2\"", "f", &outside).expect("a configuration");
+    assert_eq!(config.listen, Some(([127, 0, 0, 1], 1).into()));
+    assert_eq!(config.settings.retention.bodies_ms, 86_400_000);
+    let outside = given(&[("GONIEC_SERVER_LISTN", "x"), ("GONIEC_STORE_SIZE_MAX", "1"), ("GONIEC_URL", "x")]);
+    let problems = Config::parse("", "f", &outside).expect_err("two problems");
+    let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert!(said.iter().any(|line| line.contains("did you mean `GONIEC_SERVER_LISTEN`?")), "{said:?}");
+    assert!(said.iter().any(|line| line.starts_with("GONIEC_STORE_SIZE_MAX: \"1\" is not a size")), "{said:?}");
+}
+
+#[test]
+fn a_secret_is_not_printed() {
+    let config = parse(WHOLE).expect("a configuration");
+    let printed = format!("{config:?}");
+    assert!(!printed.contains("s3cret") && !printed.contains("Bearer x"), "{printed}");
+}
+
+#[test]
+fn a_plain_url_to_elsewhere_is_warned_of() {
+    let config = parse("[destination.a]\nurl = \"http://erp.example/x\"").expect("a configuration");
+    assert_eq!(config.warnings.len(), 1);
+    assert_eq!(parse(WHOLE).expect("a configuration").warnings, Vec::<String>::new());
+}
+
+/// The defaults that the page promises are those that hold.
+#[test]
+fn the_defaults_of_the_table_are_those_of_the_code() {
+    let written = "[server]\nbody_max = \"1MiB\"\n[store]\nkeep_delivered = \"30d\"\nkeep_abandoned = \"365d\"\nkeep_bodies = \"7d\"\n";
+    for line in written.lines().filter(|line| line.contains('=')) {
+        let (key, value) = line.split_once(" = ").expect("a pair");
+        let rule = rules::RULES.iter().find(|rule| rule.path.ends_with(&format!(".{key}"))).expect("a rule");
+        assert_eq!(rule.default, value.trim_matches('"'));
+    }
+    assert_eq!(parse(written).expect("sound").settings, parse("").expect("sound").settings);
+    let plain = parse("[destination.a]\nurl = \"http://127.0.0.1\"").expect("sound");
+    let spelled = parse(
+        "[destination.a]\nurl = \"http://127.0.0.1\"\nconcurrency = 8\ntimeout = \"30s\"\norder = \"none\"\non_uncertain = \"retry\"\n\
+         retry = { backoff = \"exponential\", first = \"2s\", max = \"10m\", jitter = 0.2, attempts = 20 }",
+    )
+    .expect("sound");
+    let [plain, spelled] = [&plain.destinations[0], &spelled.destinations[0]];
+    assert_eq!(
+        (&plain.policy, plain.concurrency, plain.timeout_ms),
+        (&spelled.policy, spelled.concurrency, spelled.timeout_ms)
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #[test]
+    fn a_file_that_was_bent_is_read_or_refused_and_never_panics(seed in any::<u64>(), cuts in 1usize..6) {
+        let mut text: Vec<char> = WHOLE.chars().collect();
+        for cut in 0..cuts {
+            text.push('\n');
+            let chance = scatter(seed ^ cut as u64);
+            let at = usize::try_from(chance).unwrap_or(0) % text.len();
+            match chance >> 60 {
+                0..4 => { text.remove(at); }
+                4..8 => text.insert(at, ['"', '[', ']', '{', '=', '\n', 'ż', '\u{0}'][at % 8]),
+                8..12 => text.truncate(at + 1),
+                _ => { let (left, right) = (at, (at * 7) % text.len()); text.swap(left, right); }
+            }
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(problems) = parse(&text) {
+            prop_assert!(!problems.is_empty());
+            let lines = text.matches('\n').count() + 1;
+            for problem in problems {
+                prop_assert!(problem.at.is_none_or(|(line, column)| line <= lines && column >= 1), "{problem}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_page_is_what_the_table_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    if std::env::var_os("GONIEC_PRINT_DOCS").is_some() {
+        std::fs::write(path, reference()).expect("writes");
+    }
+    let page = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        page == reference(),
+        "docs/configuration.md is stale: GONIEC_PRINT_DOCS=1 cargo test --lib the_page_is_what"
+    );
+}

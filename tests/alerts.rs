@@ -1,0 +1,165 @@
+//! People are told: by a webhook and by a command, once per cause, over dead channels and kills.
+
+#![cfg(feature = "cli")]
+
+#[path = "common/peer.rs"]
+#[allow(dead_code, reason = "each harness uses its part")]
+mod peer;
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use goniec::transport::http::call;
+use peer::Peer;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Node {
+    child: Child,
+    url: String,
+}
+
+impl Node {
+    fn serve(dir: &Path) -> Node {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_goniec"))
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .arg("--config")
+            .arg(dir.join("goniec.toml"))
+            .arg("--data")
+            .arg(dir.join("data"))
+            .env("RUST_LOG", "off")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let out = BufReader::new(child.stdout.take().expect("an output"));
+        let first = out.lines().next().expect("a line").expect("text");
+        let url = first.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
+        Node { child, url: url.trim_end_matches(',').to_owned() }
+    }
+
+    fn hand_in(&self, destination: &str, count: usize) {
+        let line = format!("{{\"destination\":\"{destination}\",\"key\":\"order:17\",\"body\":1}}\n");
+        let url = format!("{}/v1/messages", self.url);
+        let headers = [("content-type", "application/x-ndjson")];
+        let answer = call("POST", &url, &headers, line.repeat(count).as_bytes(), PATIENCE).expect("an answer");
+        assert_eq!(answer.status, 202, "{}", String::from_utf8_lossy(&answer.body));
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // By its own process id, and without a chance to tidy up.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let limit = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < limit, "waited in vain: {what}");
+        // The pace of a loop with a deadline.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A port that refuses.
+fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
+}
+
+/// A webhook that answers 500 until it is mended.
+fn webhook(is_mended: Arc<AtomicBool>) -> Peer {
+    Peer::start(move |line| {
+        while line.request().is_some() {
+            let status = if is_mended.load(Ordering::SeqCst) { "204 No Content" } else { "500 Broken" };
+            if !line.send(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")) {
+                return;
+            }
+        }
+    })
+}
+
+fn configure(dir: &Path, to: &str) {
+    let port = closed_port();
+    let text = format!(
+        "[destination.erp]\nurl = \"http://127.0.0.1:{port}/\"\nretry = {{ attempts = 1 }}\n\
+         [destination.shop]\nurl = \"http://127.0.0.1:{port}/\"\nretry = {{ attempts = 1 }}\n\
+         [[alert]]\nto = [ {to} ]\n"
+    );
+    std::fs::write(dir.join("goniec.toml"), text).expect("writes");
+}
+
+fn told(peer: &Peer) -> Vec<serde_json::Value> {
+    peer.requests().iter().map(|request| serde_json::from_slice(&request.body).expect("JSON")).collect()
+}
+
+#[test]
+fn a_dead_webhook_is_told_later_over_a_kill_and_once_per_cause() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let peer = webhook(is_mended.clone());
+    configure(dir.path(), &format!("{{ webhook = {:?} }}", peer.url("/hook")));
+
+    let node = Node::serve(dir.path());
+    node.hand_in("erp", 2_000);
+    until("the dead webhook was tried", || !peer.requests().is_empty());
+    drop(node);
+
+    is_mended.store(true, Ordering::SeqCst);
+    let before = peer.requests().len();
+    let node = Node::serve(dir.path());
+    until("the webhook was told after the kill", || peer.requests().len() > before);
+    let first = &told(&peer)[before];
+    assert_eq!((&first["destination"], &first["reason"]), (&"erp".into(), &"exhausted".into()));
+    assert_eq!(first["sample_key"], "order:17");
+    assert!(first["text"].as_str().is_some_and(|text| text.contains("refused the connection")), "{first}");
+    // Another cause is told by itself; what was told of the first one does not come again with it, also not after a start.
+    node.hand_in("shop", 10);
+    let is_shop = |alert: &serde_json::Value| alert["destination"] == "shop";
+    until("the second cause was told", || told(&peer)[before..].iter().any(is_shop));
+    let of_erp = told(&peer)[before..].iter().filter(|alert| !is_shop(alert)).count();
+    assert!(of_erp <= 2, "{of_erp} alerts of one cause");
+    let sum: u64 =
+        told(&peer)[before..].iter().filter(|alert| !is_shop(alert)).filter_map(|a| a["messages"].as_u64()).sum();
+    assert!((1..=2_000).contains(&sum), "{sum} messages told of");
+}
+
+#[test]
+fn a_command_gets_the_alert_on_its_standard_input() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let heard = dir.path().join("heard");
+    let script = dir.path().join("tell");
+    std::fs::write(&script, "#!/bin/sh\n{ cat; echo; } >> \"$1\"\n").expect("writes");
+    configure(dir.path(), &format!("{{ command = [\"/bin/sh\", {script:?}, {heard:?}] }}"));
+    let node = Node::serve(dir.path());
+    node.hand_in("erp", 3);
+    let read = || std::fs::read_to_string(&heard).unwrap_or_default();
+    until("the command ran", || read().ends_with("}\n"));
+    let alert: serde_json::Value = serde_json::from_str(read().lines().next().expect("a line")).expect("JSON");
+    assert_eq!((&alert["destination"], &alert["reason"]), (&"erp".into(), &"exhausted".into()));
+}
+
+#[test]
+fn a_command_that_fails_or_is_absent_has_told_nobody() {
+    let channel = goniec::admin::channel::Command::new(vec!["/bin/false".into()]);
+    let alert = goniec::engine::Alert {
+        destination: "erp".into(),
+        reason: "exhausted",
+        messages: 1,
+        sample: goniec::Id::from_bytes([0; 16]),
+        sample_key: None,
+        detail: None,
+        since: goniec::model::WallMs(0),
+    };
+    let tell = |channel: &dyn goniec::engine::Channel| channel.tell(&alert);
+    assert!(tell(&channel).is_err_and(|why| why.contains("exit status: 1")));
+    let absent = goniec::admin::channel::Command::new(vec!["/nowhere/at-all".into()]);
+    assert!(tell(&absent).is_err_and(|why| why.contains("cannot be run")));
+}
