@@ -1,29 +1,47 @@
 //! Whole lives: accepted, sent over a transport that does nothing, delivered, all durable; against plain `sled` inserts of the same bytes
 //! without a flush, in the same run on the same disk. Prints a line a round and the median of the ratios.
 //!
-//! `cargo bench --bench life [-- BYTES [MESSAGES [ROUNDS]]]`
+//! With `hold`, every message is claimed durably before it goes out (`on_uncertain = "hold"`).
+//!
+//! `cargo bench --bench life [-- BYTES [MESSAGES [ROUNDS [PRODUCERS [REQUEST]]]] [hold]]`
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use goniec::engine::{Destination, Engine, Settings};
+use goniec::model::{OnUncertain, Policy};
 use goniec::store::sled::{Options, SledStore};
 use goniec::{Draft, Message};
 
-const PRODUCERS: usize = 4;
-const REQUEST: usize = 100;
+/// What is measured.
+struct Plan {
+    bytes: usize,
+    messages: usize,
+    producers: usize,
+    /// How many messages a request holds.
+    request: usize,
+    on_uncertain: OnUncertain,
+}
 
 fn main() {
     let numbers: Vec<usize> = std::env::args().filter_map(|word| word.parse().ok()).collect();
-    let bytes = numbers.first().copied().unwrap_or(1_024);
-    let messages = numbers.get(1).copied().unwrap_or(200_000);
-    let rounds = numbers.get(2).copied().unwrap_or(5);
+    let number = |at: usize, default| numbers.get(at).copied().unwrap_or(default);
+    let hold = std::env::args().any(|word| word == "hold");
+    let rounds = number(2, 5);
+    let plan = Plan {
+        bytes: number(0, 1_024),
+        messages: number(1, 200_000),
+        producers: number(3, 4),
+        request: number(4, 100),
+        on_uncertain: if hold { OnUncertain::Hold } else { OnUncertain::Retry },
+    };
     let mut ratios = Vec::new();
     for round in 1..=rounds {
-        let plain = plain_inserts(bytes, messages);
-        let (accepts, lives) = whole_lives(bytes, messages);
+        let plain = plain_inserts(plan.bytes, plan.messages);
+        let (accepts, lives) = whole_lives(&plan);
         println!(
-            "round {round}: {bytes} B: plain inserts {plain:.0}/s, accepts {accepts:.0}/s, whole lives {lives:.0}/s, ratio {:.2}",
+            "round {round}: {} B: plain inserts {plain:.0}/s, accepts {accepts:.0}/s, whole lives {lives:.0}/s, ratio {:.2}",
+            plan.bytes,
             lives / plain
         );
         ratios.push(lives / plain);
@@ -47,26 +65,28 @@ fn plain_inserts(bytes: usize, messages: usize) -> f64 {
     per_second(messages, began.elapsed())
 }
 
-fn whole_lives(bytes: usize, messages: usize) -> (f64, f64) {
+fn whole_lives(plan: &Plan) -> (f64, f64) {
+    let &Plan { bytes, messages, producers, request, on_uncertain } = plan;
     let dir = tempfile::tempdir().expect("a directory");
     let store = Arc::new(SledStore::open(dir.path(), Options::default()).expect("opens"));
-    let nowhere = Destination { concurrency: 1, ..Destination::new("nowhere", |_: &Message| ()) };
+    let policy = Policy { on_uncertain, ..Policy::default() };
+    let nowhere = Destination { concurrency: 1, policy, ..Destination::new("nowhere", |_: &Message| ()) };
     let engine = Engine::start(store, vec![nowhere], Settings::default(), Vec::new()).expect("starts");
     let body: Arc<[u8]> = vec![b'x'; bytes].into();
     let began = Instant::now();
     std::thread::scope(|scope| {
-        for _ in 0..PRODUCERS {
+        for _ in 0..producers {
             let (engine, body) = (engine.clone(), body.clone());
             scope.spawn(move || {
-                for _ in 0..messages / PRODUCERS / REQUEST {
-                    let drafts: Vec<Draft> = (0..REQUEST).map(|_| Message::to("nowhere").body(body.clone())).collect();
+                for _ in 0..messages / producers / request {
+                    let drafts: Vec<Draft> = (0..request).map(|_| Message::to("nowhere").body(body.clone())).collect();
                     engine.accept_wait(drafts).expect("accepts");
                 }
             });
         }
     });
     let accepted = began.elapsed();
-    let expected = u64::try_from(messages / PRODUCERS / REQUEST * REQUEST * PRODUCERS).expect("fits");
+    let expected = u64::try_from(messages / producers / request * request * producers).expect("fits");
     while engine.stats().delivered < expected {
         // What is waited for is looked at again.
         std::thread::sleep(Duration::from_millis(1));

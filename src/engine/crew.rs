@@ -13,7 +13,6 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::lane::WINDOW_MAX;
 use super::news::{Delivery, News};
-use super::request::Request;
 use super::send::{Picked, pick_up, send};
 use super::settle::Report;
 use super::threads::{Shared, spawn};
@@ -111,9 +110,9 @@ impl Crew {
                 let outcome = send(&outgoing, &self.rules);
                 let ended = shared.clock.now();
                 let report = Report { who, loaded: outgoing.loaded, outcome, began, ended };
-                shared.report(Request::Report(Box::new(report)));
+                shared.report(report);
             }
-            Ok(Picked::Ended(report)) => shared.report(Request::Report(report)),
+            Ok(Picked::Ended(report)) => shared.report(*report),
             Ok(Picked::Stays(state)) => self.tell(News::Settled { who, state }),
             Ok(Picked::Gone) => self.tell(News::Void(who)),
             Err(error) => {

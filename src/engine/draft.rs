@@ -34,7 +34,7 @@ pub(super) enum Slot {
 /// Why a move is in the batch.
 pub(super) enum Cause {
     /// An attempt ended.
-    Report(Who, Box<Message>),
+    Report(Who, Message),
     /// A person asked for it.
     Act(Who, Box<Record>, Event, Reply<Shown>),
     /// The message goes out.

@@ -13,7 +13,7 @@ use super::accept::Repeated;
 use super::act::{Plan, expire, plan};
 use super::commit::Committer;
 use super::draft::{Cause, Draft, Slot};
-use super::news::{News, Who};
+use super::news::{Delivery, News, Who};
 use super::request::Request;
 use super::schedule::Taken;
 use super::send::{Found, bodiless, find};
@@ -29,11 +29,11 @@ impl Committer {
         match request {
             Request::Accept(incoming, reply) => self.enter_accept(draft, incoming, reply),
             Request::Act(id, act, reply) => self.enter_act(draft, id, act, reply),
-            Request::Claim(who) => self.enter_claim(draft, who),
+            Request::Claims(claims) => claims.into_iter().for_each(|claim| self.enter_claim(draft, claim)),
             Request::Expire(who, deadline) => self.enter_expire(draft, who, deadline),
             Request::Told(places) => draft.batch.told.extend(places),
             Request::Stop => {}
-            Request::Report(report) => self.enter_report(draft, *report),
+            Request::Reports(reports) => reports.into_iter().for_each(|report| self.enter_report(draft, report)),
         }
     }
 
@@ -41,7 +41,7 @@ impl Committer {
         let rules = self.registry.rules(report.who.dest);
         let policy = rules.map_or(&self.policy, |rules| &rules.policy);
         draft.batch.moves.push(settle(&report, policy, rules.and_then(|rules| rules.cycle.as_ref())));
-        draft.causes.push(Cause::Report(report.who, Box::new(report.loaded.message)));
+        draft.causes.push(Cause::Report(report.who, report.loaded.message));
     }
 
     fn enter_accept(&mut self, draft: &mut Draft, incoming: Vec<Incoming>, reply: Reply<Vec<Id>>) {
@@ -149,8 +149,9 @@ impl Committer {
         Ok((place, self.registry.scheduler().reserve(place).err()))
     }
 
-    fn enter_claim(&mut self, draft: &mut Draft, who: Who) {
-        let loaded = match find(&*self.registry.store, who.entry.place) {
+    fn enter_claim(&self, draft: &mut Draft, Delivery { who, loaded }: Delivery) {
+        let found = loaded.map(|loaded| Ok(Found::Whole(Box::new(loaded))));
+        let loaded = match found.unwrap_or_else(|| find(&*self.registry.store, who.entry.place)) {
             Ok(Found::Whole(loaded)) => *loaded,
             Ok(Found::Bodiless(loaded)) => return self.enter_report(draft, bodiless(who, *loaded, draft.now)),
             Ok(Found::Gone) => return draft.news.push(News::Void(who)),

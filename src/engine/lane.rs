@@ -25,9 +25,9 @@ use crate::store::Loaded;
 /// The most messages that are handed to a lane's workers in advance.
 pub(super) const WINDOW_MAX: usize = 1_024;
 /// Bodies that a lane keeps in memory between acceptance and sending: at most so many,
-const FRESH_MAX: usize = 2_048;
+const FRESH_MAX: usize = 8_192;
 /// and of at most so many bytes together.
-const FRESH_BYTES_MAX: usize = 4 << 20;
+const FRESH_BYTES_MAX: usize = 8 << 20;
 
 /// A message in a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -75,7 +75,7 @@ pub(super) enum Step {
     /// Send this message now.
     Send(Delivery),
     /// Write down that this message goes out, before it does.
-    Claim(Who),
+    Claim(Delivery),
     /// Give this message up: its deadline passed, this one.
     Expire(Who, WallMs),
 }

@@ -39,7 +39,7 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<Vec<Request>, S
         };
         let who = registry.who(dest, place, loaded.message.key());
         let report = Report { who, loaded, outcome: interrupted(), began: now, ended: now };
-        requests.push(Request::Report(Box::new(report)));
+        requests.push(Request::Reports(vec![report]));
     }
     Ok(requests)
 }

@@ -4,7 +4,7 @@
 //!
 //! How it is written down, and when.
 
-use super::news::Who;
+use super::news::{Delivery, Who};
 use super::settle::Report;
 use super::words::{Act, Reply, Shown};
 use crate::error::Error;
@@ -17,14 +17,14 @@ pub(super) enum Request {
     Accept(Vec<Incoming>, Reply<Vec<Id>>),
     /// What a person asks of a message.
     Act(Id, Act, Reply<Shown>),
-    /// A message is about to go out to a destination that must not get it twice.
-    Claim(Who),
+    /// Messages are about to go out to destinations that must not get them twice.
+    Claims(Vec<Delivery>),
     /// A reserved message's deadline passed.
     Expire(Who, WallMs),
     /// A person has been told of these.
     Told(Vec<Place>),
-    /// What became of an attempt.
-    Report(Box<Report>),
+    /// What became of attempts.
+    Reports(Vec<Report>),
     /// Nothing more will come.
     Stop,
 }
@@ -35,7 +35,7 @@ impl Request {
         match self {
             Request::Accept(_, reply) => reply(Err(why())),
             Request::Act(_, _, reply) => reply(Err(why())),
-            Request::Claim(_) | Request::Expire(..) | Request::Told(_) | Request::Report(_) | Request::Stop => {}
+            Request::Claims(_) | Request::Expire(..) | Request::Told(_) | Request::Reports(_) | Request::Stop => {}
         }
     }
 
@@ -45,10 +45,10 @@ impl Request {
             Request::Accept(incoming, _) => incoming.iter().map(|one| one.draft.body.len()).sum(),
             Request::Act(_, Act::Edit { body, .. }, _) => body.len(),
             Request::Act(..)
-            | Request::Claim(_)
+            | Request::Claims(_)
             | Request::Expire(..)
             | Request::Told(_)
-            | Request::Report(_)
+            | Request::Reports(_)
             | Request::Stop => 0,
         }
     }

@@ -157,11 +157,8 @@ impl Scheduler {
         while let Some((entry, fresh)) = post.lane.take(|entry| is_taken(claims, dest, entry)) {
             claims.insert(entry.place, Claim::Out);
             let who = Who { dest, entry };
-            if post.durable_claims {
-                give(Step::Claim(who));
-            } else {
-                give(Step::Send(Delivery { who, loaded: fresh }));
-            }
+            let delivery = Delivery { who, loaded: fresh };
+            give(if post.durable_claims { Step::Claim(delivery) } else { Step::Send(delivery) });
         }
     }
 

@@ -15,8 +15,8 @@
 //! * A lane's workers are its own: a destination that hangs holds nobody's threads but its own.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,22 +29,21 @@ use super::news::{News, Step};
 use super::pending::{Pending, poisoned};
 use super::registry::Registry;
 use super::request::Request;
+use super::settle::Report;
 use crate::error::Error;
 use crate::model::{Stamp, WallMs};
 use crate::store::{Dest, StoreError};
 
 /// How many requests may wait for the committer.
 const INBOX_MAX: usize = 4_096;
-/// How many requests one commit holds at most,
+/// How many requests one commit holds at most, beside the outcomes that have come in,
 const REQUESTS_MAX: usize = 256;
-/// how many outcomes of attempts besides,
-const REPORTS_MAX: usize = 4_096;
 /// and how many bytes of bodies; a larger request is alone.
 const COMMIT_BYTES_MAX: usize = 4 << 20;
 /// How many bytes of bodies may wait for the committer before callers hear that the engine is full.
 const INBOX_BYTES_MAX: usize = 64 << 20;
-/// How many commits may wait for the syncer.
-const UNSYNCED_MAX: usize = 2;
+/// How many commits may wait for the syncer: none, so that what comes in during a sync makes one commit and not several.
+const UNSYNCED_MAX: usize = 0;
 /// How many commits' news may wait for the scheduler.
 const NEWS_MAX: usize = 256;
 /// How often a busy committer looks after retention and the disk.
@@ -86,6 +85,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     inbox: Sender<Request>,
     inbox_bytes: AtomicUsize,
+    /// What became of attempts, until the committer takes it: never more than what is out.
+    reports: Mutex<Vec<Report>>,
     /// Nothing new is taken.
     is_stopping: AtomicBool,
     /// Nothing that has not left is sent.
@@ -147,11 +148,20 @@ impl Shared {
         }
     }
 
-    /// Hands in what a worker has to tell. Waits for room.
-    pub(super) fn report(&self, request: Request) {
-        if self.inbox.send(request).is_err() {
+    /// Hands in what became of an attempt. The first since the committer looked wakes it, and waits for room to do so.
+    pub(super) fn report(&self, report: Report) {
+        let is_first = {
+            let mut reports = self.reports();
+            reports.push(report);
+            reports.len() == 1
+        };
+        if is_first && self.inbox.send(Request::Reports(Vec::new())).is_err() {
             log::error!("an outcome could not be written down: the committer has ended");
         }
+    }
+
+    fn reports(&self) -> MutexGuard<'_, Vec<Report>> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -186,6 +196,7 @@ pub(super) fn start(
         clock,
         inbox,
         inbox_bytes: AtomicUsize::new(0),
+        reports: Mutex::default(),
         is_stopping: AtomicBool::new(false),
         is_draining: AtomicBool::new(false),
         full: AtomicBool::new(false),
@@ -244,7 +255,7 @@ fn commit_loop(shared: &Shared, mut committer: Committer, inbox: &Receiver<Reque
     let mut next_care_ms = 0;
     loop {
         let patience = if committer.has_put_off() { AGAIN } else { Duration::from_millis(CARE_MS) };
-        let requests = match gather(inbox, patience, &shared.inbox_bytes) {
+        let requests = match gather(shared, inbox, patience) {
             Ok(requests) => requests,
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => Vec::new(),
@@ -298,33 +309,29 @@ fn wind_up(shared: &Shared, committer: &mut Committer, inbox: &Receiver<Request>
 }
 
 /// Gathers what has come in, up to the limits of one commit.
-fn gather(
-    inbox: &Receiver<Request>,
-    patience: Duration,
-    inbox_bytes: &AtomicUsize,
-) -> Result<Vec<Request>, RecvTimeoutError> {
+fn gather(shared: &Shared, inbox: &Receiver<Request>, patience: Duration) -> Result<Vec<Request>, RecvTimeoutError> {
     let first = inbox.recv_timeout(patience)?;
     let mut gathered = Vec::new();
-    let (mut requests, mut reports, mut bytes) = (0, 0, 0);
+    let (mut requests, mut bytes) = (0, 0);
     let mut next = Some(first);
     while let Some(request) = next {
         let size = request.bytes();
-        inbox_bytes.fetch_sub(size, Ordering::Relaxed);
+        shared.inbox_bytes.fetch_sub(size, Ordering::Relaxed);
         bytes += size;
-        match request {
-            Request::Report(_) => reports += 1,
-            Request::Accept(..)
-            | Request::Act(..)
-            | Request::Claim(_)
-            | Request::Expire(..)
-            | Request::Told(_)
-            | Request::Stop => {
+        match &request {
+            // What comes from within is bounded by what may be out.
+            Request::Reports(_) | Request::Claims(_) => {}
+            Request::Accept(..) | Request::Act(..) | Request::Expire(..) | Request::Told(_) | Request::Stop => {
                 requests += 1;
             }
         }
         gathered.push(request);
-        let is_enough = requests >= REQUESTS_MAX || reports >= REPORTS_MAX || bytes >= COMMIT_BYTES_MAX;
+        let is_enough = requests >= REQUESTS_MAX || bytes >= COMMIT_BYTES_MAX;
         next = if is_enough { None } else { inbox.try_recv().ok() };
+    }
+    let reports = std::mem::take(&mut *shared.reports());
+    if !reports.is_empty() {
+        gathered.push(Request::Reports(reports));
     }
     Ok(gathered)
 }
@@ -415,9 +422,10 @@ fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard: &Receiver<
             }
             scheduler.next_due()
         };
+        let mut claims = Vec::new();
         for step in steps {
             match step {
-                Step::Claim(who) => outbox.push_back(Request::Claim(who)),
+                Step::Claim(delivery) => claims.push(delivery),
                 Step::Expire(who, deadline) => outbox.push_back(Request::Expire(who, deadline)),
                 Step::Send(delivery) => {
                     if let Some(Some(crew)) = crews.get(usize::from(delivery.who.dest.0)) {
@@ -425,6 +433,9 @@ fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard: &Receiver<
                     }
                 }
             }
+        }
+        if !claims.is_empty() {
+            outbox.push_back(Request::Claims(claims));
         }
         crews.iter().flatten().for_each(|crew| crew.revive(shared));
         flush(shared, &mut outbox);

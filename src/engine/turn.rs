@@ -120,7 +120,7 @@ impl Turn {
 
     fn take(&mut self, step: Step, now: Stamp) {
         match step {
-            Step::Claim(who) => self.inbox.push(Request::Claim(who)),
+            Step::Claim(delivery) => self.inbox.push(Request::Claims(vec![delivery])),
             Step::Expire(who, deadline) => self.inbox.push(Request::Expire(who, deadline)),
             Step::Send(delivery) => self.send(delivery, now),
         }
@@ -133,9 +133,9 @@ impl Turn {
             Ok(Picked::Go(outgoing)) => {
                 let outcome = send(&outgoing, &rules);
                 let report = Report { who, loaded: outgoing.loaded, outcome, began: now, ended: now };
-                self.inbox.push(Request::Report(Box::new(report)));
+                self.inbox.push(Request::Reports(vec![report]));
             }
-            Ok(Picked::Ended(report)) => self.inbox.push(Request::Report(report)),
+            Ok(Picked::Ended(report)) => self.inbox.push(Request::Reports(vec![*report])),
             Ok(Picked::Stays(state)) => self.news.push(News::Settled { who, state }),
             Ok(Picked::Gone) => self.news.push(News::Void(who)),
             Err(error) => {

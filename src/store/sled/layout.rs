@@ -46,7 +46,8 @@ pub(super) const GROUP_DESTS: u16 = 32;
 
 const MAGIC: [u8; 3] = [0x9b, b'g', b'n'];
 const HEAD_BYTES: usize = 3 + 1 + 1;
-const SUM_BYTES: usize = 4;
+/// The bytes of the check sum that ends a row.
+pub(super) const SUM_BYTES: usize = 4;
 
 /// The trees, by the number that stands in their rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -319,27 +320,42 @@ pub(super) struct Entries<'a> {
     pub(super) list: Vec<Entry<'a>>,
 }
 
+/// Reads the entry at the front.
+fn entry<'a>(cursor: &mut Cursor<'a>) -> Option<Entry<'a>> {
+    let flags = cursor.u8()?;
+    let fixed_bytes = usize::try_from(cursor.u32()?).ok()?;
+    let body_bytes = cursor.u32()?;
+    let fixed = cursor.take(fixed_bytes)?;
+    let kept = match flags & (BODY_IN_PARTS | BODY_REMOVED) {
+        0 => Kept::Inline,
+        BODY_IN_PARTS => Kept::Parts,
+        _ => Kept::Removed,
+    };
+    let inline = if kept == Kept::Inline { usize::try_from(body_bytes).ok()? } else { 0 };
+    let body = cursor.take(inline)?;
+    let fixed_in_parts = flags & FIXED_IN_PARTS != 0;
+    Some(Entry { fixed, fixed_in_parts, body, body_bytes, kept, gone: flags & GONE != 0 })
+}
+
 impl<'a> Entries<'a> {
     pub(super) fn read(body: &'a [u8]) -> Option<Entries<'a>> {
         let mut cursor = Cursor(body);
         let made_at = WallMs(cursor.u64()?);
         let mut list = Vec::new();
         while !cursor.0.is_empty() {
-            let flags = cursor.u8()?;
-            let fixed_bytes = usize::try_from(cursor.u32()?).ok()?;
-            let body_bytes = cursor.u32()?;
-            let fixed = cursor.take(fixed_bytes)?;
-            let kept = match flags & (BODY_IN_PARTS | BODY_REMOVED) {
-                0 => Kept::Inline,
-                BODY_IN_PARTS => Kept::Parts,
-                _ => Kept::Removed,
-            };
-            let inline = if kept == Kept::Inline { usize::try_from(body_bytes).ok()? } else { 0 };
-            let body = cursor.take(inline)?;
-            let fixed_in_parts = flags & FIXED_IN_PARTS != 0;
-            list.push(Entry { fixed, fixed_in_parts, body, body_bytes, kept, gone: flags & GONE != 0 });
+            list.push(entry(&mut cursor)?);
         }
         Some(Entries { made_at, list })
+    }
+
+    /// One message of the row.
+    pub(super) fn one(body: &'a [u8], slot: u8) -> Option<Entry<'a>> {
+        let mut cursor = Cursor(body);
+        let _made_at = cursor.u64()?;
+        for _ in 0..slot {
+            entry(&mut cursor)?;
+        }
+        entry(&mut cursor)
     }
 
     pub(super) fn write(&self) -> Vec<u8> {

@@ -21,6 +21,7 @@ mod list;
 mod open;
 mod plan;
 mod read;
+mod recent;
 mod retain;
 mod salvage;
 mod slot;

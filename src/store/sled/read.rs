@@ -25,7 +25,7 @@ pub(super) fn stat(trees: &Trees, head: &Head, chunk: u64) -> Result<Option<Stat
         return Ok(None);
     }
     let key = chunk.to_be_bytes();
-    let stat = trees.row(Tree::Stat, &key, |row| Stat::read(row.body))?;
+    let stat = trees.chunk_row(Tree::Stat, chunk, |row| Stat::read(row.body))?;
     stat.map(Some).ok_or_else(|| damaged(Tree::Stat, &key, "it is missing"))
 }
 
@@ -44,9 +44,8 @@ struct First {
 
 fn first(trees: &Trees, place: Place, with_body: bool) -> Result<Option<First>, StoreError> {
     let key = place.chunk().to_be_bytes();
-    let read = trees.row(Tree::Chunk, &key, |row| {
-        let entries = Entries::read(row.body)?;
-        let entry = entries.list.get(usize::from(place.slot()))?;
+    let read = trees.chunk_row(Tree::Chunk, place.chunk(), |row| {
+        let entry = Entries::one(row.body, place.slot())?;
         if entry.gone {
             return Some(None);
         }

@@ -172,21 +172,26 @@ impl Slot {
 
     fn encode(&self) -> [u8; SLOT_BYTES] {
         let (code, detail) = self.state_bytes();
-        let mut out = Vec::with_capacity(SLOT_BYTES);
-        out.push(code);
-        out.push(self.flags.encode() | if self.arrival.is_some() { ARRIVAL } else { 0 });
+        let mut out = [0; SLOT_BYTES];
+        let mut rest = out.as_mut_slice();
+        let mut put = |bytes: &[u8]| {
+            if let Some((own, after)) = std::mem::take(&mut rest).split_at_mut_checked(bytes.len()) {
+                own.copy_from_slice(bytes);
+                rest = after;
+            }
+        };
+        put(&[code, self.flags.encode() | if self.arrival.is_some() { ARRIVAL } else { 0 }]);
         for number in [self.attempts, self.series, self.revision, self.dest.0] {
-            out.extend_from_slice(&number.to_be_bytes());
+            put(&number.to_be_bytes());
         }
-        out.push(self.last.class.map_or(0, class_code));
-        out.push(0);
-        out.extend_from_slice(&self.last.status.unwrap_or(0).to_be_bytes());
-        out.extend_from_slice(&six(self.updated_at));
-        out.extend_from_slice(&detail);
-        out.extend_from_slice(&self.key_hash.to_be_bytes());
-        out.extend_from_slice(&self.idempotency_hash.to_be_bytes());
-        out.extend_from_slice(&self.body_bytes.to_be_bytes());
-        out.try_into().unwrap_or([0; SLOT_BYTES])
+        put(&[self.last.class.map_or(0, class_code), 0]);
+        put(&self.last.status.unwrap_or(0).to_be_bytes());
+        put(&six(self.updated_at));
+        put(&detail);
+        put(&self.key_hash.to_be_bytes());
+        put(&self.idempotency_hash.to_be_bytes());
+        put(&self.body_bytes.to_be_bytes());
+        out
     }
 
     fn state_bytes(&self) -> (u8, [u8; 16]) {

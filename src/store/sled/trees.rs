@@ -16,12 +16,14 @@ use std::fs;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 use sled::{IVec, Transactional};
 
-use super::layout::{Row, Tree, damaged, unframe};
+use super::layout::{Row, SUM_BYTES, Tree, damaged, unframe};
+use super::recent::{Recent, Verified};
 use crate::store::StoreError;
 
 /// Fixed when a database is made. A page is at most 19 rows and must stay under a quarter of it.
@@ -41,6 +43,7 @@ const CONF: &str = "conf";
 pub(super) struct Trees {
     db: sled::Db,
     trees: Vec<sled::Tree>,
+    recent: Mutex<Recent>,
 }
 
 /// What one transaction writes: the last word on each key counts.
@@ -99,7 +102,7 @@ impl Trees {
                 .flush_every_ms(Some(500))
                 .open()?;
             let trees = Tree::ALL.iter().map(|tree| db.open_tree(tree.name())).collect::<Result<_, _>>()?;
-            Ok(Trees { db, trees })
+            Ok(Trees { db, trees, recent: Mutex::default() })
         })
     }
 
@@ -113,6 +116,7 @@ impl Trees {
 
     /// Applies the writes as one. Where this fails, nobody can know what of them stands until the database was opened again.
     pub(super) fn apply(&self, writes: &Writes) -> Result<(), StoreError> {
+        self.recent().forget(|tree, chunk| writes.0.contains_key(&(tree, IVec::from(&chunk.to_be_bytes()))));
         guard("writing", || {
             let outcome = self.trees.as_slice().transaction(|trees| {
                 let tree = |tree: Tree| {
@@ -161,6 +165,33 @@ impl Trees {
         let Some(bytes) = self.raw(tree, key)? else { return Ok(None) };
         let row = unframe(tree, key, &bytes)?;
         each(row).map(Some).ok_or_else(|| damaged(tree, key, "it is not what it should be"))
+    }
+
+    /// The same for a row of a chunk, which is remembered: its neighbours will be asked for next.
+    pub(super) fn chunk_row<T>(
+        &self,
+        tree: Tree,
+        chunk: u64,
+        each: impl FnOnce(Row<'_>) -> Option<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let key = chunk.to_be_bytes();
+        let known = self.recent().get(tree, chunk);
+        let verified = match known {
+            Some(verified) => verified,
+            None => {
+                let Some(bytes) = self.raw(tree, &key)? else { return Ok(None) };
+                let row = unframe(tree, &key, &bytes)?;
+                let (commit, body) = (row.commit, bytes.len() - SUM_BYTES - row.body.len());
+                let verified = Verified::new(commit, bytes, body);
+                self.recent().put(tree, chunk, verified.clone());
+                verified
+            }
+        };
+        each(verified.row()).map(Some).ok_or_else(|| damaged(tree, &key, "it is not what it should be"))
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rows whose keys begin with `prefix`, in rising order.
