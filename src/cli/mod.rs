@@ -168,8 +168,19 @@ fn sink_verb() -> Command {
         .about("A destination to test against, which can misbehave, and reports duplicates and gaps")
         .arg(option("listen", "ADDR", "Where to listen").default_value("127.0.0.1:9000"))
         .arg(option("latency", "TIME", "How long each answer takes").default_value("0ms"))
-        .arg(option("fail", "PERCENT", "How many requests are answered 500").default_value("0%"))
-        .arg(option("reset", "PERCENT", "How many connections are closed without an answer").default_value("0%"))
+        .arg(option("fail", "PERCENT", "How many requests are answered 503").default_value("0%"))
+        .arg(
+            option("reset", "PERCENT", "How many connections are reset after the request was read").default_value("0%"),
+        )
+        .arg(
+            option("seed", "N", "Decides which: the same seed, the same messages")
+                .value_parser(clap::value_parser!(u64)),
+        )
+        .arg(
+            option("expect", "N", "Ends once N messages came: exit 0 where none came twice and none is missing")
+                .value_parser(clap::value_parser!(u64).range(1..)),
+        )
+        .arg(option("ledger", "FILE", "Writes a line for each message taken: id, key, check sum and bytes of the body"))
         .arg(
             option("status", "N", "What the others are answered")
                 .default_value("200")

@@ -1,30 +1,39 @@
 //! `sink`: a destination to test against, which can misbehave, and reports duplicates and gaps.
 //!
-//! It answers every request that has a whole head and body with `--status`, after `--latency`; a part of them, chosen by `--fail`, with 500,
-//! and a part, chosen by `--reset`, by closing the connection after the request was read. What it took counts once it answered with a yes.
+//! It answers every request that has a whole head and body with `--status`, after `--latency`; a part of them, chosen by `--fail`, with 503,
+//! and a part, chosen by `--reset`, by resetting the connection after the request was read. Which ones, follows from the seed, the message's id
+//! and how often it came. What it took counts once it answered with a yes.
 //!
 //! # What it does not know
 //!
 //! goniec: it sees requests, as any destination does.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod ledger;
+
+use std::collections::HashMap;
+use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clap::ArgMatches;
 
+use crate::model::policy::scatter;
 use crate::model::span::parse_span_ms;
+use crate::store::key_hash;
 
-use super::{Fail, USAGE, say, text};
+use super::{Fail, NO, USAGE, say, text};
+use ledger::{Figures, Ledger};
 
 /// The most bytes of a head and of a body.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const BODY_BYTES_MAX: u64 = 64 << 20;
 /// How often it reports, where anything has changed.
 const REPORT: Duration = Duration::from_secs(1);
+/// How often it looks whether everything has come.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How it behaves.
 struct Manner {
@@ -32,26 +41,19 @@ struct Manner {
     latency: Duration,
     fail_permille: u64,
     reset_permille: u64,
+    seed: u64,
 }
 
-/// What came.
-#[derive(Default, PartialEq, Eq, Clone, Copy)]
-struct Figures {
-    requests: u64,
-    taken: u64,
-    duplicates: u64,
-    gaps: u64,
+/// What it does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Answer(u16),
+    Reset,
 }
 
-#[derive(Default)]
-struct Ledger {
-    requests: u64,
-    taken: u64,
-    ids: HashMap<String, u64>,
-    runs: BTreeMap<String, BTreeSet<u64>>,
-}
+type Book = Mutex<Ledger<Box<dyn Write + Send>>>;
 
-/// Serves until it is killed; prints its figures whenever they change.
+/// Serves until it is killed or everything expected has come; prints its figures whenever they change.
 pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let usage = |what: String| Fail::new(USAGE, what);
     let part = |name: &str| -> Result<u64, Fail> {
@@ -61,73 +63,114 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     };
     let latency_ms =
         parse_span_ms(text(arguments, "latency").unwrap_or("0ms")).map_err(|wrong| usage(wrong.to_string()))?;
+    let seed = arguments.get_one::<u64>("seed").copied().unwrap_or_else(|| RandomState::new().hash_one(0_u8));
     let manner = Arc::new(Manner {
         status: arguments.get_one::<u16>("status").copied().unwrap_or(200),
         latency: Duration::from_millis(latency_ms),
         fail_permille: part("fail")?,
         reset_permille: part("reset")?,
+        seed,
     });
+    let out: Box<dyn Write + Send> = match text(arguments, "ledger") {
+        Some(path) => {
+            let file = File::create(path).map_err(|error| usage(format!("cannot write {path}: {error}")))?;
+            Box::new(BufWriter::new(file))
+        }
+        None => Box::new(std::io::sink()),
+    };
     let listen = text(arguments, "listen").unwrap_or("127.0.0.1:9000");
     let listener = TcpListener::bind(listen).map_err(|error| usage(format!("cannot listen on {listen}: {error}")))?;
     let addr = listener.local_addr().map_err(|error| usage(error.to_string()))?;
-    say(&format!("sink listens on http://{addr}"))?;
-    let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let counted = Arc::clone(&ledger);
-    std::thread::spawn(move || report(&counted));
-    for stream in listener.incoming().flatten() {
-        let (manner, ledger) = (Arc::clone(&manner), Arc::clone(&ledger));
-        // A peer that goes away is no concern of a sink.
-        std::thread::spawn(move || drop(serve(stream, &manner, &ledger)));
-    }
-    Ok(())
-}
-
-fn report(ledger: &Mutex<Ledger>) {
-    let mut last = Figures::default();
-    loop {
-        let now = ledger.lock().unwrap_or_else(PoisonError::into_inner).figures();
-        if now != last {
-            let line = format!(
-                "{{\"requests\":{},\"taken\":{},\"duplicates\":{},\"gaps\":{}}}",
-                now.requests, now.taken, now.duplicates, now.gaps
-            );
-            if say(&line).is_err() {
-                return;
-            }
-            last = now;
+    say(&format!("sink listens on http://{addr}, seed {seed}"))?;
+    let book: Arc<Book> = Arc::new(Mutex::new(Ledger::new(out)));
+    let written = Arc::clone(&book);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (manner, book) = (Arc::clone(&manner), Arc::clone(&written));
+            // A peer that goes away is no concern of a sink.
+            std::thread::spawn(move || drop(serve(stream, &manner, &book)));
         }
-        // Figures are for people, who need them no oftener.
-        std::thread::sleep(REPORT);
+    });
+    report(&book, arguments.get_one::<u64>("expect").copied())
+}
+
+fn locked(book: &Book) -> MutexGuard<'_, Ledger<Box<dyn Write + Send>>> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Prints the figures as they change, until `expect` distinct messages were taken.
+fn report(book: &Book, expect: Option<u64>) -> Result<(), Fail> {
+    let mut last = Figures::default();
+    let mut rested = REPORT;
+    loop {
+        let now = locked(book).figures();
+        let is_all = expect.is_some_and(|expect| now.distinct >= expect);
+        if now != last && (rested >= REPORT || is_all) {
+            let flushed = locked(book).flush();
+            flushed.map_err(|error| Fail::new(NO, format!("the ledger cannot be written: {error}")))?;
+            say(&now.to_string())?;
+            (last, rested) = (now, Duration::ZERO);
+        }
+        if is_all {
+            return match (now.duplicates, now.gaps) {
+                (0, 0) => Ok(()),
+                (twice, gaps) => Err(Fail::new(NO, format!("{twice} came more than once, {gaps} are missing"))),
+            };
+        }
+        // The pace of a report that people read.
+        std::thread::sleep(LOOK);
+        rested += LOOK;
     }
 }
 
-fn serve(stream: TcpStream, manner: &Manner, ledger: &Mutex<Ledger>) -> std::io::Result<()> {
+fn serve(stream: TcpStream, manner: &Manner, book: &Book) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut to = stream.try_clone()?;
     let mut from = BufReader::new(stream);
-    let chance = RandomState::new();
-    for number in 0_u64.. {
+    let mut body = Vec::new();
+    loop {
         let Some(headers) = head(&mut from)? else { return Ok(()) };
         let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0_u64);
         if length > BODY_BYTES_MAX {
             return Ok(());
         }
-        std::io::copy(&mut from.by_ref().take(length), &mut std::io::sink())?;
-        // A sink is slow on purpose.
-        std::thread::sleep(manner.latency);
-        let draw = chance.hash_one(number) % 1_000;
-        ledger.lock().unwrap_or_else(PoisonError::into_inner).requests += 1;
-        if draw < manner.reset_permille {
+        body.clear();
+        if u64::try_from(from.by_ref().take(length).read_to_end(&mut body)?) != Ok(length) {
             return Ok(());
         }
-        let failed = draw < manner.reset_permille + manner.fail_permille;
-        let status = if failed { 500 } else { manner.status };
-        if (200..300).contains(&status) {
-            ledger.lock().unwrap_or_else(PoisonError::into_inner).take(&headers);
+        if !manner.latency.is_zero() {
+            // A sink is slow on purpose.
+            std::thread::sleep(manner.latency);
         }
-        to.write_all(format!("HTTP/1.1 {status} sink\r\ncontent-length: 0\r\n\r\n").as_bytes())?;
+        let id = headers.get("webhook-id").map_or("", String::as_str);
+        let times = locked(book).came(id);
+        match manner.deed(id, times) {
+            Deed::Reset => {
+                socket2::SockRef::from(&to).set_linger(Some(Duration::ZERO))?;
+                return Ok(());
+            }
+            Deed::Answer(status) => {
+                if (200..300).contains(&status) {
+                    locked(book).take(id, &headers, &body);
+                }
+                to.write_all(format!("HTTP/1.1 {status} sink\r\ncontent-length: 0\r\n\r\n").as_bytes())?;
+            }
+        }
     }
-    Ok(())
+}
+
+impl Manner {
+    /// What happens to the message of this id when it comes for the so manieth time.
+    fn deed(&self, id: &str, times: u64) -> Deed {
+        let draw = scatter(self.seed ^ scatter(key_hash(id) ^ times)) % 1_000;
+        if draw < self.reset_permille {
+            Deed::Reset
+        } else if draw < self.reset_permille + self.fail_permille {
+            Deed::Answer(503)
+        } else {
+            Deed::Answer(self.status)
+        }
+    }
 }
 
 /// The headers of the next request, names in lower case; `None` at the end.
@@ -148,44 +191,21 @@ fn head(from: &mut impl BufRead) -> std::io::Result<Option<HashMap<String, Strin
     }
 }
 
-impl Ledger {
-    fn take(&mut self, headers: &HashMap<String, String>) {
-        self.taken += 1;
-        if let Some(id) = headers.get("webhook-id") {
-            *self.ids.entry(id.clone()).or_default() += 1;
-        }
-        let sequence = headers.get("goniec-sequence").and_then(|text| text.rsplit_once('/'));
-        if let Some((run, Ok(number))) = sequence.map(|(run, number)| (run, number.parse())) {
-            self.runs.entry(run.to_owned()).or_default().insert(number);
-        }
-    }
-
-    fn figures(&self) -> Figures {
-        let missing = |seen: &BTreeSet<u64>| {
-            let distinct = u64::try_from(seen.len()).unwrap_or(u64::MAX);
-            seen.last().copied().unwrap_or(0).saturating_sub(distinct)
-        };
-        Figures {
-            requests: self.requests,
-            taken: self.taken,
-            duplicates: self.ids.values().map(|times| times.saturating_sub(1)).sum(),
-            gaps: self.runs.values().map(missing).sum(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn duplicates_and_gaps_are_counted() {
-        let mut ledger = Ledger::default();
-        for (id, sequence) in [("a", "run/1"), ("b", "run/2"), ("b", "run/2"), ("d", "run/4")] {
-            let headers = [("webhook-id", id), ("goniec-sequence", sequence)];
-            ledger.take(&headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
-        }
-        let figures = ledger.figures();
-        assert_eq!((figures.taken, figures.duplicates, figures.gaps), (4, 1, 1));
+    fn the_same_seed_does_the_same_to_the_same_messages() {
+        let manner =
+            |seed| Manner { status: 200, latency: Duration::ZERO, fail_permille: 200, reset_permille: 50, seed };
+        let deeds = |seed| -> Vec<Deed> { (0..10_000).map(|n| manner(seed).deed(&format!("id-{n}"), 1)).collect() };
+        assert_eq!(deeds(7), deeds(7));
+        assert_ne!(deeds(7), deeds(8));
+        let count = |deed| deeds(7).iter().filter(|other| **other == deed).count();
+        let (failed, reset) = (count(Deed::Answer(503)), count(Deed::Reset));
+        assert!((1_800..2_200).contains(&failed) && (400..600).contains(&reset), "{failed} and {reset} of 10,000");
+        let again: Vec<Deed> = (1..100).map(|times| manner(7).deed("id-1", times)).collect();
+        assert!(again.contains(&Deed::Answer(200)), "no message fails for ever");
     }
 }
