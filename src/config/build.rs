@@ -19,6 +19,10 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     let server = root.section("server");
     config.listen = server.and_then(|server| server.text("listen")).and_then(|text| text.parse().ok());
     config.tokens = server.map(|server| tokens(server, problems)).unwrap_or_default();
+    if let Some(listen) = config.listen.filter(|listen| !listen.ip().is_loopback() && config.tokens.is_empty()) {
+        let words = "can be reached from other machines: `serve` refuses it without `tokens` in [server], or --token";
+        config.warnings.push(format!("{listen} {words}"));
+    }
     let data = root.section("store").and_then(|store| store.text("url")).and_then(|url| url.strip_prefix("sled:"));
     config.data = data.map(str::to_owned);
     for (name, section) in root.section("destination").into_iter().flat_map(Section::named) {

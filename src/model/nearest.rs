@@ -21,22 +21,28 @@ fn begins(name: &str, word: &str) -> bool {
     word.chars().count() >= 3 && name.to_lowercase().starts_with(word)
 }
 
-/// How many letters must be added, removed or changed (Levenshtein). Texts beyond 64 letters are far from everything.
+/// How many letters must be added, removed, changed, or swapped with their neighbours. Texts beyond 64 letters are far from everything.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     if a.chars().count() > 64 || b.len() > 64 {
         return usize::MAX;
     }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, letter) in a.chars().enumerate() {
+    let a: Vec<char> = a.chars().collect();
+    // The distances of the beginnings of `a` (rows) and `b` (columns): the last two rows are enough.
+    let (mut before, mut row): (Vec<usize>, Vec<usize>) = (Vec::new(), (0..=b.len()).collect());
+    for (i, letter) in a.iter().enumerate() {
         let mut left = i + 1;
         let mut next = vec![left];
-        for (pair, other) in row.windows(2).zip(&b) {
-            let [diagonal, above] = pair else { continue };
-            left = (diagonal + usize::from(letter != *other)).min(above + 1).min(left + 1);
+        for (j, other) in b.iter().enumerate() {
+            let at = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX - 1);
+            left = (at(&row, j) + usize::from(letter != other)).min(at(&row, j + 1) + 1).min(left + 1);
+            let is_swapped = i > 0 && j > 0 && a.get(i - 1) == Some(other) && b.get(j - 1) == Some(letter);
+            if is_swapped {
+                left = left.min(at(&before, j - 1) + 1);
+            }
             next.push(left);
         }
-        row = next;
+        before = std::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or(usize::MAX)
 }
@@ -48,6 +54,7 @@ mod tests {
     #[test]
     fn a_slip_is_recognised_and_a_stranger_is_not() {
         let names = ["courier", "erp", "shop-prices"];
+        assert_eq!(nearest("frist", ["first", "max"]), Some("first"));
         for (word, meant) in [
             ("curier", Some("courier")),
             ("COURIER", Some("courier")),
