@@ -15,7 +15,7 @@ mod messages;
 mod offline;
 mod send;
 mod serve;
-mod sink;
+pub mod sink;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -164,28 +164,24 @@ fn send_verb() -> Command {
 }
 
 fn sink_verb() -> Command {
+    let number = || clap::value_parser!(u64);
     Command::new("sink")
         .about("A destination to test against, which can misbehave, and reports duplicates and gaps")
         .arg(option("listen", "ADDR", "Where to listen").default_value("127.0.0.1:9000"))
         .arg(option("latency", "TIME", "How long each answer takes").default_value("0ms"))
-        .arg(option("fail", "PERCENT", "How many requests are answered 503").default_value("0%"))
+        .arg(option("fail", "RATE", "How many requests fail: 20%, or 0.2").default_value("0%"))
         .arg(
-            option("reset", "PERCENT", "How many connections are reset after the request was read").default_value("0%"),
-        )
-        .arg(
-            option("seed", "N", "Decides which: the same seed, the same messages")
-                .value_parser(clap::value_parser!(u64)),
-        )
-        .arg(
-            option("expect", "N", "Ends once N messages came: exit 0 where none came twice and none is missing")
-                .value_parser(clap::value_parser!(u64).range(1..)),
-        )
-        .arg(option("ledger", "FILE", "Writes a line for each message taken: id, key, check sum and bytes of the body"))
-        .arg(
-            option("status", "N", "What the others are answered")
-                .default_value("200")
+            option("status", "N", "What a failed request is answered")
+                .default_value("503")
                 .value_parser(clap::value_parser!(u16).range(200..600)),
         )
+        .arg(option("reset", "RATE", "How many connections are reset in place of an answer").default_value("0%"))
+        .arg(option("seed", "N", "From which those are drawn").default_value("1").value_parser(number()))
+        .arg(
+            option("expect", "N", "Ends when so many messages came; exit 0 if none is missing and none came twice")
+                .value_parser(number()),
+        )
+        .arg(option("ledger", "FILE", "Writes what it takes to a file, one JSON object a line"))
 }
 
 fn remote(name: &'static str, about: &'static str) -> Command {

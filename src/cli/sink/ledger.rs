@@ -1,93 +1,137 @@
-//! What a sink took: how often, under which numbers, and a line for each.
+//! What a sink took: every identity with its count, and the numbers of every run, so that duplicates and gaps show.
 //!
 //! # What it does not know
 //!
-//! Sockets, and what was answered.
+//! Sockets, and why anything came.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::io::{self, Write};
 
-/// What came.
+/// What came, in figures.
 #[derive(Debug, Default, PartialEq, Eq, Clone, Copy)]
-pub(super) struct Figures {
-    pub(super) requests: u64,
-    pub(super) taken: u64,
-    pub(super) distinct: u64,
-    pub(super) duplicates: u64,
-    pub(super) gaps: u64,
+pub struct Figures {
+    /// Requests that came whole.
+    pub requests: u64,
+    /// Those that were answered with a yes.
+    pub taken: u64,
+    /// Different identities (`webhook-id`) among those taken.
+    pub distinct: u64,
+    /// Those taken again.
+    pub duplicates: u64,
+    /// Numbers that are missing below the highest one, over all runs (`goniec-sequence`).
+    pub gaps: u64,
+    /// Requests that were answered with a failure on purpose.
+    pub failed: u64,
+    /// Connections that were reset on purpose.
+    pub reset: u64,
 }
 
-/// What a sink knows.
-pub(super) struct Ledger<W> {
-    requests: u64,
+/// One request, as far as the ledger cares.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Came {
+    pub(super) id: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) sequence: Option<String>,
+    pub(super) body_bytes: u64,
+    pub(super) crc32: u32,
+}
+
+/// Everything taken so far.
+#[derive(Default)]
+pub(super) struct Ledger {
+    figures: Figures,
+    ids: HashMap<String, Seen>,
+    runs: BTreeMap<String, Run>,
+    file: Option<Box<dyn Write + Send>>,
+}
+
+/// How often one message came, and how often it was taken.
+#[derive(Default)]
+struct Seen {
+    came: u64,
     taken: u64,
-    /// How often each message came, and how often it was taken.
-    ids: HashMap<String, (u64, u64)>,
-    /// The numbers that were taken of each run.
-    runs: BTreeMap<String, BTreeSet<u64>>,
-    out: W,
-    failure: Option<io::Error>,
 }
 
-impl<W: Write> Ledger<W> {
-    pub(super) fn new(out: W) -> Ledger<W> {
-        Ledger { requests: 0, taken: 0, ids: HashMap::new(), runs: BTreeMap::new(), out, failure: None }
+/// The numbers of one run: all up to one, and those that came ahead of their turn.
+#[derive(Default)]
+struct Run {
+    all_up_to: u64,
+    ahead: BTreeSet<u64>,
+}
+
+impl Ledger {
+    /// A ledger that also writes a line for everything it takes.
+    pub(super) fn new(file: Option<Box<dyn Write + Send>>) -> Ledger {
+        Ledger { file, ..Ledger::default() }
     }
 
-    /// A request came; how often this message has come by now.
+    /// A request came whole; how often this message has come by now.
     pub(super) fn came(&mut self, id: &str) -> u64 {
-        self.requests += 1;
-        let (times, _) = self.ids.entry(id.to_owned()).or_default();
-        *times += 1;
-        *times
+        self.figures.requests += 1;
+        let seen = self.ids.entry(id.to_owned()).or_default();
+        seen.came += 1;
+        seen.came
     }
 
-    /// It is answered with a yes.
-    pub(super) fn take(&mut self, id: &str, headers: &HashMap<String, String>, body: &[u8]) {
-        self.taken += 1;
-        let (_, taken) = self.ids.entry(id.to_owned()).or_default();
-        *taken += 1;
-        let sequence = headers.get("goniec-sequence").map_or("", String::as_str);
-        if let Some((run, Ok(number))) = sequence.rsplit_once('/').map(|(run, number)| (run, number.parse())) {
-            self.runs.entry(run.to_owned()).or_default().insert(number);
+    /// It is answered with a failure.
+    pub(super) fn failed(&mut self) {
+        self.figures.failed += 1;
+    }
+
+    /// Its connection is reset.
+    pub(super) fn reset(&mut self) {
+        self.figures.reset += 1;
+    }
+
+    /// It is taken. The line is in the file before this returns, so that a yes is never ahead of the file.
+    pub(super) fn take(&mut self, came: &Came) -> io::Result<()> {
+        self.figures.taken += 1;
+        let mut count = 1;
+        if let Some(id) = &came.id {
+            let seen = self.ids.entry(id.clone()).or_default();
+            seen.taken += 1;
+            count = seen.taken;
+            if count == 1 {
+                self.figures.distinct += 1;
+            } else {
+                self.figures.duplicates += 1;
+            }
         }
-        let key = headers.get("goniec-key").map_or("-", String::as_str);
-        let line = writeln!(self.out, "{id} {sequence} {key} {:08x} {}", crc32fast::hash(body), body.len());
-        self.failure = self.failure.take().or(line.err());
-    }
-
-    /// Hands the lines to the file.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        match self.failure.take() {
-            Some(error) => Err(error),
-            None => self.out.flush(),
+        let sequence = came.sequence.as_deref().and_then(|text| text.rsplit_once('/'));
+        if let Some((run, Ok(number))) = sequence.map(|(run, number)| (run, number.parse())) {
+            self.runs.entry(run.to_owned()).or_default().add(number);
         }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let line = serde_json::json!({
+            "webhook-id": came.id,
+            "key": came.key,
+            "sequence": came.sequence,
+            "body_bytes": came.body_bytes,
+            "crc32": format!("{:08x}", came.crc32),
+            "count": count,
+        });
+        writeln!(file, "{line}")
     }
 
+    /// Where it stands.
     pub(super) fn figures(&self) -> Figures {
-        let missing = |seen: &BTreeSet<u64>| {
-            let distinct = u64::try_from(seen.len()).unwrap_or(u64::MAX);
-            seen.last().copied().unwrap_or(0).saturating_sub(distinct)
-        };
-        let taken = self.ids.values().map(|(_, taken)| *taken);
-        Figures {
-            requests: self.requests,
-            taken: self.taken,
-            distinct: u64::try_from(taken.clone().filter(|taken| *taken > 0).count()).unwrap_or(u64::MAX),
-            duplicates: taken.map(|taken| taken.saturating_sub(1)).sum(),
-            gaps: self.runs.values().map(missing).sum(),
-        }
+        Figures { gaps: self.runs.values().map(Run::missing).sum(), ..self.figures }
     }
 }
 
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures { requests, taken, distinct, duplicates, gaps } = self;
-        write!(
-            f,
-            "{{\"requests\":{requests},\"taken\":{taken},\"distinct\":{distinct},\"duplicates\":{duplicates},\"gaps\":{gaps}}}"
-        )
+impl Run {
+    fn add(&mut self, number: u64) {
+        if number > self.all_up_to {
+            self.ahead.insert(number);
+        }
+        while self.ahead.remove(&(self.all_up_to + 1)) {
+            self.all_up_to += 1;
+        }
+    }
+
+    fn missing(&self) -> u64 {
+        let ahead = u64::try_from(self.ahead.len()).unwrap_or(u64::MAX);
+        self.ahead.last().map_or(0, |last| last.saturating_sub(self.all_up_to).saturating_sub(ahead))
     }
 }
 
@@ -95,23 +139,29 @@ impl fmt::Display for Figures {
 mod tests {
     use super::*;
 
+    fn came(id: &str, sequence: &str) -> Came {
+        Came { id: Some(id.into()), sequence: Some(sequence.into()), ..Came::default() }
+    }
+
     #[test]
-    fn duplicates_and_gaps_are_counted_and_every_message_has_its_line() {
-        let mut out = Vec::new();
-        let mut ledger = Ledger::new(&mut out);
-        for (id, sequence) in [("a", "run/1"), ("b", "run/2"), ("b", "run/2"), ("d", "run/4")] {
-            ledger.came(id);
-            let headers = [("goniec-key", "k"), ("goniec-sequence", sequence)];
-            ledger.take(id, &headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(), b"123456789");
+    fn duplicates_and_gaps_are_counted() {
+        let mut ledger = Ledger::default();
+        for (id, sequence) in [("a", "run/1"), ("b", "run/2"), ("b", "run/2"), ("d", "run/5"), ("e", "run/4")] {
+            ledger.take(&came(id, sequence)).expect("no file");
         }
-        assert_eq!(ledger.came("e"), 1);
         let figures = ledger.figures();
-        assert_eq!((figures.requests, figures.taken, figures.distinct), (5, 4, 3));
-        assert_eq!((figures.duplicates, figures.gaps), (1, 1));
-        ledger.flush().expect("writes");
-        drop(ledger);
-        let lines = String::from_utf8(out).expect("text");
-        assert_eq!(lines.lines().next(), Some("a run/1 k cbf43926 9"));
-        assert_eq!(lines.lines().count(), 4);
+        assert_eq!((figures.taken, figures.distinct, figures.duplicates, figures.gaps), (5, 4, 1, 1));
+        ledger.take(&came("c", "run/3")).expect("no file");
+        assert_eq!(ledger.figures().gaps, 0, "what came late is no gap");
+        ledger.take(&came("x", "other/2")).expect("no file");
+        assert_eq!(ledger.figures().gaps, 1, "each run counts for itself");
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_written_takes_nothing_silently() {
+        let mut nowhere: [u8; 4] = [0; 4];
+        let file: &'static mut [u8] = Box::leak(Box::new(std::mem::take(&mut nowhere)));
+        let mut ledger = Ledger::new(Some(Box::new(file)));
+        assert!(ledger.take(&came("a", "run/1")).is_err());
     }
 }
