@@ -9,7 +9,7 @@
 //! ```
 //!
 //! [`Turn`] runs all of them once on the caller's thread at the caller's `now`; `threads` runs the same stages
-//! on threads of their own and is the only file that spawns threads or makes channels.
+//! on threads of their own and is the only part that spawns threads or makes channels.
 //!
 //! # What it does not know
 //!

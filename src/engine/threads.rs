@@ -1,4 +1,4 @@
-//! The stages on threads of their own: the only file of the engine that spawns threads, makes channels, and reads the clock.
+//! The stages on threads of their own: only here and below does the engine spawn threads, make channels, and read the clock.
 //!
 //! ```text
 //! callers ─┐ bounded          COMMITTER                       SYNCER
@@ -14,7 +14,9 @@
 //! * A thread that panics, and a write or sync that fails, poisons the registry: nothing more is acknowledged.
 //! * A lane's workers are its own: a destination that hangs holds nobody's threads but its own.
 
-use std::collections::VecDeque;
+mod give;
+mod write;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -25,37 +27,25 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use super::alert::{Alerter, LOOK_MS};
 use super::commit::Committer;
 use super::crew::Crew;
-use super::news::{News, Step};
-use super::pending::{Pending, poisoned};
+use super::news::News;
+use super::pending::poisoned;
 use super::registry::Registry;
 use super::request::Request;
 use super::settle::Report;
 use crate::error::Error;
 use crate::model::{Stamp, WallMs};
-use crate::store::{Dest, StoreError};
+use crate::store::StoreError;
+use give::schedule_loop;
+use write::{commit_loop, sync_loop};
 
 /// How many requests may wait for the committer.
 const INBOX_MAX: usize = 4_096;
-/// How many requests one commit holds at most, beside the outcomes that have come in,
-const REQUESTS_MAX: usize = 256;
-/// and how many bytes of bodies; a larger request is alone.
-const COMMIT_BYTES_MAX: usize = 4 << 20;
 /// How many bytes of bodies may wait for the committer before callers hear that the engine is full.
 const INBOX_BYTES_MAX: usize = 64 << 20;
 /// How many commits may wait for the syncer: none, so that what comes in during a sync makes one commit and not several.
 const UNSYNCED_MAX: usize = 0;
 /// How many commits' news may wait for the scheduler.
 const NEWS_MAX: usize = 256;
-/// How often a busy committer looks after retention and the disk.
-const CARE_MS: u64 = 1_000;
-/// How soon the committer tries again what it put off.
-const AGAIN: Duration = Duration::from_millis(1);
-/// How often a stop looks whether what was put off can be written.
-const PUT_OFF_TRIES: usize = 500;
-/// A lane that was given work in advance and ended nothing for so long has stalled.
-const STALL: Duration = Duration::from_millis(250);
-/// The longest that the scheduler sleeps.
-const NAP: Duration = Duration::from_secs(1);
 
 /// The clock of the engine: the only one.
 #[derive(Debug, Clone, Copy)]
@@ -249,242 +239,6 @@ pub(super) fn spawn(
         body();
     };
     Builder::new().name(name.to_owned()).spawn(run).map_err(|error| Error::Store(StoreError::Io(error)))
-}
-
-fn commit_loop(shared: &Shared, mut committer: Committer, inbox: &Receiver<Request>, unsynced: &Sender<Pending>) {
-    let mut next_care_ms = 0;
-    loop {
-        let patience = if committer.has_put_off() { AGAIN } else { Duration::from_millis(CARE_MS) };
-        let requests = match gather(shared, inbox, patience) {
-            Ok(requests) => requests,
-            Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => Vec::new(),
-        };
-        let now = shared.clock.now();
-        let is_last = requests.iter().any(|request| matches!(request, Request::Stop));
-        match committer.write(requests, now) {
-            Ok(Some(pending)) => {
-                if unsynced.send(pending).is_err() {
-                    return;
-                }
-            }
-            Ok(None) => {}
-            // Everyone has been told; from here on every request is refused, until the last sender is gone.
-            Err(_) => {
-                while let Ok(request) = inbox.recv() {
-                    if matches!(request, Request::Stop) {
-                        return;
-                    }
-                    request.refuse(&|| shared.refusal().unwrap_or(Error::Stopping));
-                }
-                return;
-            }
-        }
-        if is_last {
-            return wind_up(shared, &mut committer, inbox, unsynced);
-        }
-        if now.mono_ms >= next_care_ms {
-            let has_more = care(shared, now);
-            next_care_ms = now.mono_ms + if has_more { CARE_MS / 50 } else { CARE_MS };
-        }
-    }
-}
-
-/// The last of the committer: what it put off is written or refused, and what came too late is refused.
-fn wind_up(shared: &Shared, committer: &mut Committer, inbox: &Receiver<Request>, unsynced: &Sender<Pending>) {
-    for _ in 0..PUT_OFF_TRIES {
-        if !committer.has_put_off() {
-            break;
-        }
-        std::thread::park_timeout(AGAIN);
-        if let Ok(Some(pending)) = committer.write(Vec::new(), shared.clock.now())
-            && unsynced.send(pending).is_err()
-        {
-            break;
-        }
-    }
-    let refusal = || shared.refusal().unwrap_or(Error::Stopping);
-    committer.refuse_put_off(&refusal);
-    inbox.try_iter().for_each(|request| request.refuse(&refusal));
-}
-
-/// Gathers what has come in, up to the limits of one commit.
-fn gather(shared: &Shared, inbox: &Receiver<Request>, patience: Duration) -> Result<Vec<Request>, RecvTimeoutError> {
-    let first = inbox.recv_timeout(patience)?;
-    let mut gathered = Vec::new();
-    let (mut requests, mut bytes) = (0, 0);
-    let mut next = Some(first);
-    while let Some(request) = next {
-        let size = request.bytes();
-        shared.inbox_bytes.fetch_sub(size, Ordering::Relaxed);
-        bytes += size;
-        match &request {
-            // What comes from within is bounded by what may be out.
-            Request::Reports(_) | Request::Claims(_) => {}
-            Request::Accept(..) | Request::Act(..) | Request::Expire(..) | Request::Told(_) | Request::Stop => {
-                requests += 1;
-            }
-        }
-        gathered.push(request);
-        let is_enough = requests >= REQUESTS_MAX || bytes >= COMMIT_BYTES_MAX;
-        next = if is_enough { None } else { inbox.try_recv().ok() };
-    }
-    let reports = std::mem::take(&mut *shared.reports());
-    if !reports.is_empty() {
-        gathered.push(Request::Reports(reports));
-    }
-    Ok(gathered)
-}
-
-/// A step of retention, and a look at the disk. Whether retention has more to do.
-fn care(shared: &Shared, now: Stamp) -> bool {
-    let registry = &shared.registry;
-    let room = registry.store.room();
-    let is_full = room.free_bytes.is_some_and(|free| free < room.reserve_bytes)
-        || registry.settings.store_bytes_max.is_some_and(|bytes_max| room.used_bytes >= bytes_max);
-    if is_full != shared.full.swap(is_full, Ordering::Relaxed) {
-        let words = if is_full { "is short: nothing new is taken" } else { "suffices again" };
-        log::warn!("room on the disk {words} ({} bytes used, {:?} free)", room.used_bytes, room.free_bytes);
-    }
-    match registry.store.retain(&registry.settings.retention, now.wall) {
-        Ok(retained) => retained.more,
-        Err(StoreError::Full(_)) => false,
-        Err(StoreError::Damaged(why)) => {
-            log::error!("retention stands still: {why}");
-            false
-        }
-        Err(error) => {
-            registry.poison(&error.to_string());
-            false
-        }
-    }
-}
-
-fn sync_loop(shared: &Shared, to_sync: &Receiver<Pending>, tell: &Sender<Vec<News>>) {
-    while let Ok(first) = to_sync.recv() {
-        let mut pendings = vec![first];
-        pendings.extend(to_sync.try_iter());
-        let number = pendings.iter().map(|pending| pending.number).max().unwrap_or(0);
-        let synced = match (number, shared.registry.failure()) {
-            (0, _) => Ok(()),
-            (_, Some(why)) => Err(StoreError::Poisoned(why)),
-            (number, None) => shared.registry.store.sync(number),
-        };
-        match synced {
-            Ok(()) => {
-                let now = shared.clock.now().wall;
-                let mut news = Vec::new();
-                for pending in pendings {
-                    pending.announce(&shared.registry, now, &mut news);
-                }
-                if !news.is_empty() && tell.send(news).is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                let why = error.to_string();
-                shared.registry.poison(&why);
-                for pending in pendings {
-                    pending.refuse(&why);
-                }
-            }
-        }
-    }
-}
-
-fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard: &Receiver<Vec<News>>) {
-    let mut outbox: VecDeque<Request> = VecDeque::new();
-    let mut progress: Vec<(u64, Instant)> = crews.iter().map(|_| (0, Instant::now())).collect();
-    let mut patience = Duration::ZERO;
-    loop {
-        let mut news = match heard.recv_timeout(patience) {
-            Ok(news) if news.is_empty() => return,
-            Ok(news) => news,
-            Err(RecvTimeoutError::Timeout) => Vec::new(),
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        while let Ok(mut more) = heard.try_recv() {
-            if more.is_empty() {
-                return;
-            }
-            news.append(&mut more);
-        }
-        let now = shared.clock.now();
-        let mut steps = Vec::new();
-        let next_due = {
-            let mut scheduler = shared.registry.scheduler();
-            scheduler.hear(&mut news, now);
-            let mut give = |step| steps.push(step);
-            if shared.is_draining() || shared.registry.failure().is_some() {
-                scheduler.next_claimed(&mut give);
-            } else {
-                scheduler.next(now, &mut give);
-            }
-            scheduler.next_due()
-        };
-        let mut claims = Vec::new();
-        for step in steps {
-            match step {
-                Step::Claim(delivery) => claims.push(delivery),
-                Step::Expire(who, deadline) => outbox.push_back(Request::Expire(who, deadline)),
-                Step::Send(delivery) => {
-                    if let Some(Some(crew)) = crews.get(usize::from(delivery.who.dest.0)) {
-                        crew.give(delivery, shared);
-                    }
-                }
-            }
-        }
-        if !claims.is_empty() {
-            outbox.push_back(Request::Claims(claims));
-        }
-        crews.iter().flatten().for_each(|crew| crew.revive(shared));
-        flush(shared, &mut outbox);
-        let is_ahead = call_back(shared, crews, &mut progress);
-        patience = next_due.map_or(NAP, |due| Duration::from_millis(due.saturating_sub(now.mono_ms))).min(NAP);
-        if is_ahead || !outbox.is_empty() || shared.is_draining() {
-            patience = patience.min(Duration::from_millis(20));
-        }
-    }
-}
-
-/// Hands to the committer what it has room for; it is never waited for.
-fn flush(shared: &Shared, outbox: &mut VecDeque<Request>) {
-    while let Some(request) = outbox.pop_front() {
-        match shared.inbox.try_send(request) {
-            Ok(()) => {}
-            Err(TrySendError::Full(back)) => {
-                outbox.push_front(back);
-                return;
-            }
-            Err(TrySendError::Disconnected(_)) => return,
-        }
-    }
-}
-
-/// Takes back what stalled lanes were given in advance. Whether any lane is ahead.
-fn call_back(shared: &Shared, crews: &[Option<Crew>], progress: &mut [(u64, Instant)]) -> bool {
-    let is_draining = shared.is_draining();
-    let ahead: Vec<Dest> = {
-        let scheduler = shared.registry.scheduler();
-        if is_draining { shared.registry.lanes().map(|(dest, _)| dest).collect() } else { scheduler.ahead() }
-    };
-    for dest in &ahead {
-        let number = usize::from(dest.0);
-        let (Some(Some(crew)), Some((ended, since))) = (crews.get(number), progress.get_mut(number)) else { continue };
-        let ended_now = crew.ended();
-        if ended_now != *ended {
-            (*ended, *since) = (ended_now, Instant::now());
-        }
-        if is_draining || since.elapsed() >= STALL {
-            let back = crew.call_back();
-            let mut scheduler = shared.registry.scheduler();
-            scheduler.narrow(*dest);
-            for delivery in back.iter().rev() {
-                scheduler.give_back(delivery);
-            }
-        }
-    }
-    !ahead.is_empty()
 }
 
 fn alert_loop(shared: &Shared, mut alerter: Alerter, stop: &Receiver<()>) {
