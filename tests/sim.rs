@@ -2,8 +2,12 @@
 //!
 //! `GONIEC_SIM_START` and `GONIEC_SIM_SEEDS` choose the seeds; a failure prints its own, and `GONIEC_SIM_START=N GONIEC_SIM_SEEDS=1` repeats it.
 
+#[path = "sim/checks.rs"]
+mod checks;
 #[path = "sim/ledger.rs"]
 mod ledger;
+#[path = "sim/people.rs"]
+mod people;
 #[path = "sim/plant.rs"]
 mod plant;
 #[path = "sim/world.rs"]
@@ -23,12 +27,12 @@ fn number(name: &str, default: u64) -> u64 {
 fn every_seed_keeps_the_invariants() {
     let (start, seeds) = (number("GONIEC_SIM_START", 0), number("GONIEC_SIM_SEEDS", SEEDS));
     let live_all = |part: u64| {
-        let mut sum = (0, 0, 0);
+        let mut sum = (0, 0, 0, 0);
         for seed in (start..start + seeds).filter(|seed| seed % 2 == part) {
             let ended = live(seed, Plant::Nothing);
             assert!(ended.violations.is_empty(), "seed {seed}: {:#?}", ended.violations);
             assert!(ended.crashes >= 3, "seed {seed}: {} crashes", ended.crashes);
-            sum = (sum.0 + ended.messages as u64, sum.1 + ended.sends, sum.2 + ended.crashes);
+            sum = (sum.0 + ended.messages as u64, sum.1 + ended.sends, sum.2 + ended.crashes, sum.3 + ended.cut_off);
         }
         sum
     };
@@ -37,8 +41,11 @@ fn every_seed_keeps_the_invariants() {
         let one = live_all(0);
         (one, two.join().expect("the other half of the seeds"))
     });
-    let (messages, sends, crashes) = (one.0 + two.0, one.1 + two.1, one.2 + two.2);
-    println!("{seeds} seeds from {start}: {messages} messages, {sends} attempts, {crashes} crashes");
+    let (messages, sends, crashes, cut_off) = (one.0 + two.0, one.1 + two.1, one.2 + two.2, one.3 + two.3);
+    println!(
+        "{seeds} seeds from {start}: {messages} messages, {sends} attempts, {crashes} crashes with {cut_off} attempts out"
+    );
+    assert!(seeds < 100 || cut_off / seeds >= 1, "hardly anything is out when the power is cut: {cut_off}");
     assert!(seeds < 100 || messages / seeds >= 200, "the worlds are too empty: {messages} messages");
 }
 
@@ -78,6 +85,13 @@ fn every_planted_fault_is_found() {
         Plant::WrongBody,
         Plant::RefusalDelivers,
         Plant::OrderIgnored,
+        Plant::UncertainRetried,
+        Plant::WidthOffByOne,
+        Plant::TimeoutIgnored,
+        Plant::OutcomeLost,
+        Plant::ActNotDone,
+        Plant::EditNotDone,
+        Plant::RetentionTooKeen,
     ];
     let mut missed = Vec::new();
     for plant in plants {

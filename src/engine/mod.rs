@@ -46,7 +46,7 @@ pub use accept::{
     HEADER_BYTES_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS, MESSAGES_MAX, REQUEST_BYTES_MAX, WORD_BYTES_MAX,
 };
 pub use alert::{Alert, Channel, LogLine, Rule};
-pub use turn::Turn;
+pub use turn::{Flight, Turn};
 pub use words::{Act, Cycle, Destination, Order, Reply, Settings, Shown, ShownPage, Stats, Transition, Waits};
 
 use crate::error::Error;

@@ -6,22 +6,23 @@
 //!
 //! * The stages are those of the threads, in the same order: write, sync, announce, hear, give out, send.
 //! * It reads no clock: `now` is the caller's, and so is the time between two turns.
+//! * An attempt may be out for as long as the caller likes: [`Turn::turn_out`] hands it over, [`Turn::land`] takes its outcome.
 
 use std::sync::Arc;
 
 use super::accept;
 use super::alert::{Alerter, Rule};
 use super::commit::Committer;
-use super::news::{Delivery, News, Step};
+use super::news::{Delivery, News, Step, Who};
 use super::pending::Pending;
 use super::recover::recover;
 use super::registry::Registry;
 use super::request::Request;
-use super::send::{Picked, pick_up, send};
+use super::send::{Outgoing, Picked, pick_up, send};
 use super::settle::Report;
 use super::words::{Act, Destination, Reply, Settings, Shown, ShownPage, Stats};
 use crate::error::Error;
-use crate::model::{Attempt, Draft, Id, Message, Place, Stamp, WallMs};
+use crate::model::{Attempt, Draft, Id, Message, Outcome, Place, Stamp, WallMs};
 use crate::store::{Query, Store, StoreError};
 
 /// An engine without threads.
@@ -31,6 +32,35 @@ pub struct Turn {
     alerter: Alerter,
     inbox: Vec<Request>,
     news: Vec<News>,
+}
+
+/// An attempt that is under way, in the hands of whoever drives the engine. Its message stays out until [`Turn::land`] takes it back; one
+/// that is dropped is out until the engine is opened again, and judged then as an attempt that was interrupted.
+pub struct Flight {
+    who: Who,
+    outgoing: Outgoing,
+    rules: Arc<Destination>,
+    began: Stamp,
+}
+
+impl Flight {
+    /// The message, as it goes out.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        &self.outgoing.loaded.message
+    }
+
+    /// Where the message lies.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.who.entry.place
+    }
+
+    /// Sends it once, by the way and within the time of its destination. A transport that panics is an outcome too.
+    #[must_use]
+    pub fn send(&self) -> Outcome {
+        send(&self.outgoing, &self.rules)
+    }
 }
 
 impl Turn {
@@ -67,12 +97,30 @@ impl Turn {
         self.inbox.push(Request::Act(id, act, reply));
     }
 
-    /// Runs every stage until there is nothing to do at `now`. Says when, on the monotonic clock, there will be; `None` while only the
-    /// caller can bring it.
+    /// Runs every stage until there is nothing to do at `now`, and waits for each attempt. Says when, on the monotonic clock, there will be
+    /// something to do again; `None` while only the caller can bring it.
     ///
     /// # Errors
     /// The store failed; the engine takes nothing more and must be opened again.
     pub fn turn(&mut self, now: Stamp) -> Result<Option<u64>, Error> {
+        let mut flights = Vec::new();
+        loop {
+            let due = self.turn_out(now, &mut flights)?;
+            if flights.is_empty() {
+                return Ok(due);
+            }
+            for flight in flights.drain(..) {
+                let outcome = flight.send();
+                self.land(flight, outcome, now);
+            }
+        }
+    }
+
+    /// As [`Turn::turn`], but what goes out is handed over in `flights` and waited for by the caller.
+    ///
+    /// # Errors
+    /// The store failed; the engine takes nothing more and must be opened again.
+    pub fn turn_out(&mut self, now: Stamp, flights: &mut Vec<Flight>) -> Result<Option<u64>, Error> {
         loop {
             self.write(now)?;
             let told = self.alerter.turn(&self.registry, now);
@@ -86,13 +134,20 @@ impl Turn {
                 scheduler.next(now, &mut |step| steps.push(step));
             }
             for step in steps {
-                self.take(step, now);
+                flights.extend(self.take(step, now));
             }
             let is_idle = self.inbox.is_empty() && self.news.is_empty() && !self.committer.has_put_off();
             if is_idle && !self.registry.scheduler().has_work() {
                 return Ok(self.registry.scheduler().next_due());
             }
         }
+    }
+
+    /// Takes back an attempt that ended; the next turn writes down what became of it.
+    pub fn land(&mut self, flight: Flight, outcome: Outcome, now: Stamp) {
+        let Flight { who, outgoing, rules: _, began } = flight;
+        let report = Report { who, loaded: outgoing.loaded, outcome, began, ended: now };
+        self.inbox.push(Request::Reports(vec![report]));
     }
 
     fn write(&mut self, now: Stamp) -> Result<(), Error> {
@@ -118,23 +173,23 @@ impl Turn {
         }
     }
 
-    fn take(&mut self, step: Step, now: Stamp) {
+    fn take(&mut self, step: Step, now: Stamp) -> Option<Flight> {
         match step {
             Step::Claim(delivery) => self.inbox.push(Request::Claims(vec![delivery])),
             Step::Expire(who, deadline) => self.inbox.push(Request::Expire(who, deadline)),
-            Step::Send(delivery) => self.send(delivery, now),
+            Step::Send(delivery) => return self.pick_up(delivery, now),
         }
+        None
     }
 
-    fn send(&mut self, delivery: Delivery, now: Stamp) {
+    fn pick_up(&mut self, delivery: Delivery, now: Stamp) -> Option<Flight> {
         let who = delivery.who;
-        let Some(rules) = self.registry.rules(who.dest).cloned() else { return self.news.push(News::Void(who)) };
+        let Some(rules) = self.registry.rules(who.dest).cloned() else {
+            self.news.push(News::Void(who));
+            return None;
+        };
         match pick_up(&*self.registry.store, delivery, now) {
-            Ok(Picked::Go(outgoing)) => {
-                let outcome = send(&outgoing, &rules);
-                let report = Report { who, loaded: outgoing.loaded, outcome, began: now, ended: now };
-                self.inbox.push(Request::Reports(vec![report]));
-            }
+            Ok(Picked::Go(outgoing)) => return Some(Flight { who, outgoing, rules, began: now }),
             Ok(Picked::Ended(report)) => self.inbox.push(Request::Reports(vec![*report])),
             Ok(Picked::Stays(state)) => self.news.push(News::Settled { who, state }),
             Ok(Picked::Gone) => self.news.push(News::Void(who)),
@@ -143,6 +198,7 @@ impl Turn {
                 self.news.push(News::SetBack(who));
             }
         }
+        None
     }
 
     /// One message. See [`Engine::show`](super::Engine::show).

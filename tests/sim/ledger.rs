@@ -11,6 +11,8 @@ use goniec::model::{Class, Failure, Id, Message, Outcome, Sent};
 use goniec::store::{Store, key_hash};
 use goniec::transport::Transport;
 
+use super::plant::Planted;
+
 /// Chance that follows from a seed.
 #[derive(Debug, Clone)]
 pub struct Chance(pub u64);
@@ -37,6 +39,24 @@ pub struct Made {
     pub deleted: bool,
     /// A person said that it had arrived.
     pub arrived: bool,
+    /// Its row could not be read or written at times, and so an outcome may not have been written down.
+    pub was_damaged: bool,
+    /// Its sender was told no.
+    pub refused: bool,
+}
+
+/// An attempt as its destination sees it, decided when it begins and true when it ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Drawn {
+    pub n: usize,
+    /// How long it takes.
+    pub takes_ms: u64,
+    /// The destination takes the message.
+    pub taken: bool,
+    /// How long the message must wait before its next attempt.
+    pub delay_ms: u64,
+    /// The outcome tells for sure that the destination does not have it.
+    pub surely_not: bool,
 }
 
 /// What a destination saw of a message.
@@ -45,6 +65,8 @@ pub struct Seen {
     attempt: u16,
     epoch: u64,
     not_before_mono: u64,
+    /// It may be there already: only a person may let it go out again, where the destination must not get it twice.
+    maybe_there: bool,
 }
 
 #[derive(Default)]
@@ -60,9 +82,14 @@ pub struct Ledger {
     pub healed: bool,
     pub rates: [u64; 6],
     pub chance: Option<Chance>,
-    pub store: Option<Arc<dyn Store>>,
+    pub store: Option<Arc<Planted>>,
     pub told: u64,
     pub sends: u64,
+    /// The attempt that began last.
+    pub drawn: Option<Drawn>,
+    /// How many are out, by destination; how many may be.
+    pub out: BTreeMap<String, u16>,
+    pub concurrency: u16,
 }
 
 pub type Shared = Arc<Mutex<Ledger>>;
@@ -79,12 +106,53 @@ impl Ledger {
     /// A person acted on the message: it may go out again at once.
     pub fn acted(&mut self, n: usize) {
         if let Some(seen) = self.seen.get_mut(&n) {
-            seen.not_before_mono = 0;
+            (seen.not_before_mono, seen.maybe_there) = (0, false);
         }
     }
 
-    /// Judges a send: S4, S6, S7, and that no retry comes before its delay.
-    fn judge(&mut self, message: &Message, is_ordered: bool) -> Option<usize> {
+    /// An attempt ended, and the engine will hear of it.
+    pub fn landed(&mut self, drawn: Drawn, destination: &str) {
+        self.came_home(drawn, destination);
+        self.delay(drawn.n, drawn.delay_ms);
+        if let Some(seen) = self.seen.get_mut(&drawn.n) {
+            seen.maybe_there = !drawn.surely_not;
+        }
+    }
+
+    /// An attempt was under way when the power was cut: its destination may have it, the engine will never hear.
+    pub fn cut_off(&mut self, drawn: Drawn, arrives: bool, destination: &str) {
+        self.came_home(Drawn { taken: drawn.taken && arrives, ..drawn }, destination);
+    }
+
+    fn came_home(&mut self, drawn: Drawn, destination: &str) {
+        self.note(&format!("end of {} at {}", drawn.n, self.now_mono));
+        if drawn.taken {
+            *self.accepted.entry(drawn.n).or_default() += 1;
+        }
+        if let Some(out) = self.out.get_mut(destination) {
+            *out -= 1;
+        }
+    }
+
+    fn delay(&mut self, n: usize, delay_ms: u64) {
+        let until = self.now_mono + delay_ms;
+        if let Some(seen) = self.seen.get_mut(&n) {
+            seen.not_before_mono = until;
+        }
+    }
+
+    /// S12: no more are out than the destination takes at once.
+    fn judge_width(&mut self, destination: &str) {
+        let out = self.out.entry(destination.to_owned()).or_default();
+        *out += 1;
+        if *out > self.concurrency {
+            let words = format!("S12: {out} are out to {destination}, {} may be", self.concurrency);
+            self.violated(words);
+        }
+    }
+
+    /// Judges a send: S4, S6, S7, S10, and that no retry comes before its delay.
+    fn judge(&mut self, message: &Message, is_ordered: bool, only_once: bool) -> Option<usize> {
         let text = String::from_utf8_lossy(&message.body).into_owned();
         let Some((n, revision)) = text.split_once('.') else {
             self.violated(format!("S6: unknown body {text:?}"));
@@ -99,24 +167,33 @@ impl Ledger {
         if !(made.acknowledged..=made.asked).contains(&revision) {
             self.violated(format!("S6: revision {revision} of {n} went out, {} is the newest", made.acknowledged));
         }
+        if made.refused {
+            self.violated(format!("S6: message {n} went out, and its sender was told no"));
+        }
         let seen = self.seen.get(&n).copied().unwrap_or_default();
-        if seen.epoch == self.epoch && seen.attempt != 0 && message.attempt != seen.attempt + 1 {
+        if only_once && seen.maybe_there {
+            self.violated(format!("S10: {n} went out again, and nobody can know whether it was there already"));
+        }
+        let is_known = seen.epoch == self.epoch && !made.was_damaged;
+        if is_known && seen.attempt != 0 && message.attempt != seen.attempt + 1 {
             self.violated(format!("S4: attempt {} of {n} after {}", message.attempt, seen.attempt));
         }
-        if seen.epoch == self.epoch && self.now_mono < seen.not_before_mono {
+        if is_known && self.now_mono < seen.not_before_mono {
             let early = seen.not_before_mono - self.now_mono;
             self.violated(format!("F08: attempt {} of {n} is {early} ms early", message.attempt));
         }
         if is_ordered {
             self.judge_order(message, n);
         }
-        self.seen.insert(n, Seen { attempt: message.attempt, epoch: self.epoch, not_before_mono: 0 });
+        self.seen
+            .insert(n, Seen { attempt: message.attempt, epoch: self.epoch, not_before_mono: 0, maybe_there: true });
         Some(n)
     }
 
     fn judge_order(&mut self, message: &Message, n: usize) {
         let Some(store) = self.store.clone() else { return };
         let own = key_hash(message.key().unwrap_or_default());
+        let store = &store.inner;
         let Ok(Some(place)) = store.find(message.id) else { return };
         let Ok(Some(dest)) = store.get(place).map(|record| record.map(|record| record.envelope.destination.clone()))
         else {
@@ -141,65 +218,73 @@ impl Ledger {
 /// A destination that lies, hangs, refuses and dies.
 pub struct Liar {
     pub ledger: Shared,
+    pub name: &'static str,
     pub is_ordered: bool,
+    /// It must get nothing twice.
+    pub only_once: bool,
     /// The shortest delay before the next attempt, by the policy as it should be.
     pub delay_ms_min: u64,
+    /// How long an attempt may take, by the rules as they should be.
+    pub timeout_ms: u64,
     /// A planted fault: a refusal is taken for a delivery.
     pub refusal_delivers: bool,
 }
 
 impl Transport for Liar {
-    fn send(&self, message: &Message, _deadline: Duration) -> Outcome {
+    fn send(&self, message: &Message, deadline: Duration) -> Outcome {
         let mut ledger = self.ledger.lock().expect("a ledger");
         ledger.sends += 1;
-        let Some(n) = ledger.judge(message, self.is_ordered) else { return refused(400) };
+        if deadline != Duration::from_millis(self.timeout_ms) {
+            ledger.violated(format!("L4: an attempt may take {deadline:?} instead of {} ms", self.timeout_ms));
+        }
+        ledger.judge_width(self.name);
+        let Some(n) = ledger.judge(message, self.is_ordered, self.only_once) else { return refused(400) };
         let mut chance = ledger.chance.take().expect("chance");
         let (rates, healed) = (ledger.rates, ledger.healed);
         let kind = if healed { None } else { (0..rates.len()).find(|kind| chance.percent(rates[*kind])) };
         let status = [500, 502, 503, 408, 301, 999][usize::try_from(chance.below(6)).expect("small")];
         let takes_it = chance.percent(50);
+        let takes_ms = match chance.below(4) {
+            0 => 0,
+            1 | 2 => chance.below(300),
+            _ => chance.below(self.timeout_ms),
+        };
         ledger.chance = Some(chance);
-        let (outcome, taken) = match kind {
-            None => (Outcome::Delivered(Receipt { status: Some(200) }), true),
-            Some(0) => (Outcome::Failed(Failure::new(Class::Timeout, Sent::Maybe, "no answer")), takes_it),
-            Some(1) => (Outcome::Failed(Failure::new(Class::Connect, Sent::No, "refused")), false),
-            Some(2) => (refused(status), false),
+        let mut drawn = Drawn { n, takes_ms, taken: false, delay_ms: self.delay_ms_min, surely_not: false };
+        let mut outcome = match kind {
+            None => {
+                (drawn.taken, drawn.delay_ms) = (true, 0);
+                Outcome::Delivered(Receipt { status: Some(200) })
+            }
+            Some(0) => {
+                // It hangs until its time is over.
+                (drawn.taken, drawn.takes_ms) = (takes_it, self.timeout_ms);
+                Outcome::Failed(Failure::new(Class::Timeout, Sent::Maybe, "no answer"))
+            }
+            Some(1) => Outcome::Failed(Failure::new(Class::Connect, Sent::No, "refused")),
+            Some(2) => refused(status),
             Some(3) => {
                 let mut failure = Failure::new(Class::RateLimited, Sent::Answered, "429");
                 (failure.status, failure.retry_after_ms) = (Some(429), Some(90_000));
-                (Outcome::Failed(failure), false)
+                drawn.delay_ms = drawn.delay_ms.max(90_000);
+                Outcome::Failed(failure)
             }
-            Some(4) => (refused(422), false),
+            Some(4) => refused(422),
             Some(_) => {
-                ledger.delay(n, self.delay_ms_min);
+                drawn.takes_ms = 0;
+                ledger.drawn = Some(drawn);
                 drop(ledger);
                 std::panic::resume_unwind(Box::new("the transport died"));
             }
         };
-        if taken {
-            *ledger.accepted.entry(n).or_default() += 1;
-        }
-        match &outcome {
-            Outcome::Failed(failure) => {
-                // Where a cycle decides, it decides alone.
-                let asked_ms = failure.retry_after_ms.filter(|_| self.delay_ms_min > 0).unwrap_or(0);
-                ledger.delay(n, self.delay_ms_min.max(asked_ms));
-                if self.refusal_delivers && failure.status == Some(422) {
-                    return Outcome::Delivered(Receipt { status: Some(422) });
-                }
+        if let Outcome::Failed(failure) = &outcome {
+            drawn.surely_not = failure.sent != Sent::Maybe;
+            if self.refusal_delivers && failure.status == Some(422) {
+                outcome = Outcome::Delivered(Receipt { status: Some(422) });
             }
-            Outcome::Delivered(_) => {}
         }
+        ledger.drawn = Some(drawn);
         outcome
-    }
-}
-
-impl Ledger {
-    fn delay(&mut self, n: usize, delay_ms: u64) {
-        let until = self.now_mono + delay_ms;
-        if let Some(seen) = self.seen.get_mut(&n) {
-            seen.not_before_mono = until;
-        }
     }
 }
 

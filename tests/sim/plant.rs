@@ -1,13 +1,14 @@
 //! Faults planted one at a time, in the seams around the engine: the store, the clock, the policy, the transport.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use goniec::model::{Attempt, Id, Place, Record, State, WallMs};
+use goniec::model::{Abandoned, Attempt, Id, Place, Record, State, WallMs};
 use goniec::store::memory::MemoryStore;
 use goniec::store::{
-    Batch, CommitNo, Committed, Count, Dest, Loaded, Page, Query, Retained, Retention, Revision, Room, Store,
-    StoreError, Unfinished,
+    Batch, CommitNo, Committed, Count, Dest, Loaded, Move, Moved, Page, Query, Retained, Retention, Revision, Room,
+    Store, StoreError, Unfinished,
 };
 
 /// What is broken in a world.
@@ -40,7 +41,23 @@ pub enum Plant {
     RefusalDelivers,
     /// Order of keys does not bind.
     OrderIgnored,
+    /// What may have arrived is sent again where nothing may arrive twice.
+    UncertainRetried,
+    /// One more is out than may be.
+    WidthOffByOne,
+    /// Attempts may take twice their time.
+    TimeoutIgnored,
+    /// Every tenth outcome is lost on its way home.
+    OutcomeLost,
+    /// A person's cancel, hold or word that it arrived is answered as done and not written.
+    ActNotDone,
+    /// An edit is answered as done, and its body is not written.
+    EditNotDone,
+    /// Retention takes a message that has not ended.
+    RetentionTooKeen,
 }
+
+const CANCELLED: State = State::Abandoned(Abandoned::Cancelled);
 
 /// A memory store with a fault in it.
 pub struct Planted {
@@ -48,12 +65,36 @@ pub struct Planted {
     pub plant: Plant,
     pub first_counts: Vec<Count>,
     pub syncs: AtomicU64,
+    /// Rows that cannot be read or written for a while.
+    pub damaged: Mutex<BTreeSet<Place>>,
 }
 
 impl Planted {
     pub fn new(inner: MemoryStore, plant: Plant) -> Planted {
         let first_counts = inner.counts();
-        Planted { inner, plant, first_counts, syncs: AtomicU64::new(0) }
+        Planted { inner, plant, first_counts, syncs: AtomicU64::new(0), damaged: Mutex::default() }
+    }
+
+    fn sound(&self, place: Place) -> Result<(), StoreError> {
+        match self.damaged.lock().expect("places").contains(&place) {
+            true => Err(StoreError::Damaged(format!("the row at {place} is damaged"))),
+            false => Ok(()),
+        }
+    }
+
+    /// A batch without the steps that the planted fault drops, and which those are.
+    fn thinned(&self, batch: &Batch) -> (Batch, Vec<usize>) {
+        let mut thin = batch.clone();
+        let by_person = |step: &Move| step.attempt.is_none() && step.amend.is_none();
+        let is_act = |step: &Move| by_person(step) && (step.to.is_held() || step.to == CANCELLED);
+        let is_dropped = |step: &Move| match self.plant {
+            Plant::ActNotDone => is_act(step),
+            Plant::EditNotDone => step.amend.is_some(),
+            _ => false,
+        };
+        thin.moves.retain(|step| !is_dropped(step));
+        let dropped = (0..).zip(&batch.moves).filter(|(_, step)| is_dropped(step)).map(|(at, _)| at);
+        (thin, dropped.collect())
     }
 }
 
@@ -67,7 +108,11 @@ impl Store for Planted {
     }
 
     fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
-        let mut batch = batch.clone();
+        let moved = batch.moves.iter().map(|step| step.place);
+        for place in moved.chain(batch.deletes.iter().copied()).chain(batch.told.iter().copied()) {
+            self.sound(place)?;
+        }
+        let (mut batch, dropped) = self.thinned(batch);
         for step in &mut batch.moves {
             if self.plant == Plant::UntoldLost {
                 step.untold = false;
@@ -76,7 +121,11 @@ impl Store for Planted {
                 step.attempts = step.attempts.saturating_sub(1);
             }
         }
-        self.inner.commit(&batch)
+        let mut committed = self.inner.commit(&batch)?;
+        for at in dropped {
+            committed.moved.insert(at, Moved::Done);
+        }
+        Ok(committed)
     }
 
     fn sync(&self, number: CommitNo) -> Result<(), StoreError> {
@@ -115,6 +164,7 @@ impl Store for Planted {
     }
 
     fn load(&self, place: Place) -> Result<Option<Loaded>, StoreError> {
+        self.sound(place)?;
         let mut loaded = self.inner.load(place)?;
         if self.plant == Plant::WrongBody
             && let Some(loaded) = &mut loaded
@@ -126,14 +176,17 @@ impl Store for Planted {
     }
 
     fn get(&self, place: Place) -> Result<Option<Record>, StoreError> {
+        self.sound(place)?;
         self.inner.get(place)
     }
 
     fn attempts(&self, place: Place) -> Result<Vec<Attempt>, StoreError> {
+        self.sound(place)?;
         self.inner.attempts(place)
     }
 
     fn revisions(&self, place: Place) -> Result<Vec<Revision>, StoreError> {
+        self.sound(place)?;
         self.inner.revisions(place)
     }
 
@@ -146,6 +199,11 @@ impl Store for Planted {
     }
 
     fn retain(&self, rule: &Retention, now: WallMs) -> Result<Retained, StoreError> {
+        if self.plant == Plant::RetentionTooKeen {
+            let mut first = None;
+            self.inner.unfinished(&mut |found| first = first.or(Some(found.place)))?;
+            self.inner.commit(&Batch { now, deletes: first.into_iter().collect(), ..Batch::default() })?;
+        }
         self.inner.retain(rule, now)
     }
 
