@@ -347,12 +347,12 @@ impl World {
         };
         self.store.inner.unfinished(each).expect("reads");
         let mut ledger = self.ledger.lock().expect("a ledger");
-        for place in &damaged {
+        // A message whose sender never heard of it has no number here, and is left in peace.
+        damaged.retain(|place| {
             let record = self.store.inner.get(*place).expect("reads").expect("a message");
-            if let Some(n) = ledger.by_id.get(&record.id).copied() {
-                ledger.made[n].was_damaged = true;
-            }
-        }
+            let known = ledger.by_id.get(&record.id).copied();
+            known.inspect(|n| ledger.made[*n].was_damaged = true).is_some()
+        });
         *self.store.damaged.lock().expect("places") = damaged;
     }
 
