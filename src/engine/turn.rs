@@ -116,7 +116,8 @@ impl Turn {
         }
     }
 
-    /// As [`Turn::turn`], but what goes out is handed over in `flights` and waited for by the caller.
+    /// As [`Turn::turn`], but what goes out is handed over in `flights` and waited for by the caller, who begins it before the next call. It
+    /// returns as soon as it handed something over; once it hands over nothing, there is nothing more to do at `now`.
     ///
     /// # Errors
     /// The store failed; the engine takes nothing more and must be opened again.
@@ -135,6 +136,9 @@ impl Turn {
             }
             for step in steps {
                 flights.extend(self.take(step, now));
+            }
+            if !flights.is_empty() {
+                return Ok(Some(now.mono_ms));
             }
             let is_idle = self.inbox.is_empty() && self.news.is_empty() && !self.committer.has_put_off();
             if is_idle && !self.registry.scheduler().has_work() {

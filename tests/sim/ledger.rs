@@ -266,7 +266,10 @@ impl Transport for Liar {
             Some(3) => {
                 let mut failure = Failure::new(Class::RateLimited, Sent::Answered, "429");
                 (failure.status, failure.retry_after_ms) = (Some(429), Some(90_000));
-                drawn.delay_ms = drawn.delay_ms.max(90_000);
+                // Where a cycle decides, it decides alone: it runs on the wall clock, which jumps.
+                if self.delay_ms_min > 0 {
+                    drawn.delay_ms = 90_000;
+                }
                 Outcome::Failed(failure)
             }
             Some(4) => refused(422),
