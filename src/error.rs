@@ -95,7 +95,9 @@ impl fmt::Display for Error {
             Error::UnknownDestination { name, .. } => write!(f, "unknown destination {name:?}"),
             Error::Invalid(what) | Error::Config(what) => f.write_str(what),
             Error::TooLarge { bytes, bytes_max } => write!(f, "the body has {bytes} bytes, {bytes_max} are allowed"),
-            Error::Refused { id, illegal } => write!(f, "message {id} is {illegal}"),
+            Error::Refused { id, illegal } => {
+                write!(f, "message {id} is {} and does not admit {}", illegal.state, illegal.event.name())
+            }
             Error::Stale { id, read, stored } => {
                 write!(f, "message {id} changed from revision {read} to {stored} meanwhile")
             }

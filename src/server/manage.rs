@@ -71,7 +71,8 @@ pub(super) async fn body(call: Call<'_>) -> Result<Answer, Problem> {
         Some(number) => revisions.into_iter().find(|revision| revision.number == number),
         None => revisions.into_iter().next_back(),
     };
-    let revision = found.ok_or_else(|| Problem::gone(format!("message {id} has no such revision")))?;
+    let named = || wanted.map_or("any revision".into(), |number| format!("revision {number}"));
+    let revision = found.ok_or_else(|| Problem::no_revision(format!("message {id} has not {}", named())))?;
     let Some(bytes) = revision.body else {
         return Err(Problem::gone(format!("the body of message {id} was removed after its time")));
     };

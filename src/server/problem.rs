@@ -35,7 +35,7 @@ struct Shape<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
-    hint: Option<&'a str>,
+    hint: &'a str,
 }
 
 impl Problem {
@@ -132,6 +132,12 @@ impl Problem {
             .hint("Send `If-Match: \"N\"` with the revision, or `If-Match: *` to replace whatever there is.")
     }
 
+    /// The message has no such revision.
+    pub(super) fn no_revision(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "no-revision", "There is no such revision", detail)
+            .hint("GET /v1/messages/{id}/revisions lists them.")
+    }
+
     /// The body of a message is no longer kept.
     pub(super) fn gone(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::GONE, "gone", "It is no longer kept", detail)
@@ -201,7 +207,7 @@ impl Problem {
             title: said.title,
             status: said.status.as_u16(),
             detail: &said.detail,
-            hint: said.hint.as_deref(),
+            hint: said.hint.as_deref().filter(|hint| !hint.is_empty()).unwrap_or_else(|| usual_hint(said.status)),
         };
         let mut answer = Response::new(Reply::whole(serde_json::to_vec(&shape).unwrap_or_default()));
         *answer.status_mut() = said.status;
@@ -214,6 +220,21 @@ impl Problem {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer
+    }
+}
+
+/// What the reader can do where nothing better is known.
+fn usual_hint(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        403 => "Call from a program or page of this machine, or with a token whose role allows it.",
+        404 | 405 | 414 => "GET / lists the calls.",
+        408 => "Send it again, faster.",
+        409 => "Read the message again; its state says what it admits.",
+        410 => "Bodies are kept as long as `keep_bodies` in [store] says.",
+        413 => "Send less in one request.",
+        429 | 503 => "Try again in a moment.",
+        500 => "The log of the node says more.",
+        _ => "Correct the request; repeated as it is, it is refused again.",
     }
 }
 

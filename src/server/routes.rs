@@ -68,6 +68,7 @@ struct Route {
     right: Right,
     bytes_max: usize,
     handler: Handler,
+    what: &'static str,
 }
 
 /// A request whose head has been judged.
@@ -86,34 +87,111 @@ pub(super) struct Call<'a> {
     pub(super) body: Taken,
 }
 
-const fn route(method: Method, path: &'static str, right: Right, bytes_max: usize, handler: Handler) -> Route {
-    Route { method, path, right, bytes_max, handler }
+const fn route(
+    method: Method,
+    path: &'static str,
+    right: Right,
+    bytes_max: usize,
+    handler: Handler,
+    what: &'static str,
+) -> Route {
+    Route { method, path, right, bytes_max, handler, what }
 }
 
 const G: Method = Method::GET;
 const P: Method = Method::POST;
 
 static ROUTES: [Route; 20] = [
-    route(G, "/", Right::Anyone, 0, Handler::Root),
-    route(G, "/healthz", Right::Anyone, 0, Handler::Healthz),
-    route(G, "/readyz", Right::Anyone, 0, Handler::Readyz),
-    route(P, "/v1/messages", Right::Produce, INTAKE_BYTES_MAX, Handler::PostMessages),
-    route(P, "/v1/send/{destination}", Right::Produce, INTAKE_BYTES_MAX, Handler::PostSend),
-    route(G, "/v1/messages", Right::View, 0, Handler::ListMessages),
-    route(G, "/v1/messages/{id}", Right::View, 0, Handler::ShowMessage),
-    route(G, "/v1/messages/{id}/body", Right::View, 0, Handler::ShowBody),
-    route(G, "/v1/messages/{id}/attempts", Right::View, 0, Handler::ShowAttempts),
-    route(G, "/v1/messages/{id}/revisions", Right::View, 0, Handler::ShowRevisions),
-    route(Method::PUT, "/v1/messages/{id}/body", Right::Operate, INTAKE_BYTES_MAX, Handler::PutBody),
-    route(P, "/v1/messages/{id}/resend", Right::Operate, NOTHING_BYTES_MAX, Handler::Resend),
-    route(P, "/v1/messages/{id}/cancel", Right::Operate, NOTHING_BYTES_MAX, Handler::Cancel),
-    route(P, "/v1/messages/{id}/hold", Right::Operate, NOTHING_BYTES_MAX, Handler::Hold),
-    route(P, "/v1/messages/{id}/release", Right::Operate, NOTHING_BYTES_MAX, Handler::Release),
-    route(P, "/v1/messages/{id}/resolve", Right::Operate, NOTHING_BYTES_MAX, Handler::Resolve),
-    route(Method::DELETE, "/v1/messages/{id}", Right::Operate, NOTHING_BYTES_MAX, Handler::Delete),
-    route(G, "/v1/stats", Right::View, 0, Handler::Stats),
-    route(G, "/v1/destinations", Right::View, 0, Handler::Destinations),
-    route(G, "/v1/events", Right::View, 0, Handler::Events),
+    route(G, "/", Right::Anyone, 0, Handler::Root, "what there is to call"),
+    route(G, "/healthz", Right::Anyone, 0, Handler::Healthz, "whether the process lives"),
+    route(G, "/readyz", Right::Anyone, 0, Handler::Readyz, "whether messages are taken; 503 or 507 where not"),
+    route(
+        P,
+        "/v1/messages",
+        Right::Produce,
+        INTAKE_BYTES_MAX,
+        Handler::PostMessages,
+        "hands in one envelope, an array of them, or one a line; all or none",
+    ),
+    route(P, "/v1/send/{destination}", Right::Produce, INTAKE_BYTES_MAX, Handler::PostSend, "hands in the bare body"),
+    route(
+        G,
+        "/v1/messages",
+        Right::View,
+        0,
+        Handler::ListMessages,
+        "lists, newest first: the words of the filter, `limit` (50; 1,000 at most), `cursor`",
+    ),
+    route(G, "/v1/messages/{id}", Right::View, 0, Handler::ShowMessage, "one message; its revision is the `ETag`"),
+    route(
+        G,
+        "/v1/messages/{id}/body",
+        Right::View,
+        0,
+        Handler::ShowBody,
+        "the bytes of its body; `?revision=N` for an older one",
+    ),
+    route(G, "/v1/messages/{id}/attempts", Right::View, 0, Handler::ShowAttempts, "its attempts, oldest first"),
+    route(
+        G,
+        "/v1/messages/{id}/revisions",
+        Right::View,
+        0,
+        Handler::ShowRevisions,
+        "its bodies, with who changed them and why",
+    ),
+    route(
+        Method::PUT,
+        "/v1/messages/{id}/body",
+        Right::Operate,
+        INTAKE_BYTES_MAX,
+        Handler::PutBody,
+        "a new body: needs `If-Match`, and `?why=` or `x-goniec-why`",
+    ),
+    route(
+        P,
+        "/v1/messages/{id}/resend",
+        Right::Operate,
+        NOTHING_BYTES_MAX,
+        Handler::Resend,
+        "sends it again: `?at=now`, `next-cycle` or a time",
+    ),
+    route(P, "/v1/messages/{id}/cancel", Right::Operate, NOTHING_BYTES_MAX, Handler::Cancel, "gives it up"),
+    route(
+        P,
+        "/v1/messages/{id}/hold",
+        Right::Operate,
+        NOTHING_BYTES_MAX,
+        Handler::Hold,
+        "stops it until it is released",
+    ),
+    route(P, "/v1/messages/{id}/release", Right::Operate, NOTHING_BYTES_MAX, Handler::Release, "lets it go on, now"),
+    route(
+        P,
+        "/v1/messages/{id}/resolve",
+        Right::Operate,
+        NOTHING_BYTES_MAX,
+        Handler::Resolve,
+        "answers an uncertain one: `?outcome=delivered` or `resend`",
+    ),
+    route(
+        Method::DELETE,
+        "/v1/messages/{id}",
+        Right::Operate,
+        NOTHING_BYTES_MAX,
+        Handler::Delete,
+        "removes it for good",
+    ),
+    route(G, "/v1/stats", Right::View, 0, Handler::Stats, "the node in figures"),
+    route(G, "/v1/destinations", Right::View, 0, Handler::Destinations, "what stands where"),
+    route(
+        G,
+        "/v1/events",
+        Right::View,
+        0,
+        Handler::Events,
+        "transitions as they happen, as server-sent events; the words of the filter",
+    ),
 ];
 
 /// The answer to a request, whatever it is.
@@ -252,19 +330,34 @@ fn root() -> String {
     format!("goniec {}\n\n{}", env!("CARGO_PKG_VERSION"), table())
 }
 
-/// The routes, one a line: method, path, and what a caller must be allowed to do.
+/// The routes, one a line: method, path, what a caller must be allowed to do, and what it does.
 #[must_use]
 pub fn table() -> String {
     let line = |route: &Route| {
-        let right = match route.right {
+        format!("{:<6} {:<31} {:<8} {}\n", route.method.as_str(), route.path, route.right.name(), route.what)
+    };
+    ROUTES.iter().map(line).collect()
+}
+
+/// The table of `docs/http.md`.
+#[cfg(test)]
+fn page() -> String {
+    let line = |route: &Route| {
+        format!("| `{} {}` | {} | {} |\n", route.method.as_str(), route.path, route.right.name(), route.what)
+    };
+    let lines: String = ROUTES.iter().map(line).collect();
+    format!("| call | right | does |\n|---|---|---|\n{lines}")
+}
+
+impl Right {
+    fn name(self) -> &'static str {
+        match self {
             Right::Anyone => "anyone",
             Right::Produce => "produce",
             Right::View => "view",
             Right::Operate => "operate",
-        };
-        format!("{:<6} {:<31} {right}\n", route.method.as_str(), route.path)
-    };
-    ROUTES.iter().map(line).collect()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -284,6 +377,12 @@ mod tests {
             let answer = no.answer();
             answer.status() == 405 && answer.headers().get("allow").is_some_and(|allow| allow == "POST, GET")
         }));
+    }
+
+    #[test]
+    fn the_page_of_the_routes_is_current() {
+        let kept = include_str!("../../docs/http.md");
+        assert!(kept.contains(&page()), "docs/http.md is stale; its table is now:\n{}", page());
     }
 
     #[test]

@@ -1,0 +1,76 @@
+//! Every call of the HTTP interface against a running server: its shapes, its statuses, and what it refuses.
+//!
+//! The server prints its own table of routes; a route without a test here fails the tests, and so does a test of a route that is gone.
+
+#![cfg(feature = "server")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+#[path = "api/acts.rs"]
+mod acts;
+#[path = "api/events.rs"]
+mod events;
+#[path = "api/harness.rs"]
+mod harness;
+#[path = "api/intake.rs"]
+mod intake;
+#[path = "api/reads.rs"]
+mod reads;
+#[path = "api/refusals.rs"]
+mod refusals;
+
+use std::collections::BTreeSet;
+
+use goniec::server::routes_table;
+use harness::Api;
+
+/// A test of one route.
+type Case = fn(&Api);
+
+/// The test of each route.
+const CASES: [(&str, &str, Case); 20] = [
+    ("GET", "/", reads::root),
+    ("GET", "/healthz", reads::healthz),
+    ("GET", "/readyz", reads::readyz),
+    ("POST", "/v1/messages", intake::messages),
+    ("POST", "/v1/send/{destination}", intake::send),
+    ("GET", "/v1/messages", reads::list),
+    ("GET", "/v1/messages/{id}", reads::show),
+    ("GET", "/v1/messages/{id}/body", reads::body),
+    ("GET", "/v1/messages/{id}/attempts", reads::attempts),
+    ("GET", "/v1/messages/{id}/revisions", reads::revisions),
+    ("PUT", "/v1/messages/{id}/body", acts::edit),
+    ("POST", "/v1/messages/{id}/resend", acts::resend),
+    ("POST", "/v1/messages/{id}/cancel", acts::cancel),
+    ("POST", "/v1/messages/{id}/hold", acts::hold),
+    ("POST", "/v1/messages/{id}/release", acts::release),
+    ("POST", "/v1/messages/{id}/resolve", acts::resolve),
+    ("DELETE", "/v1/messages/{id}", acts::delete),
+    ("GET", "/v1/stats", reads::stats),
+    ("GET", "/v1/destinations", reads::destinations),
+    ("GET", "/v1/events", events::follow),
+];
+
+/// Method, path and right of every route that the server has.
+pub fn routes() -> Vec<(String, String, String)> {
+    let table = routes_table();
+    let words = table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    words.map(|words| (words[0].clone(), words[1].clone(), words[2].clone())).collect()
+}
+
+#[test]
+fn every_route_has_a_test_and_passes_it() {
+    let served: BTreeSet<_> = routes().into_iter().map(|(method, path, _)| (method, path)).collect();
+    let tested: BTreeSet<_> = CASES.iter().map(|(method, path, _)| (method.to_string(), path.to_string())).collect();
+    assert_eq!(served, tested, "on the left what the server has, on the right what is tested");
+    let api = Api::start();
+    for (method, path, case) in CASES {
+        println!("{method} {path}");
+        case(&api);
+    }
+    // What was out while it was refused comes home all the same.
+    let out = api.get("/v1/messages?to=slow").expect(200).json();
+    api.open_gate();
+    for message in out["messages"].as_array().unwrap() {
+        api.until(message["id"].as_str().unwrap(), "delivered");
+    }
+}

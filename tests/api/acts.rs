@@ -1,0 +1,105 @@
+//! What a person asks of one message, and what is refused while it is out.
+
+use super::harness::{Api, UNKNOWN};
+
+/// What every act refuses: a message that is unknown, a text that is no id, a parameter that is unknown.
+fn check_refusals(api: &Api, method: &str, tail: &str, headers: &[(&str, &str)]) {
+    api.call(method, &format!("/v1/messages/{UNKNOWN}{tail}"), headers, b"").expect(404).says("no message");
+    api.call(method, &format!("/v1/messages/17{tail}"), headers, b"").expect(400);
+    let mark = if tail.contains('?') { '&' } else { '?' };
+    api.call(method, &format!("/v1/messages/{UNKNOWN}{tail}{mark}nonsense=1"), headers, b"").expect(400).says("param");
+    let slow = api.send("slow");
+    api.until(&slow, "sending");
+    api.call(method, &format!("/v1/messages/{slow}{tail}"), headers, b"").expect(409).says("out for delivery");
+}
+
+/// `PUT /v1/messages/{id}/body`.
+pub fn edit(api: &Api) {
+    let id = api.waiting("one");
+    let path = format!("/v1/messages/{id}/body?why=a+slip");
+    let put =
+        |path: &str, tag: &str| api.call("PUT", path, &[("if-match", tag), ("content-type", "text/plain")], b"two");
+    let edited = put(&path, "\"1\"").expect(200);
+    assert_eq!((edited.header("etag"), &edited.json()["revision"]), (Some("\"2\""), &2.into()));
+    put(&path, "\"1\"").expect(412).says("from revision 1 to 2");
+    api.call("PUT", &path, &[], b"x").expect(428).says("If-Match");
+    put(&path, "one").expect(400).says("if-match");
+    put(&format!("/v1/messages/{id}/body"), "*").expect(400).says("why");
+    let forced =
+        api.call("PUT", &format!("/v1/messages/{id}/body"), &[("if-match", "*"), ("x-goniec-why", "no")], b"3");
+    assert_eq!(forced.expect(200).json()["revision"], 3);
+    let headers = [("if-match", "*"), ("content-type", "text/plain")];
+    let large = vec![b'x'; (1 << 20) + 1];
+    api.call("PUT", &path, &headers, &large).expect(413);
+    assert_eq!(api.get(&format!("/v1/messages/{id}/body")).expect(200).body, b"3");
+    check_refusals(api, "PUT", "/body?why=x", &[("if-match", "*")]);
+}
+
+/// `POST /v1/messages/{id}/resend`.
+pub fn resend(api: &Api) {
+    let id = api.send("ok");
+    api.until(&id, "delivered");
+    let again = api.post(&format!("/v1/messages/{id}/resend")).expect(200).json();
+    assert_eq!(again["id"], id.as_str());
+    assert_eq!(api.until(&id, "delivered")["attempts"], 2);
+    let later = api.post(&format!("/v1/messages/{id}/resend?at=1h")).expect(200).json();
+    assert_eq!((later["state"].as_str(), later["waits_for"].as_str()), (Some("queued"), Some("not-before")));
+    api.post(&format!("/v1/messages/{id}/resend?at=soon")).expect(400).says("at is now");
+    check_refusals(api, "POST", "/resend", &[]);
+}
+
+/// `POST /v1/messages/{id}/cancel`.
+pub fn cancel(api: &Api) {
+    let id = api.waiting("x");
+    let shown = api.post(&format!("/v1/messages/{id}/cancel")).expect(200).json();
+    assert_eq!((shown["state"].as_str(), shown["reason"].as_str()), (Some("abandoned"), Some("cancelled")));
+    api.post(&format!("/v1/messages/{id}/cancel")).expect(409);
+    check_refusals(api, "POST", "/cancel", &[]);
+}
+
+/// `POST /v1/messages/{id}/hold`.
+pub fn hold(api: &Api) {
+    let id = api.waiting("x");
+    let shown = api.post(&format!("/v1/messages/{id}/hold")).expect(200).json();
+    assert_eq!((shown["state"].as_str(), shown["waits_for"].as_str()), (Some("queued"), Some("held")));
+    check_refusals(api, "POST", "/hold", &[]);
+}
+
+/// `POST /v1/messages/{id}/release`.
+pub fn release(api: &Api) {
+    let id = api.waiting("x");
+    api.post(&format!("/v1/messages/{id}/hold")).expect(200);
+    api.post(&format!("/v1/messages/{id}/release")).expect(200);
+    api.until(&id, "delivered");
+    api.post(&format!("/v1/messages/{id}/release")).expect(409);
+    check_refusals(api, "POST", "/release", &[]);
+}
+
+/// `POST /v1/messages/{id}/resolve`.
+pub fn resolve(api: &Api) {
+    let id = api.waiting("x");
+    api.post(&format!("/v1/messages/{id}/resolve")).expect(400).says("outcome");
+    api.post(&format!("/v1/messages/{id}/resolve?outcome=maybe")).expect(400).says("outcome");
+    api.post(&format!("/v1/messages/{id}/resolve?outcome=delivered")).expect(409).says("does not admit");
+    let id = api.send("bad");
+    api.until(&id, "abandoned");
+    let shown = api.post(&format!("/v1/messages/{id}/resolve?outcome=delivered")).expect(200).json();
+    assert_eq!(shown["state"], "delivered");
+    let other = api.send("down");
+    api.until(&other, "failed");
+    api.post(&format!("/v1/messages/{other}/resolve?outcome=resend")).expect(200);
+    assert_eq!(api.until(&other, "failed")["attempts"], 2);
+    check_refusals(api, "POST", "/resolve?outcome=delivered", &[]);
+}
+
+/// `DELETE /v1/messages/{id}`.
+pub fn delete(api: &Api) {
+    let id = api.waiting("x");
+    let path = format!("/v1/messages/{id}");
+    assert_eq!(api.call("DELETE", &path, &[], b"").expect(204).body, b"");
+    api.call("DELETE", &path, &[], b"").expect(404);
+    for tail in ["", "/body", "/attempts", "/revisions"] {
+        api.get(&format!("{path}{tail}")).expect(404);
+    }
+    check_refusals(api, "DELETE", "", &[]);
+}

@@ -1,0 +1,100 @@
+//! What is handed in: one, an array, lines, the bare body; all or none; repeated; refused.
+
+use super::harness::{Api, keys};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const LINES: (&str, &str) = ("content-type", "application/x-ndjson");
+
+/// `POST /v1/messages`.
+pub fn messages(api: &Api) {
+    let post = |headers: &[(&str, &str)], body: &str| api.call("POST", "/v1/messages", headers, body.as_bytes());
+    let one = post(&[JSON], r#"{"destination":"ok","key":"one","body":{"a" : 1}}"#).expect(202).json();
+    assert_eq!(keys(&one), ["id"]);
+    let body = api.get(&format!("/v1/messages/{}/body", one["id"].as_str().unwrap())).expect(200);
+    assert_eq!(body.body, br#"{"a" : 1}"#, "byte for byte");
+
+    let array = r#"[{"destination":"ok","key":"k1","body":1},{"destination":"ok","key":"k2","body_base64":"/wA="}]"#;
+    let several = post(&[JSON], array).expect(202).json();
+    check_order(api, &several, &["k1", "k2"]);
+    let second = several["ids"][1].as_str().unwrap();
+    assert_eq!(api.get(&format!("/v1/messages/{second}/body")).expect(200).body, [0xff, 0]);
+    let lines = "{\"destination\":\"ok\",\"key\":\"l1\",\"body\":\"ż\"}\n\n{\"destination\":\"ok\",\"key\":\"l2\",\"body\":[]}\n";
+    check_order(api, &post(&[LINES], lines).expect(202).json(), &["l1", "l2"]);
+
+    let repeat = [JSON, ("idempotency-key", "again")];
+    let first = post(&repeat, r#"{"destination":"ok","body":1}"#).expect(202).json();
+    assert_eq!(post(&repeat, r#"{"destination":"ok","body":1}"#).expect(202).json(), first, "nothing doubles");
+    post(&repeat, r#"{"destination":"ok","body":2}"#).expect(409).says("already names message");
+
+    let before = api.count("");
+    for (headers, body, status, says) in [
+        (
+            &[JSON][..],
+            r#"[{"destination":"ok","body":1},{"destination":"okk","body":1}]"#,
+            422,
+            "Did you mean \\\"ok\\\"?",
+        ),
+        (&[LINES], "{\"destination\":\"ok\",\"body\":1}\n{\"destination\":", 400, "line 2, column"),
+        (&[JSON], r#"{"destination":"ok"}"#, 400, "no body"),
+        (&[JSON], r#"{"destination":"ok","body":1,"boody":1}"#, 400, "unknown field `boody`"),
+        (&[JSON], r#"{"destination":"ok","body":1,"deadline":"15"}"#, 400, "no unit"),
+        (&[JSON], r#"{"destination":"ok","body":1,"headers":{"webhook-id":"x"}}"#, 400, "set by goniec itself"),
+        (&[JSON], "[]", 400, "no message"),
+        (&[JSON], "", 400, "not well-formed"),
+        (&[JSON], "{\"destination\":\"ok\",\"body\":1,\"key\":\"\u{0}\"}", 400, "control character"),
+        (&[("content-type", "text/csv")], "a,b", 415, "text/csv"),
+        (&[JSON, ("content-encoding", "gzip")], "x", 415, "compressed"),
+        (&[JSON, ("idempotency-key", "a"), ("idempotency-key", "b")], "1", 400, "given twice"),
+    ] {
+        post(headers, body).expect(status).says(says);
+    }
+    api.call("POST", "/v1/messages", &[JSON], b"{\"destination\":\"\xff\",\"body\":1}").expect(400);
+    let large =
+        format!(r#"[{{"destination":"ok","body":1}},{{"destination":"ok","body":"{}"}}]"#, "x".repeat(1 << 20 | 1));
+    post(&[JSON], &large).expect(413).says("1048576 are allowed");
+    let many = "{\"destination\":\"ok\",\"body\":1}\n".repeat(10_001);
+    post(&[LINES], &many).expect(400).says("10000");
+    api.call("POST", "/v1/messages", &[JSON], &vec![b' '; (16 << 20) + 1]).expect(413);
+    assert_eq!(api.count(""), before, "of what is refused nothing is kept");
+}
+
+fn check_order(api: &Api, answer: &serde_json::Value, expect: &[&str]) {
+    assert_eq!(keys(answer), ["ids"]);
+    let ids = answer["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap());
+    let found: Vec<String> = ids.map(|id| api.get(&format!("/v1/messages/{id}")).expect(200).text("key")).collect();
+    assert_eq!(found, expect);
+}
+
+/// `POST /v1/send/{destination}`.
+pub fn send(api: &Api) {
+    let headers = [
+        ("content-type", "text/csv"),
+        ("goniec-key", "z%C5%82y 1"),
+        ("goniec-type", "order.created"),
+        ("goniec-not-before", "1h"),
+        ("goniec-deadline", "2h"),
+        ("idempotency-key", "csv"),
+    ];
+    let id = api.call("POST", "/v1/send/ok", &headers, b"a;b").expect(202).text("id");
+    let shown = api.get(&format!("/v1/messages/{id}")).expect(200).json();
+    for (field, expect) in [
+        ("destination", "ok"),
+        ("key", "zły 1"),
+        ("type", "order.created"),
+        ("content_type", "text/csv"),
+        ("idempotency_key", "csv"),
+        ("state", "queued"),
+        ("waits_for", "not-before"),
+    ] {
+        assert_eq!(shown[field], expect, "{shown}");
+    }
+    assert!(shown["deadline"].as_str() > shown["due_at"].as_str(), "{shown}");
+    assert_eq!(api.call("POST", "/v1/send/ok", &headers, b"a;b").expect(202).text("id"), id, "nothing doubles");
+
+    api.call("POST", "/v1/send/okk", &[], b"x").expect(404).says("okk");
+    api.call("POST", "/v1/send/%ff", &[], b"x").expect(400).says("UTF-8");
+    api.call("POST", "/v1/send/ok", &[("goniec-deadline", "2")], b"x").expect(400).says("no unit");
+    api.call("POST", "/v1/send/ok", &[("goniec-key", "%zz")], b"x").expect(400).says("percent");
+    api.call("POST", "/v1/send/ok", &[], &vec![0; (1 << 20) + 1]).expect(413).says("body_max");
+    api.call("POST", "/v1/send/ok", &[], b"").expect(202);
+}

@@ -1,0 +1,111 @@
+//! What is refused whatever the route: wrong methods, wrong tokens, a node that is full, a disk that fails.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::time::{Duration, Instant};
+
+use goniec::config::{Role, Token};
+use goniec::engine::Settings;
+use goniec::store::memory::DiskFault;
+
+use super::harness::{Api, UNKNOWN};
+use super::routes;
+
+fn filled(path: &str) -> String {
+    path.replace("{id}", UNKNOWN).replace("{destination}", "ok")
+}
+
+#[test]
+fn what_no_route_has_is_refused() {
+    let api = Api::start();
+    let paths: BTreeSet<String> = routes().into_iter().map(|(_, path, _)| path).collect();
+    for path in paths {
+        let methods: BTreeSet<String> =
+            routes().into_iter().filter(|(_, other, _)| *other == path).map(|(method, ..)| method).collect();
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
+            if !methods.contains(method) {
+                let refused = api.call(method, &filled(&path), &[], b"").expect(405);
+                let allow: BTreeSet<String> =
+                    refused.header("allow").expect("allow").split(", ").map(str::to_owned).collect();
+                assert_eq!(allow, methods, "{path}");
+            }
+        }
+    }
+    for path in ["/v1", "/v1/", "/v1/messages/", "/v1/bulk", "/nothing", "//"] {
+        api.get(path).expect(404).says("GET / lists");
+    }
+    api.get(&format!("/{}", "x".repeat(5_000))).expect(414);
+    api.call("POST", "/v1/send/ok", &[("origin", "http://evil.example")], b"x").expect(403);
+}
+
+#[test]
+fn each_role_may_call_what_its_right_says() {
+    let token = |name: &str, role| Token { name: name.into(), role, secret: format!("{name}-secret") };
+    let tokens =
+        vec![token("operator", Role::Operator), token("producer", Role::Producer), token("viewer", Role::Viewer)];
+    let api = Api::with(Settings::default(), |config| config.tokens = tokens);
+    for (method, path, right) in routes() {
+        let status = |bearer: &str| {
+            let mut stream = api.connect();
+            let head = format!("{method} {} HTTP/1.1\r\nhost: localhost\r\n", filled(&path));
+            write!(stream, "{head}{bearer}content-length: 0\r\n\r\n").expect("a request");
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).expect("an answer");
+            line.split(' ').nth(1).expect("a status").parse::<u16>().expect("a number")
+        };
+        let anyone = right == "anyone";
+        for bearer in ["", "authorization: Bearer wrong\r\n", "authorization: Basic operator-secret\r\n"] {
+            assert_eq!(status(bearer) == 401, !anyone, "{method} {path} with {bearer:?}");
+        }
+        for (name, may) in [("operator", true), ("producer", right == "produce"), ("viewer", right == "view")] {
+            let status = status(&format!("authorization: Bearer {name}-secret\r\n"));
+            assert_ne!(status, 401, "{method} {path} as {name}");
+            assert_eq!(status == 403, !may && !anyone, "{method} {path} as {name}: {status}");
+        }
+    }
+}
+
+#[test]
+fn a_full_node_says_when_to_come_again() {
+    let api = Api::with(Settings::default(), |config| config.bodies_bytes_max = 100);
+    let refused = api.call("POST", "/v1/send/ok", &[], &[b'x'; 101]).expect(429);
+    assert!(refused.header("retry-after").and_then(|after| after.parse::<u32>().ok()).is_some_and(|after| after > 0));
+    api.call("POST", "/v1/send/ok", &[], &[b'x'; 100]).expect(202);
+    assert_eq!(api.count(""), 1);
+}
+
+#[test]
+fn beyond_the_size_nothing_is_taken_and_everything_else_goes_on() {
+    let api = Api::with(Settings { store_bytes_max: Some(1), ..Settings::default() }, |_| ());
+    let kept = api.waiting("x");
+    let limit = Instant::now() + Duration::from_secs(20);
+    // The size is looked at from time to time, and so are we.
+    let refused = loop {
+        let answer = api.call("POST", "/v1/send/ok", &[], b"x");
+        if answer.status != 202 {
+            break answer.expect(507);
+        }
+        assert!(Instant::now() < limit, "still taken");
+    };
+    refused.says("size limit");
+    assert!(refused.header("retry-after").is_some());
+    api.get("/readyz").expect(507);
+    api.get("/healthz").expect(200);
+    api.get("/v1/messages").expect(200);
+    api.post(&format!("/v1/messages/{kept}/cancel")).expect(200);
+    api.call("DELETE", &format!("/v1/messages/{kept}"), &[], b"").expect(204);
+    api.get("/v1/stats").expect(200);
+}
+
+#[test]
+fn a_store_that_failed_takes_nothing_and_is_not_ready() {
+    let api = Api::start();
+    let kept = api.waiting("x");
+    api.disk.fail_sync(0, DiskFault::Io);
+    let refused = api.call("POST", "/v1/send/ok", &[], b"x").expect(503);
+    assert!(refused.header("retry-after").is_some());
+    api.call("POST", "/v1/send/ok", &[], b"x").expect(503);
+    api.get("/readyz").expect(503);
+    api.get("/healthz").expect(200);
+    api.post(&format!("/v1/messages/{kept}/cancel")).expect(503);
+}
