@@ -10,6 +10,7 @@
 //!
 //! How anything is stored or delivered: the verbs but `serve` talk to a running node.
 
+mod allocator;
 mod client;
 mod messages;
 mod offline;
