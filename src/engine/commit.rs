@@ -29,12 +29,17 @@ use crate::error::Error;
 use crate::model::{Envelope, Event, Id, Illegal, Message, Place, Policy, Queued, Record, Stamp, State, WallMs};
 use crate::store::{Committed, Expect, Incoming, Loaded, Move, Moved, StoreError, key_hash};
 
+/// How soon a full disk is tried again.
+const ROOM_MS: u64 = 1_000;
+
 /// Gathers requests into commits.
 pub(super) struct Committer {
     pub(super) registry: Arc<Registry>,
     pub(super) window: Window,
     /// Requests that must wait for a write that is under way.
     pub(super) put_off: Vec<Request>,
+    /// What a full disk keeps from being written, and when it is tried again, on the monotonic clock.
+    waiting: Option<(Draft, u64)>,
     pub(super) policy: Policy,
 }
 
@@ -47,7 +52,7 @@ impl Committer {
         let mut window = Window::default();
         let since = WallMs(now.wall.0.saturating_sub(super::accept::IDEMPOTENCY_MS));
         registry.store.idempotent(since, &mut |hash, place| window.remember(hash, place, now.wall))?;
-        Ok(Committer { registry, window, put_off: Vec::new(), policy: Policy::default() })
+        Ok(Committer { registry, window, put_off: Vec::new(), waiting: None, policy: Policy::default() })
     }
 
     /// Whether requests wait for a write that is under way, to be tried again with the next.
@@ -66,6 +71,9 @@ impl Committer {
     /// The store failed: nothing was kept, everyone has been answered, and the registry takes nothing more.
     pub(super) fn write(&mut self, requests: Vec<Request>, now: Stamp) -> Result<Option<Pending>, StoreError> {
         let mut draft = Draft::new(now);
+        if let Some((waiting, _)) = self.waiting.take_if(|(_, until_ms)| *until_ms <= now.mono_ms) {
+            draft.take_in(waiting);
+        }
         let put_off = std::mem::take(&mut self.put_off);
         for request in put_off.into_iter().chain(requests) {
             self.enter(&mut draft, request);
@@ -76,6 +84,7 @@ impl Committer {
         match self.commit(&mut draft) {
             Ok(committed) => Ok(Some(self.pending(draft, &committed))),
             Err(StoreError::Damaged(why)) => self.write_singly(draft, &why).map(Some),
+            Err(StoreError::Full(why)) => Ok(self.wait_for_room(draft, &why)),
             Err(error) => {
                 let why = error.to_string();
                 self.registry.poison(&why);
@@ -109,6 +118,10 @@ impl Committer {
             match self.commit(&mut part) {
                 Ok(committed) => whole.append(self.pending(part, &committed)),
                 Err(StoreError::Damaged(why)) => part.set_back(&why, &mut whole.news),
+                Err(StoreError::Full(why)) => {
+                    let told = self.wait_for_room(part, &why);
+                    told.into_iter().for_each(|told| whole.append(told));
+                }
                 Err(error) => {
                     let why = error.to_string();
                     self.registry.poison(&why);
@@ -119,6 +132,25 @@ impl Committer {
             }
         }
         Ok(whole)
+    }
+
+    /// On a full disk without a ballast, people hear so, and what became of messages waits until there is room.
+    fn wait_for_room(&mut self, mut draft: Draft, why: &str) -> Option<Pending> {
+        draft.refuse_people(why);
+        let news = std::mem::take(&mut draft.news);
+        let until_ms = draft.now.mono_ms.saturating_add(ROOM_MS);
+        if !draft.is_empty() {
+            match &mut self.waiting {
+                Some((waiting, _)) => waiting.take_in(draft),
+                None => self.waiting = Some((draft, until_ms)),
+            }
+        }
+        (!news.is_empty()).then_some(Pending { news, ..Pending::default() })
+    }
+
+    /// Whether something waits for room on the disk and is to be tried at this moment.
+    pub(super) fn is_due(&self, now: Stamp) -> bool {
+        self.waiting.as_ref().is_some_and(|(_, until_ms)| *until_ms <= now.mono_ms)
     }
 
     /// Sorts what the store did to those who wait for it.

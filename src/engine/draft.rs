@@ -77,6 +77,35 @@ impl Draft {
         }
     }
 
+    /// Takes out what people ask for, and tells them that there is no room.
+    pub(super) fn refuse_people(&mut self, why: &str) {
+        let full = || Error::Store(StoreError::Full(why.to_owned()));
+        self.refuse_accepts(why);
+        let steps = std::mem::take(&mut self.batch.moves);
+        for (step, cause) in steps.into_iter().zip(std::mem::take(&mut self.causes)) {
+            if let Cause::Act(who, record, _, reply) = cause {
+                self.news.push(News::Unchanged { who, state: record.state });
+                reply(Err(full()));
+            } else {
+                self.batch.moves.push(step);
+                self.causes.push(cause);
+            }
+        }
+        self.batch.deletes.clear();
+        for (who, record, reply) in self.deletes.drain(..) {
+            self.news.push(News::Unchanged { who, state: record.state });
+            reply(Err(full()));
+        }
+    }
+
+    /// Adds what another batch asks for that brings neither new messages nor what people ask.
+    pub(super) fn take_in(&mut self, other: Draft) {
+        self.batch.moves.extend(other.batch.moves);
+        self.causes.extend(other.causes);
+        self.batch.told.extend(other.batch.told);
+        self.news.extend(other.news);
+    }
+
     /// Tells everyone that nothing was written.
     pub(super) fn refuse_all(self, why: &str) {
         for (reply, _) in self.accepts {

@@ -155,7 +155,7 @@ impl Turn {
     }
 
     fn write(&mut self, now: Stamp) -> Result<(), Error> {
-        if self.inbox.is_empty() && !self.committer.has_put_off() {
+        if self.inbox.is_empty() && !self.committer.has_put_off() && !self.committer.is_due(now) {
             return Ok(());
         }
         let Some(pending) = self.committer.write(std::mem::take(&mut self.inbox), now)? else { return Ok(()) };

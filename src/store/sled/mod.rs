@@ -153,6 +153,20 @@ impl SledStore {
         each(view.as_ref().ok_or(StoreError::Closed)?)
     }
 
+    /// Reads, and once more where a write has met a full disk: until it was opened anew, the storage engine refuses reads too.
+    fn read_on<T>(&self, each: impl Fn(&View) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match self.read(&each) {
+            Err(StoreError::Full(_)) => {
+                let mut writer = lock(&self.writer);
+                match self.read(&each) {
+                    Err(StoreError::Full(_)) => self.reopen(&mut writer).and_then(|_| self.read(&each)),
+                    other => other,
+                }
+            }
+            other => other,
+        }
+    }
+
     fn view(&self) -> RwLockReadGuard<'_, Option<View>> {
         self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,20 +224,27 @@ impl SledStore {
         self.read(|view| view.trees.flush(draft.writes.rows()))
     }
 
-    /// A failed write leaves a database that cannot be trusted. Where the disk was full and the ballast gives room, it is opened again, once;
-    /// every other failure poisons the store.
-    fn after_failure(&self, writer: &mut Writer, draft: &Draft, error: StoreError) -> Result<(), StoreError> {
-        let full = matches!(error, StoreError::Full(_));
-        if !full || std::fs::remove_file(&self.paths.ballast).is_err() {
-            self.poison(&error);
-            return Err(error);
-        }
-        match self.reopen(writer) {
-            Ok(recovered) if recovered >= draft.head.commit => Ok(()),
-            Ok(_) => Err(error),
-            Err(second) => {
-                self.poison(&second);
-                Err(error)
+    /// A failed write leaves a database that cannot be trusted, so it is opened anew. Where the disk was full and the ballast makes room, the same
+    /// rows are written again; where there is none, nothing of the batch stands, and the store goes on. Every other failure poisons it.
+    fn after_failure(&self, writer: &mut Writer, draft: &Draft, mut error: StoreError) -> Result<(), StoreError> {
+        let [ballast, _] = &self.paths.ballasts;
+        loop {
+            if !matches!(error, StoreError::Full(_)) {
+                self.poison(&error);
+                return Err(error);
+            }
+            let is_room = std::fs::remove_file(ballast).is_ok();
+            match self.reopen(writer) {
+                Ok(recovered) if recovered >= draft.head.commit => return Ok(()),
+                Ok(_) if is_room => match self.write(draft) {
+                    Ok(()) => return Ok(()),
+                    Err(again) => error = again,
+                },
+                Ok(_) => return Err(error),
+                Err(second) => {
+                    self.poison(&second);
+                    return Err(second);
+                }
             }
         }
     }
@@ -250,15 +271,17 @@ impl SledStore {
 
     /// Sets space aside for the day the disk is full, where there is enough of it.
     fn restore_ballast(&self) {
-        let room = self.room();
         let bytes = self.ballast_bytes();
-        let free = room.free_bytes.unwrap_or(0);
-        if self.paths.ballast.exists() || bytes == 0 || free < room.reserve_bytes.saturating_add(bytes) {
-            return;
-        }
-        // Not having it is no failure: it only makes a full disk harder.
-        if write_zeros(&self.paths.ballast, bytes).is_err() {
-            let _gone = std::fs::remove_file(&self.paths.ballast);
+        for ballast in &self.paths.ballasts {
+            let room = self.room();
+            let free = room.free_bytes.unwrap_or(0);
+            if ballast.exists() || bytes == 0 || free < room.reserve_bytes.saturating_add(bytes) {
+                continue;
+            }
+            // Not having it is no failure: it only makes a full disk harder.
+            if write_zeros(ballast, bytes).is_err() {
+                let _gone = std::fs::remove_file(ballast);
+            }
         }
     }
 
@@ -340,32 +363,40 @@ impl Store for SledStore {
     }
 
     fn find(&self, id: Id) -> Result<Option<Place>, StoreError> {
-        self.read(|view| read::find(&view.trees, &view.head, id))
+        self.read_on(|view| read::find(&view.trees, &view.head, id))
     }
 
     fn load(&self, place: Place) -> Result<Option<Loaded>, StoreError> {
-        self.read(|view| read::load(&view.trees, &view.head, place))
+        self.read_on(|view| read::load(&view.trees, &view.head, place))
     }
 
     fn get(&self, place: Place) -> Result<Option<Record>, StoreError> {
-        self.read(|view| {
+        self.read_on(|view| {
             let slot = read::slot(&view.trees, &view.head, place)?;
             slot.map(|slot| read::record(&view.trees, &view.head, place, &slot)).transpose()
         })
     }
 
     fn attempts(&self, place: Place) -> Result<Vec<Attempt>, StoreError> {
-        self.read(|view| read::attempts(&view.trees, &view.head, place))
+        self.read_on(|view| read::attempts(&view.trees, &view.head, place))
     }
 
     fn revisions(&self, place: Place) -> Result<Vec<Revision>, StoreError> {
-        self.read(|view| read::revisions(&view.trees, &view.head, place))
+        self.read_on(|view| read::revisions(&view.trees, &view.head, place))
     }
 
     fn list(&self, query: &Query) -> Result<Page, StoreError> {
-        let mut walk = list::Walk::new(query);
-        while self.read(|view| walk.advance(view))? {}
-        Ok(walk.page())
+        let page = || {
+            let mut walk = list::Walk::new(query);
+            while self.read(|view| walk.advance(view))? {}
+            Ok(walk.page())
+        };
+        match page() {
+            Err(StoreError::Full(_)) => {
+                self.read_on(|view| read::slot(&view.trees, &view.head, Place::new(0, 0))).and_then(|_| page())
+            }
+            other => other,
+        }
     }
 
     fn counts(&self) -> Vec<Count> {

@@ -4,7 +4,8 @@
 //! DIR/format     what this is, and the node's tag      written last, when the registry is made
 //! DIR/lock       the pid of the process that has it    locked for as long as it runs
 //! DIR/witness    the last durable commit               see `witness`
-//! DIR/ballast    nothing, to be given up when the disk is full
+//! DIR/ballast    nothing, to be given up when the disk is full while we run
+//! DIR/ballast.2  the same, for a start on a full disk
 //! DIR/sled/      the database
 //! DIR/creating   there while the registry is being made
 //! ```
@@ -40,7 +41,7 @@ pub(super) struct Paths {
     pub(super) db: PathBuf,
     pub(super) format: PathBuf,
     pub(super) witness: PathBuf,
-    pub(super) ballast: PathBuf,
+    pub(super) ballasts: [PathBuf; 2],
     lock: PathBuf,
     creating: PathBuf,
 }
@@ -53,7 +54,7 @@ impl Paths {
             db: dir.join("sled").join("db"),
             format: dir.join("format"),
             witness: dir.join("witness"),
-            ballast: dir.join("ballast"),
+            ballasts: [dir.join("ballast"), dir.join("ballast.2")],
             lock: dir.join("lock"),
             creating: dir.join("creating"),
         }
@@ -88,8 +89,22 @@ pub(super) fn hold(dir: &Path, cache_bytes: u64) -> Result<Held, StoreError> {
     Ok(Held { paths, node, lock })
 }
 
-/// Opens the database and compares it with the witness.
+/// Opens the database and compares it with the witness. On a full disk the ballasts make the room that this takes.
 pub(super) fn view(paths: &Paths, cache_bytes: u64) -> Result<View, StoreError> {
+    let mut ballasts = paths.ballasts.iter();
+    loop {
+        match open_and_compare(paths, cache_bytes) {
+            Err(StoreError::Full(why)) => {
+                let given = ballasts.by_ref().find(|ballast| fs::remove_file(ballast).is_ok());
+                let Some(given) = given else { return Err(StoreError::Full(why)) };
+                log::warn!("the disk is full: {} is given up to start", given.display());
+            }
+            other => return other,
+        }
+    }
+}
+
+fn open_and_compare(paths: &Paths, cache_bytes: u64) -> Result<View, StoreError> {
     let witnessed = match Witness::read(&paths.witness).map_err(disk)? {
         Testimony::Commit(commit) => commit,
         Testimony::Missing => return Err(StoreError::Damaged(format!("{} is missing", paths.witness.display()))),
