@@ -59,7 +59,7 @@ mod tests {
             ("curier", Some("courier")),
             ("COURIER", Some("courier")),
             ("shop", Some("shop-prices")),
-            ("epr", None),
+            ("epr", Some("erp")),
             ("ert", Some("erp")),
             ("warehouse", None),
             ("", None),
