@@ -1,5 +1,6 @@
 //! Deliveries over loopback: the transport beside a bare ureq loop with its best settings (an own resolver, a pool as large as the
-//! number of threads), against the same server, in turns. Prints requests a second and the ratio.
+//! number of threads), and beside itself with a rule over the answer's body, against the same server, in turns. Prints requests a second
+//! and the ratios.
 //!
 //! `cargo bench --bench http -- [SECONDS [THREADS [BYTES]]]`
 
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use goniec::model::{NodeTag, Place, WallMs};
 use goniec::transport::Transport;
+use goniec::transport::answer::{Answers, Meaning, Rule};
 use goniec::transport::http::Http;
 use goniec::{Id, Message, Outcome};
 use ureq::Agent;
@@ -20,6 +22,9 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 const ROUNDS: usize = 5;
+
+/// What the server says to everything.
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 30\r\n\r\n{\"status\":\"SUCCESS\",\"id\":4711}";
 
 #[derive(Debug)]
 struct Fixed(SocketAddr);
@@ -63,7 +68,10 @@ fn main() {
         body: draft.body,
     };
 
-    let mut ratios = Vec::new();
+    let rule = Rule::parse(Some("2xx"), Some(".status == \"SUCCESS\""), None).expect("a rule");
+    let answers = Answers::new().rule(Meaning::Success, rule).remote_id(".body.id").expect("a filter");
+    let ruled = Http::post(&url).answers(answers);
+    let (mut ratios, mut costs) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         let bare_rate = rate(time, threads, || {
             let mut answer = bare.post(&url).content_type("application/json").send(&*message.body).expect("an answer");
@@ -73,11 +81,20 @@ fn main() {
             let outcome = http.send(&message, Duration::from_secs(30));
             assert!(matches!(outcome, Outcome::Delivered(_)), "{outcome:?}");
         });
-        let ratio = http_rate / bare_rate;
-        println!("round {round}: bare ureq {bare_rate:.0}/s, transport {http_rate:.0}/s, ratio {ratio:.2}");
+        let ruled_rate = rate(time, threads, || {
+            let outcome = ruled.send(&message, Duration::from_secs(30));
+            assert!(matches!(outcome, Outcome::Delivered(_)), "{outcome:?}");
+        });
+        let (ratio, cost) = (http_rate / bare_rate, ruled_rate / http_rate);
+        println!(
+            "round {round}: bare ureq {bare_rate:.0}/s, transport {http_rate:.0}/s ({ratio:.2} of bare), with a rule {ruled_rate:.0}/s ({cost:.2} of without)"
+        );
         ratios.push(ratio);
+        costs.push(cost);
     }
     ratios.sort_by(f64::total_cmp);
+    costs.sort_by(f64::total_cmp);
+    println!("median with a rule {:.2} of without", costs[ROUNDS / 2]);
     println!("median ratio {:.2} ({threads} threads, {bytes} bytes)", ratios[ROUNDS / 2]);
 }
 
@@ -123,7 +140,7 @@ fn answer(mut stream: TcpStream) {
             let whole = end + 4 + length.unwrap_or(0_usize);
             if held.len() >= whole {
                 held.drain(..whole);
-                if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").is_err() {
+                if stream.write_all(ANSWER).is_err() {
                     return;
                 }
                 continue;

@@ -35,7 +35,7 @@ fn says(status: u16) -> Outcome {
 }
 
 fn delivered() -> Outcome {
-    Outcome::Delivered(Receipt { status: Some(200) })
+    Outcome::Delivered(Receipt { status: Some(200), ..Receipt::default() })
 }
 
 fn start(destination: Destination) -> Goniec {

@@ -190,6 +190,12 @@ fn reasons() -> Vec<&'static str> {
         Class::Interrupted,
         Class::Panic,
         Class::Other,
+        Class::Gone,
+        Class::Conflict,
+        Class::Body,
+        Class::Rule,
+        Class::Template,
+        Class::Auth,
     ];
     abandoned.iter().map(|reason| reason.name()).chain(classes.iter().map(|class| class.name())).collect()
 }

@@ -14,6 +14,7 @@ pub mod nearest;
 pub mod policy;
 pub mod span;
 pub mod state;
+pub mod statuses;
 pub mod time;
 pub mod wheel;
 

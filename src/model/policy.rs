@@ -1,6 +1,6 @@
 //! What an outcome means: delivered, try again and when, or give up and why.
 //!
-//! [`judge`] is the only place that decides it, and [`disposition`] the only place that knows what an HTTP status means.
+//! [`judge`] is the only place that decides it; what an HTTP status means is known by [`statuses`](super::statuses) alone.
 //!
 //! # What holds
 //!
@@ -13,6 +13,8 @@
 //! Who sent, over what, and where the verdict is written.
 
 use serde::{Deserialize, Serialize};
+
+pub use super::statuses::disposition;
 
 use super::state::{Abandoned, Failed};
 use super::time::WallMs;
@@ -31,6 +33,8 @@ pub enum Outcome {
 pub struct Receipt {
     /// The HTTP status, where the transport has one.
     pub status: Option<u16>,
+    /// What the destination calls the thing now, where its answer was asked for it.
+    pub remote_id: Option<String>,
 }
 
 /// Why an attempt failed: kept whole with the message.
@@ -79,6 +83,18 @@ pub enum Class {
     Panic,
     /// A closure's or an unknown failure.
     Other,
+    /// The destination says that it is gone for good: 410.
+    Gone,
+    /// The destination says that it has something else there, or the same already: 409.
+    Conflict,
+    /// The status says yes and the body says no.
+    Body,
+    /// A rule over the answer failed: what the answer means is not known.
+    Rule,
+    /// What should have left could not be made from the message.
+    Template,
+    /// No credentials could be had, or they were refused after they were renewed.
+    Auth,
 }
 
 /// Whether bytes of the message had left when the attempt ended.
@@ -184,7 +200,9 @@ pub fn judge(outcome: &Outcome, tried: Tried, policy: &Policy, now: WallMs) -> V
     };
     match failure.delivery() {
         Delivery::Delivered => Verdict::Delivered,
-        Delivery::Rejected if failure.status == Some(409) && tried.attempts < 2 => retry(failure, tried, policy, now),
+        Delivery::Rejected if failure.class == Class::Conflict && tried.attempts < 2 => {
+            retry(failure, tried, policy, now)
+        }
         Delivery::Rejected => Verdict::GiveUp(Abandoned::Rejected),
         Delivery::Uncertain => match policy.on_uncertain {
             OnUncertain::Retry => retry(failure, tried, policy, now),
@@ -242,21 +260,6 @@ pub fn scatter(seed: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// What an HTTP status means by default: how the attempt ended, and of what class it is.
-#[must_use]
-pub fn disposition(status: u16) -> (Delivery, Class) {
-    match status {
-        200..=299 => (Delivery::Delivered, Class::Other),
-        300..=399 => (Delivery::Retry, Class::Redirect),
-        401 | 403 | 404 | 405 => (Delivery::Retry, Class::Setup),
-        408 | 425 => (Delivery::Retry, Class::Server),
-        429 | 503 => (Delivery::Retry, Class::RateLimited),
-        400..=499 => (Delivery::Rejected, Class::Rejected),
-        500..=599 => (Delivery::Retry, Class::Server),
-        0..=199 | 600.. => (Delivery::Retry, Class::Protocol),
-    }
-}
-
 impl Failure {
     /// A failure of which only the class, the reach and the words are known.
     #[must_use]
@@ -264,32 +267,65 @@ impl Failure {
         Failure { class, sent, status: None, detail: detail.into(), excerpt: None, retry_after_ms: None }
     }
 
-    /// How the attempt ended, in the four words of the interface.
+    /// How the attempt ended, in the four words of the interface. The class decides it, as a rule may have judged otherwise than the status
+    /// would have it.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
-        match (self.sent, self.status) {
-            (Sent::Maybe, _) => Delivery::Uncertain,
-            (Sent::No, _) | (Sent::Answered, None) => match self.class {
-                Class::Rejected => Delivery::Rejected,
-                Class::Dns
-                | Class::Connect
-                | Class::Tls
-                | Class::Timeout
-                | Class::Protocol
-                | Class::RateLimited
-                | Class::Setup
-                | Class::Server
-                | Class::Redirect
-                | Class::Interrupted
-                | Class::Panic
-                | Class::Other => Delivery::Retry,
-            },
-            (Sent::Answered, Some(status)) => disposition(status).0,
+        match self.sent {
+            Sent::Maybe => Delivery::Uncertain,
+            Sent::No | Sent::Answered => self.class.delivery(),
         }
     }
 }
 
 impl Class {
+    /// Every class, for lists and searches.
+    pub const ALL: [Class; 19] = [
+        Class::Dns,
+        Class::Connect,
+        Class::Tls,
+        Class::Timeout,
+        Class::Protocol,
+        Class::RateLimited,
+        Class::Setup,
+        Class::Rejected,
+        Class::Server,
+        Class::Redirect,
+        Class::Interrupted,
+        Class::Panic,
+        Class::Other,
+        Class::Gone,
+        Class::Conflict,
+        Class::Body,
+        Class::Rule,
+        Class::Template,
+        Class::Auth,
+    ];
+
+    /// Whether another attempt may change anything, where it is known that the destination does not have the message.
+    #[must_use]
+    pub fn delivery(self) -> Delivery {
+        match self {
+            Class::Rejected | Class::Conflict | Class::Template => Delivery::Rejected,
+            Class::Dns
+            | Class::Connect
+            | Class::Tls
+            | Class::Timeout
+            | Class::Protocol
+            | Class::RateLimited
+            | Class::Setup
+            | Class::Server
+            | Class::Redirect
+            | Class::Interrupted
+            | Class::Panic
+            | Class::Other
+            | Class::Gone
+            | Class::Body
+            | Class::Rule
+            | Class::Auth => Delivery::Retry,
+        }
+    }
+
     /// The class, as the interface spells it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -307,6 +343,12 @@ impl Class {
             Class::Interrupted => "interrupted",
             Class::Panic => "panic",
             Class::Other => "other",
+            Class::Gone => "gone",
+            Class::Conflict => "conflict",
+            Class::Body => "body",
+            Class::Rule => "rule",
+            Class::Template => "template",
+            Class::Auth => "auth",
         }
     }
 }
@@ -367,6 +409,13 @@ mod tests {
             retry: Retry { backoff: Backoff::Fixed(500), jitter_permille: 0, attempts },
             on_uncertain: OnUncertain::Retry,
         }
+    }
+
+    #[test]
+    fn a_yes_of_the_status_does_not_overrule_a_no_of_the_class() {
+        let failure = Failure { status: Some(200), ..Failure::new(Class::Body, Sent::Answered, "status ERROR") };
+        assert_eq!(failure.delivery(), Delivery::Retry);
+        assert_eq!(Failure { class: Class::Rejected, ..failure }.delivery(), Delivery::Rejected);
     }
 
     #[test]

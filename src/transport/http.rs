@@ -18,6 +18,7 @@
 mod attempt;
 mod buffers;
 mod client;
+mod credentials;
 mod headers;
 mod outcome;
 mod resolver;
@@ -31,7 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use ureq::Agent;
-use ureq::http::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use ureq::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use ureq::http::{Method, Request, Response, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::transport::{Connector, RustlsConnector};
@@ -39,9 +40,13 @@ use ureq::unversioned::transport::{Connector, RustlsConnector};
 pub use self::client::{Answer, Client, Stream, call};
 pub use self::headers::{RESERVED, check as check_header, is_reserved};
 
+use self::credentials::Credentials;
 use self::outcome::Limits;
 use self::resolver::Names;
 use super::Transport;
+use super::answer::{self, Answers, Seen};
+use super::secret::{Hmac, Secret, Signing};
+use super::shape::Shape;
 use crate::model::policy::disposition;
 use crate::model::{Class, Delivery, Failure, Message, Outcome, Receipt, Sent, WallMs};
 
@@ -85,6 +90,9 @@ pub struct Http {
     fixed: HeaderMap,
     limits: Limits,
     connections_max: usize,
+    answers: Answers,
+    credentials: Credentials,
+    shape: Option<Shape>,
     agent: OnceLock<(Agent, Names)>,
     stopping: AtomicBool,
 }
@@ -109,6 +117,9 @@ impl Http {
             fixed,
             limits: Limits { resolve: RESOLVE_DEFAULT, connect: CONNECT_DEFAULT, deadline: DEADLINE_MAX },
             connections_max: CONNECTIONS_DEFAULT,
+            answers: Answers::new(),
+            credentials: Credentials::default(),
+            shape: None,
             agent: OnceLock::new(),
             stopping: AtomicBool::new(false),
         }
@@ -165,6 +176,58 @@ impl Http {
         self
     }
 
+    /// Judges answers by these rules, where the status alone does not tell.
+    #[must_use]
+    pub fn answers(mut self, answers: Answers) -> Http {
+        self.answers = answers;
+        self
+    }
+
+    /// Sends what this makes of a message instead of its body.
+    #[must_use]
+    pub fn shape(mut self, shape: Shape) -> Http {
+        self.shape = Some(shape);
+        self
+    }
+
+    /// Authorises by user and password.
+    #[must_use]
+    pub fn basic(self, user: &str, password: &Secret) -> Http {
+        self.authorised(credentials::basic(user, password))
+    }
+
+    /// Authorises by a token.
+    #[must_use]
+    pub fn bearer(self, token: &Secret) -> Http {
+        self.authorised(credentials::bearer(token))
+    }
+
+    fn authorised(mut self, value: Result<HeaderValue, String>) -> Http {
+        match value {
+            Ok(value) => self.credentials.authorization = Some(value),
+            Err(problem) => self.target = Err(problem),
+        }
+        self
+    }
+
+    /// Signs every delivery as Standard Webhooks has it.
+    #[must_use]
+    pub fn sign(mut self, signing: Signing) -> Http {
+        self.credentials.signing = Some(signing);
+        self
+    }
+
+    /// Signs every body with an HMAC in a header of its own.
+    #[must_use]
+    pub fn hmac(mut self, hmac: Hmac) -> Http {
+        match headers::pair(&hmac.header, "") {
+            Ok((name, _)) if !is_reserved(name.as_str()) => self.credentials.hmacs.push((name, hmac)),
+            Ok((name, _)) => self.target = Err(format!("the header {name:?} is set by goniec itself")),
+            Err(problem) => self.target = Err(problem),
+        }
+        self
+    }
+
     /// What keeps this destination from ever being reached, if anything does.
     ///
     /// # Errors
@@ -177,11 +240,22 @@ impl Http {
         self.agent.get_or_init(|| agent(self.limits, self.connections_max))
     }
 
-    fn request<'a>(&self, target: &Target, message: &'a Message, now: WallMs) -> Result<Request<&'a [u8]>, String> {
-        let mut request = Request::new(&*message.body);
+    fn request<'a>(
+        &self,
+        target: &Target,
+        message: &Message,
+        body: &'a [u8],
+        now: WallMs,
+    ) -> Result<Request<&'a [u8]>, String> {
+        let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = target.uri.clone();
-        *request.headers_mut() = headers::of_delivery(&self.fixed, message, now)?;
+        let mut headers = headers::of_delivery(&self.fixed, message, now)?;
+        if let Some(shape) = &self.shape {
+            headers.insert(CONTENT_TYPE, headers::pair("content-type", shape.content_type())?.1);
+        }
+        self.credentials.apply(&mut headers, || headers::id(message), now.0 / 1_000, body)?;
+        *request.headers_mut() = headers;
         Ok(request)
     }
 }
@@ -195,14 +269,19 @@ impl Transport for Http {
             Err(problem) => return Outcome::Failed(Failure::new(Class::Setup, Sent::No, problem.clone())),
         };
         let now = wall();
-        let request = match self.request(target, message, now) {
+        let shaped = match self.shape.as_ref().map(|shape| shape.apply(message)).transpose() {
+            Ok(shaped) => shaped,
+            Err(problem) => return Outcome::Failed(Failure::new(Class::Template, Sent::No, problem)),
+        };
+        let body = shaped.as_deref().unwrap_or(&message.body);
+        let request = match self.request(target, message, body, now) {
             Ok(request) => request,
             Err(problem) => {
                 return Outcome::Failed(Failure::new(Class::Rejected, Sent::No, format!("cannot be sent: {problem}")));
             }
         };
         match self.agent().0.run(request) {
-            Ok(answer) => judged(answer, &target.peer, now),
+            Ok(answer) => judged(&self.answers, answer, &target.peer, now),
             Err(error) => {
                 let limits = Limits { deadline, ..self.limits };
                 let is_stopping = self.stopping.load(Ordering::Relaxed);
@@ -273,32 +352,58 @@ fn agent(limits: Limits, connections_max: usize) -> (Agent, Names) {
 }
 
 /// What an answer means, and the beginning of it where it says no.
-fn judged(answer: Response<ureq::Body>, peer: &str, now: WallMs) -> Outcome {
+fn judged(answers: &Answers, answer: Response<ureq::Body>, peer: &str, now: WallMs) -> Outcome {
     attempt::hurry(ANSWER_WAIT);
     let status = answer.status();
-    if disposition(status.as_u16()).0 == Delivery::Delivered {
-        drain(answer, 0);
-        return Outcome::Delivered(Receipt { status: Some(status.as_u16()) });
+    let has_rules = !answers.is_empty();
+    if !has_rules && disposition(status.as_u16()).0 == Delivery::Delivered {
+        drain(answer, ANSWER_BYTES_MAX, 0);
+        return Outcome::Delivered(Receipt { status: Some(status.as_u16()), remote_id: None });
     }
     let location = answer.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let location: Option<String> = location.map(|text| text.chars().take(LOCATION_CHARS_MAX).collect());
     let retry_after_ms = answer.headers().get(RETRY_AFTER).and_then(|value| retry_after::parse(value.as_bytes(), now));
-    let mut failure = outcome::refused(status, peer, location.as_deref());
-    failure.retry_after_ms = retry_after_ms;
-    failure.excerpt = excerpt(&drain(answer, EXCERPT_BYTES_MAX));
-    Outcome::Failed(failure)
+    let failure = outcome::refused(status, peer, location.as_deref());
+    let (outcome, body) = if has_rules {
+        ruled(answers, answer, &failure.detail)
+    } else {
+        (Outcome::Failed(failure), drain(answer, ANSWER_BYTES_MAX, EXCERPT_BYTES_MAX).0)
+    };
+    match outcome {
+        Outcome::Delivered(receipt) => Outcome::Delivered(receipt),
+        Outcome::Failed(mut failure) => {
+            failure.retry_after_ms = retry_after_ms.or(failure.retry_after_ms);
+            failure.excerpt = excerpt(body.get(..EXCERPT_BYTES_MAX).unwrap_or(&body));
+            Outcome::Failed(failure)
+        }
+    }
 }
 
-/// Reads the body so that the connection can be used again, and keeps the first `keep` bytes. That it ends early changes nothing of
-/// what the head said.
-fn drain(answer: Response<ureq::Body>, keep: usize) -> Vec<u8> {
+/// What the rules make of an answer, and what was read of its body.
+fn ruled(answers: &Answers, answer: Response<ureq::Body>, detail: &str) -> (Outcome, Vec<u8>) {
+    let status = answer.status().as_u16();
+    let headers = client::listed(answer.headers());
+    if !answers.reads(status) {
+        let body = drain(answer, ANSWER_BYTES_MAX, EXCERPT_BYTES_MAX).0;
+        return (answers.judge(Seen { status, headers: &headers, body: None }, detail), body);
+    }
+    let (body, is_whole) = drain(answer, answer::BODY_BYTES_MAX, answer::BODY_BYTES_MAX);
+    let seen = Seen { status, headers: &headers, body: is_whole.then_some(&*body) };
+    (answers.judge(seen, detail), body)
+}
+
+/// Reads `most` bytes of the body, so that the connection can be used again, and keeps the first `keep`. Whether it came whole is
+/// for the rules; to the status a body that ends early changes nothing.
+fn drain(answer: Response<ureq::Body>, most: usize, keep: usize) -> (Vec<u8>, bool) {
     let mut kept = Vec::new();
     let mut reader = answer.into_body().into_reader();
     let mut seen = 0;
     let mut chunk = [0; 4 << 10];
-    while seen < ANSWER_BYTES_MAX {
+    // One read beyond the most tells a body of just that length from a longer one.
+    while seen <= most {
         match reader.read(&mut chunk) {
-            Ok(0) | Err(_) => break,
+            Ok(0) => return (kept, seen <= most),
+            Err(_) => return (kept, false),
             Ok(read) => {
                 let wanted = read.min(keep.saturating_sub(kept.len()));
                 kept.extend_from_slice(chunk.get(..wanted).unwrap_or_default());
@@ -306,7 +411,7 @@ fn drain(answer: Response<ureq::Body>, keep: usize) -> Vec<u8> {
             }
         }
     }
-    kept
+    (kept, false)
 }
 
 /// The bytes as text: what is not UTF-8, or would move a terminal's cursor, is replaced.

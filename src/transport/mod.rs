@@ -12,7 +12,11 @@
 //!
 //! States, policies, stores.
 
+pub mod answer;
+pub mod filter;
 pub mod http;
+pub mod secret;
+pub mod shape;
 
 use std::fmt::Display;
 use std::time::Duration;

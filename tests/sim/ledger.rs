@@ -254,7 +254,7 @@ impl Transport for Liar {
         let mut outcome = match kind {
             None => {
                 (drawn.taken, drawn.delay_ms) = (true, 0);
-                Outcome::Delivered(Receipt { status: Some(200) })
+                Outcome::Delivered(Receipt { status: Some(200), ..Receipt::default() })
             }
             Some(0) => {
                 // It hangs until its time is over.
@@ -283,7 +283,7 @@ impl Transport for Liar {
         if let Outcome::Failed(failure) = &outcome {
             drawn.surely_not = failure.sent != Sent::Maybe;
             if self.refusal_delivers && failure.status == Some(422) {
-                outcome = Outcome::Delivered(Receipt { status: Some(422) });
+                outcome = Outcome::Delivered(Receipt { status: Some(422), ..Receipt::default() });
             }
         }
         ledger.drawn = Some(drawn);

@@ -15,6 +15,12 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("sled", &["src/store/sled/"]),
     ("crossbeam_epoch", &["src/store/sled/"]),
     ("ureq", &["src/transport/http"]),
+    ("jaq_core", &["src/transport/filter/"]),
+    ("jaq_std", &["src/transport/filter/"]),
+    ("minijinja", &["src/transport/shape"]),
+    ("hmac", &["src/transport/secret/"]),
+    ("sha2", &["src/transport/secret/"]),
+    ("zeroize", &["src/transport/secret/"]),
     // The resolver looks names up on threads of its own, because `getaddrinfo` cannot be given a deadline.
     ("crossbeam_channel", &["src/engine/threads", "src/engine/crew.rs", "src/transport/http/", "src/cli/"]),
     ("thread::spawn", &["src/engine/threads.rs", "src/transport/http/", "src/server/", "src/cli/"]),

@@ -184,7 +184,7 @@ fn assembled<B>(method: Method, target: &Target, headers: HeaderMap, body: B) ->
     request
 }
 
-fn listed(headers: &HeaderMap) -> Vec<(String, String)> {
+pub(super) fn listed(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
 }

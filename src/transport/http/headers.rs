@@ -88,9 +88,7 @@ pub(super) fn of_delivery(fixed: &HeaderMap, message: &Message, now: WallMs) -> 
             headers.append(name, value);
         }
     }
-    let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-    let id = uuid::Uuid::from_bytes(message.id.to_bytes()).hyphenated().encode_lower(&mut id);
-    let id = HeaderValue::from_str(id).map_err(|error| error.to_string())?;
+    let id = HeaderValue::from_str(&id(message)).map_err(|error| error.to_string())?;
     headers.insert(WEBHOOK_ID, id.clone());
     headers.insert(IDEMPOTENCY_KEY, id);
     headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(now.0 / 1_000));
@@ -103,6 +101,11 @@ pub(super) fn of_delivery(fixed: &HeaderMap, message: &Message, now: WallMs) -> 
     }
     headers.insert(TRACEPARENT, traceparent(message)?);
     Ok(headers)
+}
+
+/// The id as it is sent, and signed.
+pub(super) fn id(message: &Message) -> String {
+    uuid::Uuid::from_bytes(message.id.to_bytes()).hyphenated().to_string()
 }
 
 fn encoded(text: &str) -> Result<HeaderValue, String> {

@@ -1,0 +1,150 @@
+//! Signatures over what leaves: Standard Webhooks, and an HMAC of one's own shape.
+//!
+//! # What holds
+//!
+//! * Standard Webhooks: `webhook-signature` is `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, once for each secret, divided
+//!   by spaces; while a secret is changed the receiver finds the one it knows.
+//! * What cannot be a key is told when it is set, never when a message leaves.
+//!
+//! # What it does not know
+//!
+//! Requests; it is given the parts that are signed.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{KeyInit, Mac};
+use sha2::Sha256;
+
+use super::Secret;
+
+type HmacSha256 = hmac::Hmac<Sha256>;
+
+/// The prefix of the secrets of Standard Webhooks.
+const PREFIX: &str = "whsec_";
+
+/// The shortest and the longest key of Standard Webhooks, in bytes.
+const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// The most secrets at a time.
+const SECRETS_MAX: usize = 8;
+
+/// The keys of Standard Webhooks, the newest first.
+#[derive(Debug)]
+pub struct Signing {
+    keys: Vec<Secret>,
+}
+
+/// A signature over the body, in a header of its own.
+#[derive(Debug)]
+pub struct Hmac {
+    pub(in crate::transport) header: String,
+    key: Secret,
+    encoding: Encoding,
+    prefix: String,
+}
+
+/// How a signature is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encoding {
+    /// Two lower-case digits a byte.
+    #[default]
+    Hex,
+    /// Base64, with padding.
+    Base64,
+}
+
+impl Signing {
+    /// Signs as Standard Webhooks wants it, with each of these `whsec_` secrets.
+    ///
+    /// # Errors
+    /// None, too many, or one that is not base64 of 24 to 64 bytes. The text does not hold the secret.
+    pub fn standard_webhooks(secrets: &[Secret]) -> Result<Signing, String> {
+        if secrets.is_empty() || secrets.len() > SECRETS_MAX {
+            return Err(format!("expected 1 to {SECRETS_MAX} signing secrets, found {}", secrets.len()));
+        }
+        let keys = secrets.iter().enumerate().map(|(position, secret)| {
+            let text = secret.text().trim();
+            let decoded = STANDARD.decode(text.strip_prefix(PREFIX).unwrap_or(text));
+            let key = decoded.ok().filter(|key| KEY_BYTES.contains(&key.len()));
+            key.map(Secret::from).ok_or_else(|| {
+                let (least, most) = (KEY_BYTES.start(), KEY_BYTES.end());
+                format!("signing secret {}: expected {PREFIX} and the base64 of {least} to {most} bytes", position + 1)
+            })
+        });
+        Ok(Signing { keys: keys.collect::<Result<_, _>>()? })
+    }
+
+    /// The value of `webhook-signature`.
+    #[must_use]
+    pub fn signature(&self, id: &str, timestamp_s: u64, body: &[u8]) -> String {
+        let timestamp = timestamp_s.to_string();
+        let parts = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
+        let signed: Vec<String> =
+            self.keys.iter().map(|key| format!("v1,{}", STANDARD.encode(mac(key, &parts)))).collect();
+        signed.join(" ")
+    }
+}
+
+impl Hmac {
+    /// Signs the body with HMAC-SHA256, written after `prefix` (`sha256=`) into this header.
+    #[must_use]
+    pub fn new(header: &str, key: Secret, encoding: Encoding, prefix: &str) -> Hmac {
+        Hmac { header: header.to_ascii_lowercase(), key, encoding, prefix: prefix.to_owned() }
+    }
+
+    /// The value of the header.
+    #[must_use]
+    pub fn signature(&self, body: &[u8]) -> String {
+        let mac = mac(&self.key, &[body]);
+        let written = match self.encoding {
+            Encoding::Hex => mac.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Encoding::Base64 => STANDARD.encode(mac),
+        };
+        format!("{}{written}", self.prefix)
+    }
+}
+
+fn mac(key: &Secret, parts: &[&[u8]]) -> Vec<u8> {
+    // HMAC takes a key of any length; an empty signature would be refused by whoever checks it.
+    let Ok(mut mac) = HmacSha256::new_from_slice(key.expose()) else { return Vec::new() };
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vector_of_the_specification_is_signed_as_it_says() {
+        let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into());
+        let signing = Signing::standard_webhooks(std::slice::from_ref(&secret)).expect("a secret");
+        let signature = signing.signature("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        let other = Secret::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into());
+        let both = Signing::standard_webhooks(&[other, secret]).expect("secrets");
+        let both = both.signature("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
+        assert_eq!(both.split(' ').count(), 2);
+        assert!(both.ends_with(&signature), "{both}");
+    }
+
+    #[test]
+    fn what_is_no_key_is_told_without_being_shown() {
+        for text in ["whsec_short", "whsec_!!!!", "", "canary"] {
+            let problem = Signing::standard_webhooks(&[Secret::new(text.into())]).map(|_| ()).expect_err(text);
+            assert!(problem.contains("signing secret 1: expected whsec_") && !problem.contains("canary"), "{problem}");
+        }
+        assert!(Signing::standard_webhooks(&[]).is_err());
+    }
+
+    #[test]
+    fn an_hmac_of_ones_own_shape_is_that_of_rfc_4231() {
+        let hmac = |encoding| Hmac::new("X-Signature", Secret::new("Jefe".into()), encoding, "sha256=");
+        let body = b"what do ya want for nothing?";
+        let hex = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(hmac(Encoding::Hex).signature(body), hex);
+        assert_eq!(hmac(Encoding::Base64).signature(body), "sha256=W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM=");
+    }
+}

@@ -1,0 +1,236 @@
+//! Shaping what leaves: a template or a filter over the message makes the bytes that are sent.
+//!
+//! Both see `{body, key, type, id, attempt, destination, content_type}`, where `body` is the parsed JSON, or the text where it is none.
+//!
+//! # What holds
+//!
+//! * The stored message is not touched.
+//! * Shaping ends: templates have fuel ([`FUEL_MAX`]), filters steps, and no more than [`SHAPED_BYTES_MAX`] come out.
+//! * What fails is told in words, never a panic; a name that is absent is a failure, not an empty text.
+//!
+//! # What it does not know
+//!
+//! Where the bytes go.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use minijinja::{Environment, UndefinedBehavior};
+
+use super::filter::{Filter, Misparse, Stuck, parse_json};
+use crate::model::Message;
+
+/// The most that a template may do and make: about one for each instruction, and for each 64 bytes.
+pub const FUEL_MAX: u64 = 1_000_000;
+
+/// The most that comes out, in bytes: what a body may have at most.
+pub const SHAPED_BYTES_MAX: usize = 16 << 20;
+
+/// The longest template, in bytes.
+pub const TEMPLATE_BYTES_MAX: usize = 64 << 10;
+
+const NAME: &str = "template";
+
+/// What makes the bytes that leave.
+pub struct Shape {
+    how: How,
+    content_type: String,
+}
+
+enum How {
+    Template(Box<Environment<'static>>),
+    Filter(Filter),
+}
+
+impl Shape {
+    /// Reads a template (`{"sku": {{ body.sku|tojson }}}`) whose output is of this content type.
+    ///
+    /// # Errors
+    /// It is no template; what is wrong, and where.
+    pub fn template(text: &str, content_type: &str) -> Result<Shape, Misparse> {
+        if text.len() > TEMPLATE_BYTES_MAX {
+            let problem = format!("expected at most {TEMPLATE_BYTES_MAX} bytes, found {}", text.len());
+            return Err(Misparse { line: 1, column: 1, problem });
+        }
+        let mut environment = Environment::new();
+        environment.set_debug(true);
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(FUEL_MAX));
+        environment.set_recursion_limit(64);
+        environment.add_template_owned(NAME, text.to_owned()).map_err(|error| misparse(text, &error))?;
+        environment.set_debug(false);
+        Ok(Shape { how: How::Template(Box::new(environment)), content_type: content_type.to_owned() })
+    }
+
+    /// Reads a filter. What it answers leaves as JSON, a text as it is.
+    ///
+    /// # Errors
+    /// It is no filter; what is wrong, and where.
+    pub fn filter(text: &str, content_type: &str) -> Result<Shape, Misparse> {
+        Ok(Shape { how: How::Filter(Filter::parse(text)?), content_type: content_type.to_owned() })
+    }
+
+    /// The content type of what comes out.
+    #[must_use]
+    pub fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    /// The bytes that leave instead of the message's body.
+    ///
+    /// # Errors
+    /// Why they could not be made, in words.
+    pub fn apply(&self, message: &Message) -> Result<Vec<u8>, String> {
+        let context = context(message);
+        match &self.how {
+            How::Template(environment) => {
+                let template = environment.get_template(NAME).map_err(|error| error.to_string())?;
+                let mut out = Bounded(Vec::new());
+                match template.render_captured_to(minijinja::value::Serde(context), &mut out) {
+                    Ok(_) => Ok(out.0),
+                    Err(_) if out.0.len() > SHAPED_BYTES_MAX => Err(too_long()),
+                    Err(error) => Err(format!("the template failed: {error}")),
+                }
+            }
+            How::Filter(filter) => {
+                let input = serde_json::to_vec(&context).ok().and_then(|text| parse_json(&text));
+                let input = input.ok_or("the message is nested too deep for a filter")?;
+                let made = filter.text(&input).map_err(|stuck| match stuck {
+                    Stuck::Failed(why) => format!("the filter failed: {why}"),
+                    Stuck::Cut => "the filter failed".into(),
+                })?;
+                let made = made.ok_or("the filter answered nothing")?;
+                if made.len() > SHAPED_BYTES_MAX { Err(too_long()) } else { Ok(made.into_bytes()) }
+            }
+        }
+    }
+}
+
+fn too_long() -> String {
+    format!("what would leave is longer than {SHAPED_BYTES_MAX} bytes")
+}
+
+fn context(message: &Message) -> serde_json::Value {
+    let body = serde_json::from_slice(&message.body)
+        .unwrap_or_else(|_| serde_json::Value::String(String::from_utf8_lossy(&message.body).into_owned()));
+    let envelope = &message.envelope;
+    serde_json::json!({
+        "body": body,
+        "key": envelope.key.as_deref(),
+        "type": envelope.kind.as_deref(),
+        "id": message.id.to_string(),
+        "attempt": message.attempt,
+        "destination": &*envelope.destination,
+        "content_type": message.content_type.as_deref(),
+    })
+}
+
+fn misparse(text: &str, error: &minijinja::Error) -> Misparse {
+    let problem = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    let line = error.line().unwrap_or(1).max(1);
+    let before = error.range().and_then(|range| text.get(..range.start)).unwrap_or_default();
+    Misparse { line, column: before.rsplit('\n').next().unwrap_or_default().chars().count() + 1, problem }
+}
+
+/// Takes no more than may leave.
+struct Bounded(Vec<u8>);
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        if self.0.len() > SHAPED_BYTES_MAX { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shape").field("content_type", &self.content_type).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Id, NodeTag, Place, WallMs};
+
+    fn message(body: &[u8]) -> Message {
+        let draft = Message::to("shop").key("sku:1").kind("price.changed").body(body);
+        Message {
+            id: Id::compose(WallMs(1_790_000_000_000), NodeTag::new(1), Place::new(2, 3)),
+            attempt: 2,
+            content_type: draft.envelope.content_type.clone(),
+            envelope: draft.envelope.into(),
+            body: draft.body,
+        }
+    }
+
+    fn made(shape: Result<Shape, Misparse>, body: &str) -> Result<String, String> {
+        let bytes = shape.expect("a shape").apply(&message(body.as_bytes()))?;
+        Ok(String::from_utf8(bytes).expect("text"))
+    }
+
+    #[test]
+    fn templates_and_filters_make_what_leaves() {
+        let body = r#"{"sku":"A\"1","price":12.5}"#;
+        let template =
+            Shape::template("{\"s\": {{ body.sku|tojson }}, \"n\": {{ attempt }}, \"k\": \"{{ key }}\"}", "text/x");
+        assert_eq!(made(template, body).as_deref(), Ok(r#"{"s": "A\"1", "n": 2, "k": "sku:1"}"#));
+        let filter = Shape::filter("{sku: .body.sku, cents: (.body.price * 100 | round), type}", "application/json");
+        assert_eq!(made(filter, body).as_deref(), Ok(r#"{"cents":1250,"sku":"A\"1","type":"price.changed"}"#));
+        assert_eq!(made(Shape::template("<{{ body }}>", "text/plain"), "no json").as_deref(), Ok("<no json>"));
+        assert_eq!(made(Shape::filter(".body | ascii_upcase", "text/plain"), "abc").as_deref(), Ok("ABC"));
+    }
+
+    #[test]
+    fn what_fails_is_told() {
+        assert!(made(Shape::template("{{ body.nope.x }}", "t"), "{}").expect_err("fails").contains("template failed"));
+        assert!(made(Shape::template("{{ nope }}", "t"), "{}").expect_err("fails").contains("undefined"));
+        assert!(made(Shape::filter(".body.a.b", "t"), r#"{"a":1}"#).expect_err("fails").contains("filter failed"));
+        assert!(made(Shape::filter("empty", "t"), "{}").expect_err("fails").contains("nothing"));
+    }
+
+    #[test]
+    fn what_does_not_parse_is_told_with_its_place() {
+        let problem = Shape::template("line\n{{ body.x ", "t").expect_err("no template");
+        assert_eq!(problem.line, 2, "{problem}");
+        let problem = Shape::template("a {% nope %}", "t").expect_err("no template");
+        assert!(problem.problem.contains("nope") && problem.column > 1, "{problem}");
+        assert!(Shape::filter(".a ==", "t").is_err());
+    }
+
+    #[test]
+    fn no_template_runs_away() {
+        for text in [
+            "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
+            "{% for a in range(100000) %}{{ 'x' * 10000 }}{% endfor %}",
+            "{% set ns = namespace(x='xx') %}{% for a in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
+            "{{ 'x' * body }}",
+        ] {
+            let begun = Instant::now();
+            let told = made(Shape::template(text, "t"), "99999999999").expect_err(text);
+            println!("{:?} {text}: {told}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(5), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+        #[test]
+        fn no_template_and_no_body_makes_it_panic(
+            parts in proptest::collection::vec("[a-z {}%|.()0-9\"~-]{0,6}|\\{\\{ |\\}\\}|\\{% for x in body %\\}|\\{% endfor %\\}|body|key|\\|tojson|\\{% if body %\\}|\\{% endif %\\}", 0..8),
+            body in "[\\[\\]{}\",:a0-9. ]{0,20}"
+        ) {
+            if let Ok(shape) = Shape::template(&parts.concat(), "t") {
+                let _ = shape.apply(&message(body.as_bytes()));
+            }
+        }
+    }
+}
