@@ -93,7 +93,7 @@ pub enum Class {
     Rule,
     /// What should have left could not be made from the message.
     Template,
-    /// No credentials could be had, or they were refused after they were renewed.
+    /// No access token could be had; the destination was not asked.
     Auth,
 }
 

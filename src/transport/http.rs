@@ -4,7 +4,7 @@
 //!
 //! # What holds
 //!
-//! * One `send` is one request at most. Redirects are not followed; a connection that breaks is not tried again, even where it had rested in
+//! * One `send` is one request at most, but for the repetition after an access token was refused with 401 and renewed. Redirects are not followed; a connection that breaks is not tried again, even where it had rested in
 //!   the pool: who retries is decided elsewhere.
 //! * Everything waits under the attempt's deadline: the look-up, the connection, the handshake, each write and each read.
 //! * An answer counts once its head is there: of its body at most [`ANSWER_BYTES_MAX`] are read for at most [`ANSWER_WAIT`], so that the connection
@@ -20,6 +20,7 @@ mod buffers;
 mod client;
 mod credentials;
 mod headers;
+mod oauth;
 mod outcome;
 mod resolver;
 mod retry_after;
@@ -27,18 +28,20 @@ mod wire;
 
 use std::fmt;
 use std::io::Read;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use ureq::Agent;
-use ureq::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
-use ureq::http::{Method, Request, Response, Uri};
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::transport::{Connector, RustlsConnector};
 
 pub use self::client::{Answer, Client, Stream, call};
 pub use self::headers::{RESERVED, check as check_header, is_reserved};
+
+pub use self::oauth::{Grant, OAuth, TokenKeeper};
 
 use self::credentials::Credentials;
 use self::outcome::Limits;
@@ -93,6 +96,7 @@ pub struct Http {
     answers: Answers,
     credentials: Credentials,
     shape: Option<Shape>,
+    oauth: Option<OAuth>,
     agent: OnceLock<(Agent, Names)>,
     stopping: AtomicBool,
 }
@@ -120,6 +124,7 @@ impl Http {
             answers: Answers::new(),
             credentials: Credentials::default(),
             shape: None,
+            oauth: None,
             agent: OnceLock::new(),
             stopping: AtomicBool::new(false),
         }
@@ -210,6 +215,13 @@ impl Http {
         self
     }
 
+    /// Authorises by access tokens. A refused one is renewed once, and the message sent again within the same attempt.
+    #[must_use]
+    pub fn oauth(mut self, oauth: OAuth) -> Http {
+        self.oauth = Some(oauth);
+        self
+    }
+
     /// Signs every delivery as Standard Webhooks has it.
     #[must_use]
     pub fn sign(mut self, signing: Signing) -> Http {
@@ -240,11 +252,17 @@ impl Http {
         self.agent.get_or_init(|| agent(self.limits, self.connections_max))
     }
 
+    /// The access token of an attempt, where the destination wants one.
+    fn token(&self, refused: Option<&Arc<Secret>>, until: Instant) -> Result<Option<Arc<Secret>>, Failure> {
+        self.oauth.as_ref().map(|oauth| oauth.token(refused, until)).transpose()
+    }
+
     fn request<'a>(
         &self,
         target: &Target,
         message: &Message,
         body: &'a [u8],
+        token: Option<&Arc<Secret>>,
         now: WallMs,
     ) -> Result<Request<&'a [u8]>, String> {
         let mut request = Request::new(body);
@@ -253,6 +271,9 @@ impl Http {
         let mut headers = headers::of_delivery(&self.fixed, message, now)?;
         if let Some(shape) = &self.shape {
             headers.insert(CONTENT_TYPE, headers::pair("content-type", shape.content_type())?.1);
+        }
+        if let Some(token) = token {
+            headers.insert(AUTHORIZATION, credentials::bearer(token)?);
         }
         self.credentials.apply(&mut headers, || headers::id(message), now.0 / 1_000, body)?;
         *request.headers_mut() = headers;
@@ -263,7 +284,7 @@ impl Http {
 impl Transport for Http {
     fn send(&self, message: &Message, deadline: Duration) -> Outcome {
         let deadline = deadline.min(DEADLINE_MAX);
-        attempt::begin(Instant::now() + deadline);
+        let until = Instant::now() + deadline;
         let target = match &self.target {
             Ok(target) => target,
             Err(problem) => return Outcome::Failed(Failure::new(Class::Setup, Sent::No, problem.clone())),
@@ -274,18 +295,37 @@ impl Transport for Http {
             Err(problem) => return Outcome::Failed(Failure::new(Class::Template, Sent::No, problem)),
         };
         let body = shaped.as_deref().unwrap_or(&message.body);
-        let request = match self.request(target, message, body, now) {
-            Ok(request) => request,
-            Err(problem) => {
-                return Outcome::Failed(Failure::new(Class::Rejected, Sent::No, format!("cannot be sent: {problem}")));
-            }
+        let mut token = match self.token(None, until) {
+            Ok(token) => token,
+            Err(failure) => return Outcome::Failed(failure),
         };
-        match self.agent().0.run(request) {
-            Ok(answer) => judged(&self.answers, answer, &target.peer, now),
-            Err(error) => {
-                let limits = Limits { deadline, ..self.limits };
-                let is_stopping = self.stopping.load(Ordering::Relaxed);
-                Outcome::Failed(outcome::broken(&error, &attempt::current(), &target.peer, limits, is_stopping))
+        let mut is_renewed = false;
+        loop {
+            let request = match self.request(target, message, body, token.as_ref(), now) {
+                Ok(request) => request,
+                Err(problem) => {
+                    let problem = format!("cannot be sent: {problem}");
+                    return Outcome::Failed(Failure::new(Class::Rejected, Sent::No, problem));
+                }
+            };
+            attempt::begin(until);
+            match self.agent().0.run(request) {
+                Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED && token.is_some() && !is_renewed => {
+                    attempt::hurry(ANSWER_WAIT);
+                    drain(answer, ANSWER_BYTES_MAX, 0);
+                    is_renewed = true;
+                    token = match self.token(token.as_ref(), until) {
+                        Ok(token) => token,
+                        Err(failure) => return Outcome::Failed(failure),
+                    };
+                }
+                Ok(answer) => return judged(&self.answers, answer, &target.peer, now),
+                Err(error) => {
+                    let limits = Limits { deadline, ..self.limits };
+                    let is_stopping = self.stopping.load(Ordering::Relaxed);
+                    let failure = outcome::broken(&error, &attempt::current(), &target.peer, limits, is_stopping);
+                    return Outcome::Failed(failure);
+                }
             }
         }
     }
