@@ -11,7 +11,9 @@ use super::{Config, Problem, Role, Token};
 use crate::admin::channel::{Command, Webhook};
 use crate::engine::{Channel, Destination, LogLine, Order, Rule, Settings};
 use crate::model::{Backoff, OnUncertain, Policy, Retry};
+use crate::transport::answer::{Answers, Meaning, Rule as AnswerRule, Wrong};
 use crate::transport::http::Http;
+use crate::transport::secret::{Secret, Signing};
 
 /// The configuration that these fields mean. What does not go together is noted.
 pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
@@ -159,6 +161,8 @@ fn destination(
             return None;
         }
     }
+    http = http.answers(answers(section, problems));
+    http = signed(http, section, problems);
     let concurrency = section.number("concurrency").and_then(|number| u16::try_from(number).ok());
     if let Some(connections) = concurrency {
         http = http.connections(usize::from(connections));
@@ -177,6 +181,44 @@ fn destination(
     }
     built.policy = Policy { retry: build_retry(retry, problems), on_uncertain };
     Some(built)
+}
+
+/// What the destination's answers mean, where it is not for the status alone to say.
+fn answers(section: &Section, problems: &mut Vec<Problem>) -> Answers {
+    let mut answers = Answers::new();
+    if let Some(name) = section.text("preset") {
+        match Answers::preset(name) {
+            Ok(preset) => answers = preset,
+            Err(wrong) => note(problems, section.place("preset"), &wrong.problem.problem, ""),
+        }
+    }
+    let Some(success) = section.section("success").filter(|success| success.refused.is_empty()) else { return answers };
+    match AnswerRule::parse(success.text("status"), success.text("body"), None) {
+        Ok(rule) => answers.rule(Meaning::Success, rule),
+        Err(Wrong { key, problem }) => {
+            let what = format!("line {}, column {} of the text: {}", problem.line, problem.column, problem.problem);
+            note(problems, success.place(key), &what, "");
+            answers
+        }
+    }
+}
+
+/// The way there with its signature, where it has one.
+fn signed(http: Http, section: &Section, problems: &mut Vec<Problem>) -> Http {
+    let Some(sign) = section.section("sign") else { return http };
+    let Some(Field::Secret(secret)) = sign.field("secret") else {
+        if !sign.has("secret") {
+            note(problems, &sign.place, "a secret is missing", "secret = { env = \"NAME\" }");
+        }
+        return http;
+    };
+    match Signing::standard_webhooks(&[Secret::new(secret.clone())]) {
+        Ok(signing) => http.sign(signing),
+        Err(wrong) => {
+            note(problems, sign.place("secret"), &wrong, "");
+            http
+        }
+    }
 }
 
 /// Whether a plain URL leads to this machine.

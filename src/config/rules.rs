@@ -82,6 +82,10 @@ const fn later(path: &'static str, doc: &'static str) -> Rule {
     Rule { path, kind: Kind::Later, default: "", doc }
 }
 
+/// The systems whose answers are known.
+const PRESETS: &[&str] =
+    &["baselinker", "odoo-jsonrpc", "shopify-graphql", "soap-fault", "standard", "woocommerce-batch"];
+
 /// The table.
 pub(super) const RULES: &[Rule] = &[
     rule("server", Kind::Table, "", "Where goniec listens, and who may call."),
@@ -203,12 +207,37 @@ pub(super) const RULES: &[Rule] = &[
         "10m",
         "One alert per cause within so long, never one per failure.",
     ),
+    rule(
+        "destination.*.preset",
+        Kind::Choice(PRESETS),
+        "",
+        "The rules of a kind of system that is known: what its answers mean, and where its own words of failure stand.",
+    ),
+    rule(
+        "destination.*.success",
+        Kind::Table,
+        "",
+        "What an answer must be to count as delivered; any other is tried again.",
+    ),
+    rule("destination.*.success.status", Kind::Text, "", "Statuses: `2xx`, `200,409`, `200-204`."),
+    rule(
+        "destination.*.success.body",
+        Kind::Text,
+        "",
+        "A `jaq` filter over the parsed body that must be true: `.status == \"SUCCESS\"`.",
+    ),
+    rule("destination.*.sign", Kind::Table, "", "Signs every delivery."),
+    rule(
+        "destination.*.sign.scheme",
+        Kind::Choice(&["standard-webhooks"]),
+        "standard-webhooks",
+        "How: the headers `webhook-id`, `webhook-timestamp` and `webhook-signature`.",
+    ),
+    rule("destination.*.sign.secret", Kind::Secret, "", "The `whsec_` secret. Required."),
     later("source", "Systems that hand messages in by signed webhooks or are polled."),
     later("route", "Which messages of a source go where."),
     later("destination.*.rate", "How many messages per time."),
     later("destination.*.breaker", "Leaves a destination alone after failures in a row."),
-    later("destination.*.success", "What an answer must be to count."),
-    later("destination.*.sign", "Signs deliveries."),
     later("destination.*.probe", "Asks the destination whether a message arrived."),
     later("destination.*.latest_wins", "A newer message supersedes the waiting older one of its key."),
     later("destination.*.late_after", "Tells of messages that are late but still tried."),

@@ -32,7 +32,15 @@ fn given(pairs: &[(&'static str, &'static str)]) -> Given {
 }
 
 fn parse(text: &str) -> Result<Config, Vec<Problem>> {
-    Config::parse(text, "goniec.toml", &given(&[("TOKEN", "s3cret\n"), ("/run/erp", "Bearer x")]))
+    Config::parse(
+        text,
+        "goniec.toml",
+        &given(&[
+            ("TOKEN", "s3cret\n"),
+            ("/run/erp", "Bearer x"),
+            ("SIGNING", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
+        ]),
+    )
 }
 
 #[track_caller]
@@ -67,6 +75,8 @@ retry = { backoff = "exponential", first = "1s", max = "5m", jitter = 0.25, atte
 [destination.erp]
 url = "http://127.0.0.1:9003/orders"
 method = "PUT"
+success = { status = "2xx", body = '.status == "SUCCESS"' }
+sign = { secret = { env = "SIGNING" } }
 headers = { authorization = { file = "/run/erp" }, x-shop = "main" }
 retry = { cycle = "every 5m" }
 
@@ -127,6 +137,12 @@ fn each_mistake_is_named() {
     check_bad(&destination("retry = { first = \"1h\", max = \"1m\" }"), &["longer than `max`"]);
     check_bad(&destination("retry = { jitter = 1.5 }"), &["from 0 to 1"]);
     check_bad(&destination("rate = \"100/1m\""), &["destination.a.rate: not built yet"]);
+    check_bad(&destination("preset = \"baselinkr\""), &["did you mean \"baselinker\"?"]);
+    check_bad(&destination("success = { body = \".status ==\" }"), &["destination.a.success.body: line 1, column"]);
+    check_bad(&destination("success = { status = \"2xxx\" }"), &["destination.a.success.status"]);
+    check_bad(&destination("success = {}"), &["at least one of"]);
+    check_bad(&destination("sign = { scheme = \"standard-webhooks\" }"), &["a secret is missing"]);
+    check_bad(&destination("sign = { secret = { env = \"TOKEN\" } }"), &["signing secret 1: expected whsec_"]);
     check_bad(&destination("on_uncertain = \"probe\""), &["A later version takes it"]);
     check_bad(&destination("order = \"keys\""), &["did you mean \"key\"?"]);
     check_bad(&destination("headers = { Authorization = \"Bearer x\" }"), &["must not stand in the file"]);

@@ -306,7 +306,7 @@ impl Class {
     #[must_use]
     pub fn delivery(self) -> Delivery {
         match self {
-            Class::Rejected | Class::Conflict | Class::Template => Delivery::Rejected,
+            Class::Rejected | Class::Gone | Class::Conflict | Class::Template => Delivery::Rejected,
             Class::Dns
             | Class::Connect
             | Class::Tls
@@ -319,7 +319,6 @@ impl Class {
             | Class::Interrupted
             | Class::Panic
             | Class::Other
-            | Class::Gone
             | Class::Body
             | Class::Rule
             | Class::Auth => Delivery::Retry,

@@ -27,7 +27,7 @@ const STATUSES: [Row; 15] = [
         Class::Conflict,
         "tried once more, then it rests; delivered where `already_there` is set",
     ),
-    (410, 410, Delivery::Retry, Class::Gone, "the destination is to be switched off"),
+    (410, 410, Delivery::Rejected, Class::Gone, "it rests, and a person is told: nobody is there any more"),
     (425, 425, Delivery::Retry, Class::Server, "too early"),
     (429, 429, Delivery::Retry, Class::RateLimited, "`Retry-After` is kept for the destination"),
     (400, 499, Delivery::Rejected, Class::Rejected, "it rests, and a person is told"),
@@ -66,7 +66,7 @@ mod tests {
         for status in 0..=u16::MAX {
             let expect = match status {
                 200..=299 => Delivery::Delivered,
-                401 | 403 | 404 | 405 | 408 | 410 | 425 | 429 => Delivery::Retry,
+                401 | 403 | 404 | 405 | 408 | 425 | 429 => Delivery::Retry,
                 400..=499 => Delivery::Rejected,
                 _ => Delivery::Retry,
             };

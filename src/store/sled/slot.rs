@@ -321,7 +321,7 @@ fn unsix(bytes: [u8; 6]) -> WallMs {
 }
 
 /// The classes by the numbers that stand for them on disk: never reused, never moved.
-const CLASSES: [(u8, Class); 13] = [
+const CLASSES: [(u8, Class); 19] = [
     (1, Class::Dns),
     (2, Class::Connect),
     (3, Class::Tls),
@@ -335,6 +335,12 @@ const CLASSES: [(u8, Class); 13] = [
     (11, Class::Interrupted),
     (12, Class::Panic),
     (13, Class::Other),
+    (14, Class::Gone),
+    (15, Class::Conflict),
+    (16, Class::Body),
+    (17, Class::Rule),
+    (18, Class::Template),
+    (19, Class::Auth),
 ];
 
 fn class_code(class: Class) -> u8 {

@@ -149,7 +149,7 @@ fn standard() {
     check(p, 200, "any garbage", Delivered, None, "");
     let problem = r#"{"type":"/p/bad","title":"Bad order","status":422,"detail":"no lines"}"#;
     check(p, 422, problem, No, Some(Rejected), "Bad order: no lines");
-    check(p, 410, "", Retry, Some(Class::Gone), "answered 410");
+    check(p, 410, "", No, Some(Class::Gone), "answered 410");
     check(p, 429, "", Retry, Some(RateLimited), "");
     check(p, 401, "who?", Retry, Some(Setup), "");
 }
