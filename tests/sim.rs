@@ -57,6 +57,8 @@ fn seeds_that_once_failed_stay_sound() {
         1_437,
         // An attempt that was handed over was begun only after a person had sent an earlier message of its key again.
         12_583, 18_656, 25_005, 39_584, 42_707,
+        // A deadline passed while the durable claim of an attempt stood whose outcome had met a damaged row: then it waited for nothing.
+        32_955,
     ];
     for seed in seeds {
         assert_eq!(live(seed, Plant::Nothing).violations, Vec::<String>::new(), "seed {seed}");

@@ -53,7 +53,9 @@ impl Scheduler {
             State::Queued(Queued::Held) | State::Failed(Failed::Held) => {
                 self.with_lane(who.dest, |lane| lane.defer(who.entry));
             }
-            State::Sending(_) | State::Delivered | State::Abandoned(_) => {}
+            // Nobody has it out any more, and its outcome could not be written: when it is claimed again, it is judged.
+            State::Sending(_) => self.put_off(who, now),
+            State::Delivered | State::Abandoned(_) => {}
         }
     }
 
@@ -116,9 +118,13 @@ impl Scheduler {
     /// A message that was out and cannot be read or written: it is tried again after a while.
     pub(super) fn set_back(&mut self, who: Who, now: Stamp) {
         self.claims.remove(&who.entry.place);
+        self.put_off(who, now);
+        self.with_lane(who.dest, |lane| lane.come_home(who.entry));
+    }
+
+    fn put_off(&mut self, who: Who, now: Stamp) {
         self.with_lane(who.dest, |lane| lane.defer(who.entry));
         self.arm(Alarm::Retry(who), now.mono_ms.saturating_add(SET_BACK_MS));
-        self.with_lane(who.dest, |lane| lane.come_home(who.entry));
     }
 
     /// Gives the message up at its deadline.

@@ -193,7 +193,11 @@ impl Committer {
                     draft.batch.moves.push(step);
                     draft.causes.push(Cause::Expire(who, deadline, Box::new(record)));
                 }
-                None => draft.news.push(News::Changed { who, state: None, deadline: None }),
+                None if record.state.is_final() => {
+                    draft.news.push(News::Changed { who, state: None, deadline: None });
+                }
+                // Its outcome could not be written: it is judged first.
+                None => draft.news.push(News::Unexpired(who, deadline)),
             },
             Ok(None) => draft.news.push(News::Changed { who, state: None, deadline: None }),
             Err(error) => {
