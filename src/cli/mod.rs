@@ -8,9 +8,10 @@
 //!
 //! # What it does not know
 //!
-//! How anything is stored or delivered: the verbs but `serve` talk to a running node.
+//! How anything is stored or delivered: the verbs but `serve` and `bench` talk to a running node.
 
 mod allocator;
+mod bench;
 mod client;
 mod messages;
 mod offline;
@@ -75,6 +76,7 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "verify" => offline::verify(arguments),
         "salvage" => offline::salvage(arguments),
         "sink" => sink::run(arguments),
+        "bench" => bench::run(arguments),
         "completions" => completions(arguments),
         "man" => man(),
         other => Err(Fail::new(USAGE, format!("unknown verb {other:?}"))),
@@ -128,6 +130,7 @@ fn command() -> Command {
                 .arg(option("into", "DIR", "The fresh one; it must not exist or be empty").required(true)),
         )
         .subcommand(sink_verb())
+        .subcommand(bench::verb())
         .subcommand(
             Command::new("completions").about("Prints the completions of a shell").arg(
                 Arg::new("shell").required(true).value_parser(clap::value_parser!(clap_complete::Shell)),

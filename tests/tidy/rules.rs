@@ -12,9 +12,10 @@ const FLOORS: [(&str, u8); 7] =
 /// What is known in one place only, and where. A path that ends in `/` is a folder.
 const KNOWN_BY: &[(&str, &[&str])] = &[
     ("bincode", &["src/model/codec.rs"]),
-    ("sled", &["src/store/sled/"]),
+    // `goniec bench` measures both by themselves, to compare with.
+    ("sled", &["src/store/sled/", "src/cli/bench/bare.rs"]),
     ("crossbeam_epoch", &["src/store/sled/"]),
-    ("ureq", &["src/transport/http"]),
+    ("ureq", &["src/transport/http", "src/cli/bench/bare.rs"]),
     ("jaq_core", &["src/transport/filter/"]),
     ("jaq_std", &["src/transport/filter/"]),
     ("minijinja", &["src/transport/shape"]),
