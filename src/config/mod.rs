@@ -6,7 +6,7 @@
 //!
 //! # What holds
 //!
-//! * Every key stands in one table ([`rules`]): what it takes, its default, what it is for. `docs/configuration.md` is printed from it.
+//! * Every key stands in one table (`rules`): what it takes, its default, what it is for. `docs/configuration.md` is printed from it.
 //! * An unknown key is an error that names the nearest known one; a duration and a size need a unit.
 //! * A secret comes from the environment or a file, and is never printed.
 //!

@@ -3,7 +3,7 @@
 //! # What holds
 //!
 //! * A [`Secret`] has no `Display`, no serialisation, and a `Debug` without its content. Its bytes are overwritten when it is dropped.
-//! * Only this floor can read one ([`Secret::expose`]): nothing above the transport needs to.
+//! * Only this floor can read one (`Secret::expose`): nothing above the transport needs to.
 //!
 //! # What it does not know
 //!
