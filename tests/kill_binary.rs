@@ -11,10 +11,14 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use node::{Dice, Node, Producers, Sink, ask, rounds};
+use node::{Dice, Node, Producers, Sink, ask, rounds, verify};
 
-/// What one kill may send twice: what is out, and what came home and was not yet synced (one commit, one being made).
-const TWICE_A_KILL_MAX: usize = 1_024;
+/// What a kill may send twice, on average: the eight that are out, and what came home and was not yet synced (one commit, one being made),
+/// which three producers that wait for their answers, five messages at most, keep this small.
+const TWICE_A_KILL_MAX: usize = 8 + 2 * 15;
+
+/// After how many kills `goniec verify` reads the whole registry.
+const KILLS_A_VERIFY: u64 = 30;
 
 #[test]
 fn nothing_acknowledged_is_lost_when_killed() {
@@ -29,6 +33,9 @@ fn nothing_acknowledged_is_lost_when_killed() {
         // The moment of the kill is what is drawn.
         thread::sleep(Duration::from_millis(20 + dice.below(280)));
         node.kill();
+        if cycle % KILLS_A_VERIFY == KILLS_A_VERIFY - 1 {
+            verify(&data);
+        }
         if cycle % 50 == 49 {
             println!("{} kills, {} acknowledged", cycle + 1, producers.acknowledged.lock().unwrap().len());
         }
@@ -67,4 +74,5 @@ fn nothing_acknowledged_is_lost_when_killed() {
     println!("{cycles} kills, {} acknowledged, all delivered, {twice} sent twice", ledger.len());
     assert!(twice <= TWICE_A_KILL_MAX * usize::try_from(cycles).unwrap());
     assert_eq!(node.stop(), Some(0), "a clean stop");
+    verify(&data);
 }

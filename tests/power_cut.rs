@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use disk::{Disk, run};
-use node::{Dice, Node, Producers, Sink, lost, rounds};
+use node::{Dice, Node, Producers, Sink, lost, rounds, verify};
 
 /// Runs producers against the node for a while, cuts, and tells what was acknowledged.
 fn cycle(disk: &Disk, sink: u16, tracer: &[&str], millis: u64, body_bytes: usize) -> Option<HashMap<String, Vec<u8>>> {
@@ -47,9 +47,11 @@ fn nothing_acknowledged_is_lost_when_power_is_cut() {
     let (cycles, mut dice, sink) = (rounds("GONIEC_POWER_CYCLES", 60), Dice::new("power_cut"), Sink::start());
     let (mut disk, mut old, mut acknowledged) = (None, HashMap::new(), 0);
     for number in 0..cycles {
-        // A new database every third cut: half of the cuts hit young ones. One file system in four is xfs.
-        if number % 3 == 0 {
-            (disk, old) = (Disk::new(if number % 12 == 9 { "xfs" } else { "ext4" }, 400), HashMap::new());
+        // Of twelve cuts the first four hit a new database each, the others one that grows; both get small bodies and large ones.
+        if number % 12 <= 4 {
+            let is_xfs = number % 12 == 1 || number % 48 == 28;
+            let mebibytes = if number % 12 == 4 { 2_000 } else { 400 };
+            (disk, old) = (Disk::new(if is_xfs { "xfs" } else { "ext4" }, mebibytes), HashMap::new());
         }
         let disk = disk.as_ref().expect("mounts");
         let body_bytes = if number % 4 == 3 { 300_000 } else { 200 };
@@ -58,6 +60,9 @@ fn nothing_acknowledged_is_lost_when_power_is_cut() {
         old.extend(ledger);
         let lost = lost(&disk.data(), sink.port, &old);
         assert_eq!(lost, 0, "cut {number}, {body_bytes} bytes: lost of {}", old.len());
+        if number % 12 == 11 {
+            verify(&disk.data());
+        }
         if number % 20 == 19 {
             println!("{} cuts, {acknowledged} acknowledged, none lost", number + 1);
         }

@@ -249,6 +249,14 @@ fn hand_in(port: u16, who: usize, n: u64, body_bytes: usize) -> Vec<(String, Vec
     ids.iter().map(|id| id.as_str().expect("an id").to_owned()).zip(bodies).collect()
 }
 
+/// Has `goniec verify` read the stopped registry, which must be sound.
+pub fn verify(data: &Path) {
+    let answer =
+        Command::new(env!("CARGO_BIN_EXE_goniec")).args(["verify", "--data"]).arg(data).output().expect("runs");
+    let said = [answer.stdout, answer.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(answer.status.success(), "{}: {said}", answer.status);
+}
+
 /// How many of the ledger are not there, or with another body; all of it where the registry does not open. Says what it found instead.
 pub fn lost(data: &Path, sink: u16, ledger: &HashMap<String, Vec<u8>>) -> usize {
     let Some(node) = Node::start(data, sink, &[]) else {

@@ -256,9 +256,12 @@ fn sweep(path: &Path) -> Result<(), StoreError> {
         let entry = entry.map_err(StoreError::Io)?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let is_torn = name.starts_with("snap.") && name.ends_with(".generating");
-        if is_torn || name == CONF && !holds(&fs::read(entry.path()).map_err(StoreError::Io)?) {
+        if name.starts_with("snap.") && name.ends_with(".generating") {
             fs::remove_file(entry.path()).map_err(StoreError::Io)?;
+        }
+        if name == CONF && !holds(&fs::read(entry.path()).map_err(StoreError::Io)?) {
+            // Emptied and not removed: a crash before it is written anew must not leave a registry without the file.
+            fs::File::create(entry.path()).map_err(super::open::disk)?;
         }
     }
     Ok(())
@@ -320,5 +323,25 @@ fn at(error: StoreError, tree: Tree, key: &[u8]) -> StoreError {
         | StoreError::Io(_)
         | StoreError::Poisoned(_)
         | StoreError::Closed => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_after_the_sweep_finds_the_file_of_parameters_still_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (conf, torn) = (dir.path().join(CONF), dir.path().join("snap.0000000000000001.generating"));
+        let whole = [b"parameters".as_slice(), &crc32fast::hash(b"parameters").to_le_bytes()].concat();
+        std::fs::write(&torn, [1; 20]).expect("writes");
+        // The control: what holds is left as it is.
+        for (before, after) in [(whole.clone(), whole), (vec![0; 64], Vec::new()), (vec![0xff; 64], Vec::new())] {
+            std::fs::write(&conf, &before).expect("writes");
+            sweep(dir.path()).expect("sweeps");
+            assert_eq!(std::fs::read(&conf).expect("a registry without it is refused"), after);
+        }
+        assert!(!torn.exists());
     }
 }
