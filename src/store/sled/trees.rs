@@ -36,6 +36,8 @@ const ROWS_PER_COLLECTION: usize = 32;
 const LOCK_TRIES_MAX: u32 = 250;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// Where sled keeps its log.
+const DB: &str = "db";
 /// Where sled keeps its parameters.
 const CONF: &str = "conf";
 
@@ -262,6 +264,11 @@ fn sweep(path: &Path) -> Result<(), StoreError> {
         if name == CONF && !holds(&fs::read(entry.path()).map_err(StoreError::Io)?) {
             // Emptied and not removed: a crash before it is written anew must not leave a registry without the file.
             fs::File::create(entry.path()).map_err(super::open::disk)?;
+        }
+        if name == DB {
+            // What a killed process wrote may lie in the page cache only. sled recovers it, and syncs a snapshot of it before it syncs the log
+            // itself: a power cut in between would leave a snapshot of pages that are not there.
+            fs::File::open(entry.path()).and_then(|db| db.sync_all()).map_err(super::open::disk)?;
         }
     }
     Ok(())
