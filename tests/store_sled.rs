@@ -396,3 +396,31 @@ fn a_full_disk_is_survived_by_giving_up_the_ballast() {
         assert_eq!(messages, if is_kept { 9 } else { 4 });
     }
 }
+
+/// A name takes no commit number, so the number that a reopened registry stands at does not say whether the name is in it.
+#[test]
+fn a_name_given_on_a_full_disk_is_written_or_refused() {
+    for (ballast_bytes_max, is_kept) in [(1 << 20, true), (0, false)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let full = Arc::new(AtomicU64::new(0));
+        let watching = full.clone();
+        let fault = move |_| match watching.swap(0, Ordering::SeqCst) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::from(std::io::ErrorKind::StorageFull)),
+        };
+        let store =
+            SledStore::open(dir.path(), Options { fault: Some(Arc::new(fault)), ballast_bytes_max, ..options() })
+                .expect("opens");
+        let erp = store.destination("erp").expect("a number");
+        full.store(1, Ordering::SeqCst);
+        let given = match store.destination("crm") {
+            Ok(crm) if is_kept => vec![erp, crm],
+            Err(StoreError::Full(_)) if !is_kept => vec![erp],
+            other => panic!("with {ballast_bytes_max} bytes of ballast: {other:?}"),
+        };
+        store.close().expect("closes");
+        drop(store);
+        let known: Vec<Dest> = open(&dir).destinations().into_iter().map(|(dest, _)| dest).collect();
+        assert_eq!(known, given, "with {ballast_bytes_max} bytes of ballast");
+    }
+}

@@ -235,7 +235,8 @@ impl SledStore {
             }
             let is_room = std::fs::remove_file(ballast).is_ok();
             match self.reopen(writer) {
-                Ok(recovered) if recovered >= draft.head.commit => return Ok(()),
+                // A name takes no number: of that, the number says nothing, and it is written again.
+                Ok(recovered) if recovered > self.written.load(Ordering::Acquire) => return Ok(()),
                 Ok(_) if is_room => match self.write(draft) {
                     Ok(()) => return Ok(()),
                     Err(again) => error = again,
