@@ -1,8 +1,8 @@
 //! The registry of one machine: packed rows in sled, and what it takes to trust them.
 //!
 //! ```text
-//! commit   plan (reads) -> one transaction over all trees -> flush        seen by readers
-//! sync     fdatasync of sled's file -> witness                            durable: flush() alone is not, on Linux
+//! commit   plan (reads) -> one transaction over all trees -> flush        seen by readers; durable where the log is written through
+//! sync     fdatasync of sled's file, where it is not -> witness           durable
 //! open     lock -> format -> database -> compare with the witness         a gap is loud
 //! retain   whole chunks, oldest first, in bounded steps
 //! ```
@@ -26,6 +26,7 @@ mod retain;
 mod salvage;
 mod slot;
 mod start;
+mod through;
 mod trees;
 mod verify;
 mod witness;
@@ -330,13 +331,13 @@ impl Store for SledStore {
         if self.synced.load(Ordering::Acquire) >= number && number > 0 {
             return Ok(());
         }
-        if self.view().is_none() {
-            return Err(StoreError::Closed);
-        }
+        // What was recovered may lie in the page cache only: the first sync makes it durable, whatever flushes do.
+        let is_first = self.synced.load(Ordering::Acquire) == 0;
+        let is_through = self.view().as_ref().ok_or(StoreError::Closed)?.trees.is_through();
         let target = self.written.load(Ordering::Acquire);
         let outcome = self
             .fault(Step::Sync)
-            .and_then(|()| durable.db.sync_data().map_err(open::disk))
+            .and_then(|()| if is_through && !is_first { Ok(()) } else { durable.db.sync_data().map_err(open::disk) })
             .and_then(|()| self.fault(Step::Witness))
             .and_then(|()| durable.witness.write(target).map_err(open::disk));
         match outcome {

@@ -3,8 +3,8 @@
 //! # What holds
 //!
 //! * A panic inside sled, which is what damage often looks like there, becomes [`StoreError::Damaged`] here.
-//! * Every write goes through [`Trees::apply`]: one transaction over all trees, then `flush()`. That is atomic, and not yet durable: `flush()`
-//!   on Linux is no `fsync`. [`super::sync`] does that part.
+//! * Every write goes through [`Trees::apply`]: one transaction over all trees, then `flush()`. That is atomic, and durable where the log is
+//!   written through ([`super::through`]).
 //! * The collector of epochs is driven after every write. Left alone, it lets memory grow without a bound.
 //!
 //! # What it does not know
@@ -24,6 +24,7 @@ use sled::{IVec, Transactional};
 
 use super::layout::{Row, SUM_BYTES, Tree, damaged, unframe};
 use super::recent::{Recent, Verified};
+use super::through::write_through;
 use crate::store::StoreError;
 
 /// Fixed when a database is made. A page is at most 19 rows and must stay under a quarter of it.
@@ -46,6 +47,7 @@ pub(super) struct Trees {
     db: sled::Db,
     trees: Vec<sled::Tree>,
     recent: Mutex<Recent>,
+    is_through: bool,
 }
 
 /// What one transaction writes: the last word on each key counts.
@@ -92,7 +94,19 @@ impl Trees {
             }
         };
         settle(path).map_err(super::open::disk)?;
-        Ok(trees)
+        let is_through = write_through(&path.join(DB)).map_err(super::open::disk)?;
+        if !is_through {
+            log::warn!(
+                "{} cannot be written through (attribute S of ext4, xfs, btrfs, f2fs): a power cut can damage the registry",
+                path.display()
+            );
+        }
+        Ok(Trees { is_through, ..trees })
+    }
+
+    /// Whether what is flushed is durable.
+    pub(super) fn is_through(&self) -> bool {
+        self.is_through
     }
 
     fn try_open(path: &Path, cache_bytes: u64) -> Result<Trees, StoreError> {
@@ -105,7 +119,7 @@ impl Trees {
                 .flush_every_ms(None)
                 .open()?;
             let trees = Tree::ALL.iter().map(|tree| db.open_tree(tree.name())).collect::<Result<_, _>>()?;
-            Ok(Trees { db, trees, recent: Mutex::default() })
+            Ok(Trees { db, trees, recent: Mutex::default(), is_through: false })
         })
     }
 
@@ -269,6 +283,7 @@ fn sweep(path: &Path) -> Result<(), StoreError> {
             // What a killed process wrote may lie in the page cache only. sled recovers it, and syncs a snapshot of it before it syncs the log
             // itself: a power cut in between would leave a snapshot of pages that are not there.
             fs::File::open(entry.path()).and_then(|db| db.sync_all()).map_err(super::open::disk)?;
+            let _said_once_open = write_through(&entry.path()).map_err(super::open::disk)?;
         }
     }
     Ok(())
