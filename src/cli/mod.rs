@@ -121,7 +121,8 @@ fn command() -> Command {
         .subcommand(
             Command::new("verify")
                 .about("Checks every record and index of a stopped registry")
-                .arg(option("data", "DIR", "The registry; goniec-data by default")),
+                .arg(option("data", "DIR", "The registry; goniec-data by default"))
+                .arg(switch("repair", "Builds anew what the messages and their statuses imply, and checks again")),
         )
         .subcommand(
             Command::new("salvage")

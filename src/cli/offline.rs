@@ -9,25 +9,39 @@ use std::path::Path;
 use clap::ArgMatches;
 
 use crate::error::Error;
-use crate::store::sled::{Options, salvage as carry_over, verify as read_all};
+use crate::store::sled::{Options, repair as mend, salvage as carry_over, verify as read_all};
 
 use super::{Fail, NO, say, text};
 
-/// `verify`: exit 1 where anything is wrong.
+/// `verify`: exit 1 where anything is wrong; with `--repair`, where anything still is.
 pub(super) fn verify(arguments: &ArgMatches) -> Result<(), Fail> {
     let data = text(arguments, "data").unwrap_or("goniec-data");
     if !Path::new(data).is_dir() {
         return Err(Fail::new(NO, format!("there is no registry in {data}")));
     }
-    let found = read_all(Path::new(data), Options::default().cache_bytes).map_err(Error::Store)?;
+    let is_repair = arguments.get_flag("repair");
+    let found = if is_repair {
+        let done = mend(Path::new(data), &Options::default()).map_err(Error::Store)?;
+        for mended in &done.mended {
+            say(&format!("mended: {mended}"))?;
+        }
+        done.left
+    } else {
+        read_all(Path::new(data), Options::default().cache_bytes).map_err(Error::Store)?
+    };
     for problem in &found.problems {
         say(&super::plain(problem))?;
     }
     if found.problems.is_empty() {
         return say(&format!("{} messages, all of them sound", found.messages));
     }
-    Err(Fail::new(NO, format!("{} problems among {} messages", found.problems.len(), found.messages))
-        .hint(format!("`goniec salvage {data} --into NEW` carries over what can be read.")))
+    let salvage = format!("`goniec salvage {data} --into NEW` carries over what can be read.");
+    let hint = if is_repair {
+        salvage
+    } else {
+        format!("`goniec verify --repair --data {data}` mends what follows from the rest; {salvage}")
+    };
+    Err(Fail::new(NO, format!("{} problems among {} messages", found.problems.len(), found.messages)).hint(hint))
 }
 
 /// `salvage`: exit 1 where anything is missing.

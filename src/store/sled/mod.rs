@@ -7,7 +7,8 @@
 //! retain   whole chunks, oldest first, in bounded steps
 //! ```
 //!
-//! `verify` checks a stopped registry row by row; `salvage` carries what can be read into a new one, also where sled refuses the old.
+//! `verify` checks a stopped registry row by row; `repair` builds anew what follows from the rest; `salvage` carries what can be read into a new
+//! one, also where sled refuses the old.
 //!
 //! # What it does not know
 //!
@@ -22,6 +23,7 @@ mod open;
 mod plan;
 mod read;
 mod recent;
+mod repair;
 mod retain;
 mod salvage;
 mod slot;
@@ -46,6 +48,7 @@ use open::Paths;
 use plan::{Draft, Plan, View, Writer};
 use witness::Witness;
 
+pub use repair::{Repaired, repair};
 pub use salvage::{Salvaged, salvage};
 pub use verify::{Verified, verify};
 

@@ -105,19 +105,7 @@ pub(super) fn view(paths: &Paths, cache_bytes: u64) -> Result<View, StoreError> 
 }
 
 fn open_and_compare(paths: &Paths, cache_bytes: u64) -> Result<View, StoreError> {
-    let witnessed = match Witness::read(&paths.witness).map_err(disk)? {
-        Testimony::Commit(commit) => commit,
-        Testimony::Missing => return Err(StoreError::Damaged(format!("{} is missing", paths.witness.display()))),
-        Testimony::Broken => {
-            return Err(StoreError::Damaged(format!("{} cannot be trusted", paths.witness.display())));
-        }
-    };
-    for needed in [&paths.db, &paths.sled.join("conf")] {
-        if !needed.exists() {
-            return Err(StoreError::Damaged(format!("{} is missing", needed.display())));
-        }
-    }
-    let trees = Trees::open(&paths.sled, cache_bytes)?;
+    let (witnessed, trees) = database(paths, cache_bytes)?;
     match head(&trees) {
         Ok((head, _)) if head.commit < witnessed => {
             trees.shut();
@@ -130,6 +118,23 @@ fn open_and_compare(paths: &Paths, cache_bytes: u64) -> Result<View, StoreError>
             Err(error)
         }
     }
+}
+
+/// Opens the database, whatever it holds; gives the commit that the witness knows, too.
+pub(super) fn database(paths: &Paths, cache_bytes: u64) -> Result<(u64, Trees), StoreError> {
+    let witnessed = match Witness::read(&paths.witness).map_err(disk)? {
+        Testimony::Commit(commit) => commit,
+        Testimony::Missing => return Err(StoreError::Damaged(format!("{} is missing", paths.witness.display()))),
+        Testimony::Broken => {
+            return Err(StoreError::Damaged(format!("{} cannot be trusted", paths.witness.display())));
+        }
+    };
+    for needed in [&paths.db, &paths.sled.join("conf")] {
+        if !needed.exists() {
+            return Err(StoreError::Damaged(format!("{} is missing", needed.display())));
+        }
+    }
+    Ok((witnessed, Trees::open(&paths.sled, cache_bytes)?))
 }
 
 /// Reads the head and the counters.

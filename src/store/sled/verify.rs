@@ -7,17 +7,20 @@
 //!
 //! # What it does not know
 //!
-//! How to mend anything: `salvage` does.
+//! How to mend anything: `repair` and `salvage` do.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::head::{Change, Counters};
-use super::layout::{Cursor, Tree, unframe};
+use super::keys;
+use super::layout::{Cursor, RANGE_CHUNKS, Tree, name, place_key, unframe};
 use super::open;
 use super::plan::View;
 use super::read;
-use crate::model::Place;
-use crate::store::{StateName, StoreError};
+use super::start;
+use crate::model::{Id, Place};
+use crate::store::{Dest, StateName, StoreError};
 
 /// What a verification found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +31,15 @@ pub struct Verified {
     pub problems: Vec<String>,
 }
 
+impl Verified {
+    /// Takes down what a check came to.
+    fn note(&mut self, outcome: Result<(), StoreError>) {
+        if let Err(error) = outcome {
+            self.problems.push(error.to_string());
+        }
+    }
+}
+
 /// Reads everything in the registry `dir`, which nobody may have open.
 ///
 /// # Errors
@@ -35,7 +47,18 @@ pub struct Verified {
 pub fn verify(dir: &Path, cache_bytes: u64) -> Result<Verified, StoreError> {
     let held = open::hold(dir, cache_bytes)?;
     let view = open::view(&held.paths, cache_bytes)?;
+    let found = check(&view);
+    view.trees.shut();
+    Ok(found)
+}
+
+/// Reads everything that this view shows.
+pub(super) fn check(view: &View) -> Verified {
     let mut found = Verified::default();
+    let names = start::names(&view.trees).unwrap_or_else(|error| {
+        found.problems.push(error.to_string());
+        Vec::new()
+    });
     let mut change = Change::default();
     let mut open_chunks = 0;
     for chunk in view.head.floor..view.head.next_chunk {
@@ -50,7 +73,8 @@ pub fn verify(dir: &Path, cache_bytes: u64) -> Result<Verified, StoreError> {
                 open_chunks += u64::from(stat.is_open());
                 for (number, slot) in stat.slots() {
                     change.add(slot.dest, StateName::of(slot.state), 1);
-                    message(&view, Place::new(chunk, number), &mut found);
+                    found.messages += 1;
+                    found.note(message(view, &names, Place::new(chunk, number)));
                 }
             }
             Ok(None) => {}
@@ -62,62 +86,102 @@ pub fn verify(dir: &Path, cache_bytes: u64) -> Result<Verified, StoreError> {
     if found.problems.is_empty() && (counters.list() != view.counters.list() || open_chunks != view.head.open_chunks) {
         found.problems.push("the kept counters do not follow the messages".into());
     }
-    for tree in [Tree::Bad, Tree::Untold] {
-        index(&view, tree, &mut found);
+    for tree in [Tree::Open, Tree::Bad, Tree::Untold] {
+        found.note(index(view, tree));
     }
-    view.trees.shut();
-    Ok(found)
+    found.note(aliases(view));
+    for range in ranges(view) {
+        found.note(filter(view, range));
+    }
+    found
 }
 
-fn message(view: &View, place: Place, found: &mut Verified) {
-    found.messages += 1;
-    let checks = || -> Result<(), StoreError> {
-        let (trees, head) = (&view.trees, &view.head);
-        let Some(slot) = read::slot(trees, head, place)? else { return Ok(()) };
-        let record = read::record(trees, head, place, &slot)?;
-        let _bodies = read::revisions(trees, head, place)?;
-        let _attempts = read::attempts(trees, head, place)?;
-        if read::find(trees, head, record.id)? != Some(place) {
-            return Err(StoreError::Damaged(format!("message {place} is not found by its id {}", record.id)));
-        }
-        for (tree, set) in [(Tree::Bad, slot.is_bad()), (Tree::Untold, slot.flags.untold)] {
-            if trees.raw(tree, &super::layout::place_key(place))?.is_some() != set {
-                return Err(StoreError::Damaged(format!("message {place}: index {} does not follow it", tree.name())));
-            }
-        }
-        Ok(())
-    };
-    if let Err(error) = checks() {
-        found.problems.push(error.to_string());
+fn message(view: &View, names: &[(Dest, Arc<str>)], place: Place) -> Result<(), StoreError> {
+    let (trees, head) = (&view.trees, &view.head);
+    let Some(slot) = read::slot(trees, head, place)? else { return Ok(()) };
+    let record = read::record(trees, head, place, &slot)?;
+    let _bodies = read::revisions(trees, head, place)?;
+    let _attempts = read::attempts(trees, head, place)?;
+    if read::find(trees, head, record.id)? != Some(place) {
+        return Err(StoreError::Damaged(format!("message {place} is not found by its id {}", record.id)));
     }
+    let destination = &record.envelope.destination;
+    if !names.iter().any(|(dest, name)| *dest == slot.dest && **name == **destination) {
+        let number = slot.dest.0;
+        return Err(StoreError::Damaged(format!(
+            "message {place}: destination {number} is not known as {destination:?}"
+        )));
+    }
+    for (tree, set) in [(Tree::Bad, slot.is_bad()), (Tree::Untold, slot.flags.untold)] {
+        if trees.raw(tree, &place_key(place))?.is_some() != set {
+            return Err(StoreError::Damaged(format!("message {place}: index {} does not follow it", tree.name())));
+        }
+    }
+    Ok(())
 }
 
-/// Every entry of an index must be a message.
-fn index(view: &View, tree: Tree, found: &mut Verified) {
-    let walked = || -> Result<(), StoreError> {
-        let mut walk = view.trees.under(tree, b"")?;
-        while let Some(row) = walk.forth() {
-            let (key, _) = row?;
-            let place = Cursor(&key).u64().map(Place::from_u64);
-            let there = match place {
-                Some(place) => read::slot(&view.trees, &view.head, place)?.is_some(),
-                None => false,
-            };
-            if !there {
-                return Err(StoreError::Damaged(format!(
-                    "{} names a message that is not there",
-                    super::layout::name(tree, &key)
-                )));
-            }
+/// Every entry of an index must be a message, or a chunk.
+fn index(view: &View, tree: Tree) -> Result<(), StoreError> {
+    let mut walk = view.trees.under(tree, b"")?;
+    while let Some(row) = walk.forth() {
+        let (key, _) = row?;
+        let there = match Cursor(&key).u64() {
+            Some(chunk) if tree == Tree::Open => read::stat(&view.trees, &view.head, chunk)?.is_some(),
+            Some(place) => read::slot(&view.trees, &view.head, Place::from_u64(place))?.is_some(),
+            None => false,
+        };
+        if !there {
+            let what = name(tree, &key);
+            return Err(StoreError::Damaged(format!("{what} names a message that is not there")));
         }
-        let mut walk = view.trees.under(Tree::Alias, b"")?;
-        while let Some(row) = walk.forth() {
-            let (key, row) = row?;
-            let _whole = unframe(Tree::Alias, &key, &row)?;
+    }
+    Ok(())
+}
+
+/// Every id given elsewhere must name a message that bears it.
+fn aliases(view: &View) -> Result<(), StoreError> {
+    let mut walk = view.trees.under(Tree::Alias, b"")?;
+    while let Some(row) = walk.forth() {
+        let (key, row) = row?;
+        let place = Cursor(unframe(Tree::Alias, &key, &row)?.body).u64().map(Place::from_u64);
+        let id = match place {
+            Some(place) => read::id_at(&view.trees, &view.head, place)?,
+            None => None,
+        };
+        if id.map(Id::to_bytes).as_ref().map(<[u8; 16]>::as_slice) != Some(&key) {
+            return Err(StoreError::Damaged(format!("{} is another message's", name(Tree::Alias, &key))));
         }
-        Ok(())
-    };
-    if let Err(error) = walked() {
-        found.problems.push(error.to_string());
+    }
+    Ok(())
+}
+
+/// The ranges of chunks that are full, and so have a filter.
+pub(super) fn ranges(view: &View) -> std::ops::Range<u64> {
+    view.head.floor / RANGE_CHUNKS..view.head.next_chunk.saturating_sub(1) / RANGE_CHUNKS
+}
+
+/// The hashes of the keys in a range.
+pub(super) fn hashes(view: &View, range: u64) -> Result<Vec<u64>, StoreError> {
+    let low = range * RANGE_CHUNKS;
+    let mut hashes = Vec::new();
+    for chunk in low.max(view.head.floor)..low + RANGE_CHUNKS {
+        if let Some(stat) = read::stat(&view.trees, &view.head, chunk)? {
+            hashes.extend(stat.slots().map(|(_, slot)| slot.key_hash).filter(|hash| *hash != 0));
+        }
+    }
+    Ok(hashes)
+}
+
+/// A filter must admit every key of its range.
+pub(super) fn filter(view: &View, range: u64) -> Result<(), StoreError> {
+    let hashes = hashes(view, range)?;
+    let key = range.to_be_bytes();
+    let admits = view.trees.row(Tree::Keys, &key, |row| {
+        Some(!row.body.is_empty() && hashes.iter().all(|hash| keys::admits(row.body, *hash)))
+    })?;
+    match admits {
+        Some(true) => Ok(()),
+        Some(false) => Err(super::layout::damaged(Tree::Keys, &key, "it denies a key that is there")),
+        None => Err(super::layout::damaged(Tree::Keys, &key, "it is missing")),
     }
 }
