@@ -15,9 +15,12 @@ struct Node {
 
 impl Node {
     /// Serves at a port that the system chooses, and reads what it prints.
-    fn serve(dir: &Path, token: Option<&str>) -> Node {
+    fn serve(dir: &Path, config: Option<&str>, token: Option<&str>) -> Node {
         let mut command = goniec(&["serve", "--listen", "127.0.0.1:0", "--data"]);
         command.arg(dir).env("RUST_LOG", "off").stdout(Stdio::piped());
+        if let Some(file) = config {
+            command.args(["--config", file]);
+        }
         if let Some(token) = token {
             command.args(["--token", token]);
         }
@@ -69,7 +72,7 @@ fn check(output: &Output, code: i32, says: &str) -> String {
 #[test]
 fn a_message_is_handed_in_shown_edited_resent_and_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::serve(dir.path(), None);
+    let node = Node::serve(dir.path(), None, None);
     let held = check(&node.run(&["send", "log", "one", "--key", "ż 1", "--not-before", "1h"]), 0, "");
     let shown = check(&node.run(&["show", &held, "--json"]), 0, "");
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
@@ -93,7 +96,7 @@ fn a_message_is_handed_in_shown_edited_resent_and_removed() {
 #[test]
 fn lines_are_handed_in_whole_and_wrong_ones_are_named() {
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::serve(dir.path(), None);
+    let node = Node::serve(dir.path(), None, None);
     let lines: String = (0..250).map(|n| format!("{{\"n\" : {n}}}\n")).collect();
     check(&node.feed(&["send", "log", "--ndjson"], &lines), 0, "250 messages accepted");
     let listed = check(&node.run(&["ls", "--limit", "1000", "--json"]), 0, "");
@@ -105,9 +108,9 @@ fn lines_are_handed_in_whole_and_wrong_ones_are_named() {
 #[test]
 fn what_is_wrong_is_said_in_one_line_with_the_right_exit_code() {
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::serve(dir.path(), None);
+    let node = Node::serve(dir.path(), None, None);
     check(&node.run(&["ls", "to:log", "stat:failed"]), 2, "column 8");
-    check(&node.run(&["show", "17"]), 2, "not a message id");
+    check(&node.run(&["show", "17"]), 2, "goniec ls");
     check(&node.run(&["ls"]), 1, "no message matches");
     check(&node.run(&["send", "log", "x", "--deadline", "15"]), 2, "no unit");
     check(&node.run(&["stats", "--url", "http://127.0.0.1:1"]), 3, "cannot reach");
@@ -125,13 +128,61 @@ fn what_is_wrong_is_said_in_one_line_with_the_right_exit_code() {
 }
 
 #[test]
+fn a_store_that_can_take_nothing_ends_with_its_own_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, body) = (dir.path().join("goniec.toml"), dir.path().join("body"));
+    std::fs::write(&file, "[server]\nbody_max = \"16MiB\"\n[store]\nsize_max = \"64MiB\"\n").unwrap();
+    std::fs::write(&body, vec![b'x'; 4 << 20]).unwrap();
+    let node = Node::serve(&dir.path().join("data"), Some(file.to_str().unwrap()), None);
+    let send = || node.run(&["send", "log", "-f", body.to_str().unwrap()]);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while send().status.code() == Some(0) {
+        assert!(std::time::Instant::now() < until, "a registry over its limit goes on taking messages");
+    }
+    check(&send(), 4, "full");
+    check(&node.run(&["stats"]), 0, "accepted");
+}
+
+#[test]
+fn a_registry_of_another_format_is_refused_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    drop(Node::serve(dir.path(), None, None));
+    let file = dir.path().join("format");
+    let ours = std::fs::read_to_string(&file).unwrap();
+    for (text, says) in
+        [(ours.replacen("format ", "format 9", 1), "format 9"), ("something else\n".into(), "goniec registry")]
+    {
+        std::fs::write(&file, &text).unwrap();
+        for verb in ["serve", "verify"] {
+            check(&goniec(&[verb, "--data", data]).output().unwrap(), 2, says);
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text, "nothing is written");
+    }
+    std::fs::write(&file, ours).unwrap();
+    check(&goniec(&["verify", "--data", data]).output().unwrap(), 0, "sound");
+    std::fs::remove_file(dir.path().join("witness")).unwrap();
+    check(&goniec(&["verify", "--data", data]).output().unwrap(), 4, "witness");
+}
+
+#[test]
+fn every_verb_has_a_manual_page() {
+    let whole = check(&goniec(&["man"]).output().unwrap(), 0, ".TH goniec");
+    for verb in ["serve", "send", "verify", "man"] {
+        assert!(whole.contains(verb));
+        check(&goniec(&["man", verb]).output().unwrap(), 0, &format!(".TH goniec-{verb}"));
+    }
+    check(&goniec(&["man", "sedn"]).output().unwrap(), 2, "no verb");
+}
+
+#[test]
 fn the_printed_curl_line_works_as_printed() {
     if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
         println!("SKIPPED: the_printed_curl_line_works_as_printed: there is no curl");
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::serve(dir.path(), None);
+    let node = Node::serve(dir.path(), None, None);
     let output = Command::new("sh").args(["-c", &node.curl]).output().unwrap();
     check(&output, 0, "\"id\"");
 }
@@ -139,7 +190,7 @@ fn the_printed_curl_line_works_as_printed() {
 #[test]
 fn a_token_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::serve(dir.path(), Some("s3cret"));
+    let node = Node::serve(dir.path(), None, Some("s3cret"));
     check(&node.run(&["stats"]), 2, "no valid token");
     check(&node.run(&["stats", "--token", "s3cret"]), 0, "accepted");
 }
@@ -147,7 +198,7 @@ fn a_token_is_asked_for() {
 #[test]
 fn a_signal_ends_cleanly_and_a_stopped_registry_is_verified() {
     let dir = tempfile::tempdir().unwrap();
-    let mut node = Node::serve(dir.path(), None);
+    let mut node = Node::serve(dir.path(), None, None);
     check(&node.run(&["send", "log", "x"]), 0, "");
     let pid = node.child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::transport::http::{Answer, Client, Stream};
 
-use super::{Fail, NO, UNREACHED, USAGE, text};
+use super::{Fail, NO, STORE, UNREACHED, USAGE, text};
 
 /// How long one call may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -83,8 +83,11 @@ pub(super) fn yes(answer: Answer) -> Result<Answer, Fail> {
 pub(super) fn refusal(status: u16, body: &[u8]) -> Fail {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
     let word = |name: &str| problem.get(name).and_then(Value::as_str);
+    let is_store = word("type").is_some_and(|kind| kind.ends_with(":store-failed"));
     let code = match status {
         400 | 401 | 403 | 413 | 415 => USAGE,
+        507 => STORE,
+        503 if is_store => STORE,
         500..=599 => UNREACHED,
         _ => NO,
     };
@@ -106,4 +109,20 @@ pub(super) fn escaped(text: &str) -> String {
         }
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_failed_is_no_node_that_cannot_be_reached() {
+        let code =
+            |status, kind: &str| refusal(status, format!("{{\"type\":\"urn:goniec:problem:{kind}\"}}").as_bytes()).code;
+        assert_eq!(
+            (code(507, "disk-full"), code(503, "store-failed"), code(503, "stopping")),
+            (STORE, STORE, UNREACHED)
+        );
+        assert_eq!((refusal(503, b"").code, code(404, "not-found"), code(400, "invalid")), (UNREACHED, NO, USAGE));
+    }
 }

@@ -249,7 +249,10 @@ fn query(arguments: &ArgMatches, words: &str) -> Result<String, Fail> {
 }
 
 fn path(id: &str) -> Result<String, Fail> {
-    let id: Id = id.parse().map_err(|wrong: crate::model::id::NotAnId| Fail::new(USAGE, wrong.to_string()))?;
+    let id: Id = id.parse().map_err(|wrong: crate::model::id::NotAnId| {
+        Fail::new(USAGE, wrong.to_string())
+            .hint("`goniec ls` shows the ids; `goniec ls key:KEY` finds by business key.")
+    })?;
     Ok(format!("/v1/messages/{id}"))
 }
 

@@ -15,6 +15,7 @@ mod bench;
 mod client;
 mod messages;
 mod offline;
+mod pages;
 mod send;
 mod serve;
 pub mod sink;
@@ -77,8 +78,8 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "salvage" => offline::salvage(arguments),
         "sink" => sink::run(arguments),
         "bench" => bench::run(arguments),
-        "completions" => completions(arguments),
-        "man" => man(),
+        "completions" => pages::completions(arguments),
+        "man" => pages::man(arguments),
         other => Err(Fail::new(USAGE, format!("unknown verb {other:?}"))),
     }
 }
@@ -137,7 +138,11 @@ fn command() -> Command {
                 Arg::new("shell").required(true).value_parser(clap::value_parser!(clap_complete::Shell)),
             ),
         )
-        .subcommand(Command::new("man").about("Prints the manual page"))
+        .subcommand(
+            Command::new("man")
+                .about("Prints the manual page of a verb, or of the program")
+                .arg(Arg::new("verb").value_name("VERB").help("The verb")),
+        )
 }
 
 fn serve_verb() -> Command {
@@ -243,17 +248,6 @@ fn id() -> Arg {
 
 fn text<'a>(arguments: &'a ArgMatches, name: &str) -> Option<&'a str> {
     arguments.try_get_one::<String>(name).ok().flatten().map(String::as_str)
-}
-
-fn completions(arguments: &ArgMatches) -> Result<(), Fail> {
-    if let Some(shell) = arguments.get_one::<clap_complete::Shell>("shell") {
-        clap_complete::generate(*shell, &mut command(), "goniec", &mut std::io::stdout());
-    }
-    Ok(())
-}
-
-fn man() -> Result<(), Fail> {
-    clap_mangen::Man::new(command()).render(&mut std::io::stdout()).map_err(|error| Fail::new(NO, error.to_string()))
 }
 
 /// The text with everything that could steer a terminal shown as an escape.
