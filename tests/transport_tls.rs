@@ -1,0 +1,158 @@
+//! The binary against a real TLS server: `openssl s_server` on loopback, with certificates made for the test.
+//!
+//! A certificate that is not trusted, has expired or is another host's ends the attempt as `tls`, and nothing of the message reaches the server.
+//! The control is a certificate that is right: the same message arrives. Skipped, aloud, where there is no `openssl`.
+
+#![cfg(feature = "cli")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "common/node.rs"]
+mod node;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use node::ask;
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const BODY: &str = "the body that must not leak";
+
+/// A child that is ended by its pid.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn openssl(dir: &Path, arguments: &str) {
+    let done = Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().expect("runs");
+    assert!(done.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// A certificate of an authority of ours, for this host, valid from `from` to `to` as openssl writes dates.
+fn certificate(dir: &Path, name: &str, host: &str, dates: &str) {
+    std::fs::write(dir.join("leaf.ext"), format!("subjectAltName=DNS:{host}\nbasicConstraints=critical,CA:false\n"))
+        .unwrap();
+    openssl(
+        dir,
+        &format!(
+            "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.csr -subj /CN={host}"
+        ),
+    );
+    openssl(
+        dir,
+        &format!(
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem -extfile leaf.ext {dates}"
+        ),
+    );
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "{what}: waited in vain");
+        // Polls until it is so; the loop has a deadline.
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What became of one message: its first attempt, and what the server read of it.
+fn attempt(dir: &Path, name: &str, trusted: &Path) -> (Value, String) {
+    let (tls, listen) = (free_port(), free_port());
+    let server = Command::new("openssl")
+        .args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{tls}"), "-cert", &format!("{name}.pem")])
+        .args(["-key", &format!("{name}.key"), "-cert_chain", "ca.pem"])
+        .current_dir(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let mut server = Running(server);
+    let (mut answers, heard) = (server.0.stdin.take().unwrap(), server.0.stdout.take().unwrap());
+    let reader = std::thread::spawn(move || {
+        let mut heard = BufReader::new(heard);
+        let mut all = String::new();
+        // Everything up to the body; then it answers.
+        while !all.ends_with(BODY) {
+            let mut byte = [0];
+            match heard.read(&mut byte) {
+                Ok(1) => all.push(char::from(byte[0])),
+                _ => return all,
+            }
+        }
+        let _ = answers.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").and_then(|()| answers.flush());
+        let _rest = heard.read_line(&mut String::new());
+        all
+    });
+    until("the server listens", || TcpStream::connect(("127.0.0.1", tls)).ok());
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_goniec"));
+    command.args(["serve", "--data", &format!("{name}.data"), "--listen", &format!("127.0.0.1:{listen}")]);
+    command
+        .args(["--to", &format!("tls=https://localhost:{tls}/in")])
+        .env("SSL_CERT_FILE", trusted)
+        .env("RUST_LOG", "off");
+    let node = Running(command.current_dir(dir).stdout(Stdio::null()).spawn().expect("starts"));
+    until("the node answers", || ask(listen, "GET", "/healthz", "", b"").filter(|(status, _)| *status == 200));
+    let (status, answer) = ask(listen, "POST", "/v1/send/tls", "", BODY.as_bytes()).expect("answers");
+    assert_eq!(status, 202);
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let path = format!("/v1/messages/{}/attempts", answer["id"].as_str().unwrap());
+    let first = until("an attempt", || {
+        let (_, attempts) = ask(listen, "GET", &path, "", b"")?;
+        let attempts: Value = serde_json::from_slice(&attempts).ok()?;
+        attempts["attempts"].as_array()?.first().filter(|first| !first["outcome"].is_null()).cloned()
+    });
+    drop(node);
+    drop(server);
+    (first, reader.join().unwrap())
+}
+
+#[test]
+fn a_certificate_that_is_not_right_ends_the_attempt_before_anything_leaves() {
+    if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_err() {
+        println!("SKIPPED: a_certificate_that_is_not_right: there is no openssl");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let dir: PathBuf = dir.path().to_owned();
+    for authority in ["ca", "other"] {
+        openssl(
+            &dir,
+            &format!(
+                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {authority}.key -out {authority}.pem -subj /CN={authority} -days 30"
+            ),
+        );
+    }
+    certificate(&dir, "right", "localhost", "-days 30");
+    certificate(&dir, "elsewhere", "shop.example", "-days 30");
+    certificate(&dir, "expired", "localhost", "-days -1");
+    let (ours, other) = (dir.join("ca.pem"), dir.join("other.pem"));
+    for (name, trusted) in [("right", &other), ("elsewhere", &ours), ("expired", &ours)] {
+        let (attempt, heard) = attempt(&dir, name, trusted);
+        assert_eq!(
+            (attempt["class"].as_str(), attempt["sent"].as_str()),
+            (Some("tls"), Some("no")),
+            "{name}: {attempt}"
+        );
+        assert_eq!(heard, "", "{name}");
+    }
+    let (attempt, heard) = attempt(&dir, "right", &ours);
+    assert!(heard.contains(BODY) && heard.starts_with("POST /in"), "{heard}");
+    assert_eq!(attempt["outcome"], "delivered");
+}
