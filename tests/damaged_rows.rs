@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use goniec::engine::{Act, Destination, Reply, Settings, Turn};
-use goniec::model::{Stamp, WallMs};
-use goniec::store::StoreError;
+use goniec::model::{Abandoned, Queued, Stamp, State, WallMs};
 use goniec::store::sled::{Options, SledStore};
+use goniec::store::{Batch, Expect, Incoming, Move, Retention, Store, StoreError};
 use goniec::{Error, Id, Message};
 
 const NOW: Stamp = Stamp { wall: WallMs(1_790_000_000_000), mono_ms: 0 };
@@ -87,4 +87,55 @@ fn a_damaged_row_is_its_own_callers_trouble_alone() {
 fn the_control_without_damage_deletes() {
     let dir = tempfile::tempdir().expect("a directory");
     assert_eq!(life(dir.path(), false), ["deleted", "accepted", "accepted", "accepted"]);
+}
+
+/// Ten chunks of a delivered message and one that somebody must still be told of.
+fn filled(dir: &Path) {
+    let store = SledStore::open(dir, Options { ballast_bytes_max: 0, ..Options::default() }).expect("opens");
+    let dest = store.destination("erp").expect("a number");
+    for n in 0..10 {
+        let incoming = |bytes| {
+            let draft = Message::to("erp").body(vec![n; bytes]);
+            Incoming { draft, dest, wait: Queued::Ready, id: None }
+        };
+        let accepts = vec![incoming(8_000), incoming(8_000)];
+        let done = store.commit(&Batch { now: NOW.wall, accepts, ..Batch::default() }).expect("commits");
+        let expect = Expect { state: State::Queued(Queued::Ready), attempts: 0, revision: 1 };
+        let ends = [(State::Delivered, false), (State::Abandoned(Abandoned::Rejected), true)];
+        let step = |(at, (to, untold)): (usize, (State, bool))| {
+            let place = done.accepted[at].1;
+            Move { place, expect, to, by: None, attempts: 1, series: 1, attempt: None, amend: None, untold }
+        };
+        let moves = ends.into_iter().enumerate().map(step).collect();
+        let _done = store.commit(&Batch { now: NOW.wall, moves, ..Batch::default() }).expect("commits");
+    }
+    store.close().expect("closes");
+}
+
+/// How many messages retention removes, and how many are left.
+fn retained(dir: &Path) -> (u64, u64) {
+    let store = SledStore::open(dir, Options { ballast_bytes_max: 0, ..Options::default() }).expect("opens");
+    let rule = Retention { delivered_ms: 1, abandoned_ms: 1, bodies_ms: 1, step_max: 4 };
+    let mut removed = 0;
+    for _ in 0..20 {
+        let done = store.retain(&rule, NOW.wall.plus(86_400_000)).expect("a damaged chunk ends no step");
+        removed += done.messages;
+        if !done.more {
+            break;
+        }
+    }
+    let left = store.counts().iter().map(|count| count.messages).sum();
+    (removed, left)
+}
+
+#[test]
+fn retention_passes_over_a_damaged_chunk() {
+    for (is_damaged, expected) in [(false, (10, 10)), (true, (9, 11))] {
+        let dir = tempfile::tempdir().expect("a directory");
+        filled(dir.path());
+        if is_damaged {
+            damage(dir.path());
+        }
+        assert_eq!(retained(dir.path()), expected, "damaged: {is_damaged}");
+    }
 }

@@ -410,7 +410,10 @@ impl Store for SledStore {
 
     fn retain(&self, rule: &Retention, now: WallMs) -> Result<Retained, StoreError> {
         let from = lock(&self.writer).sweep;
-        let (retained, next) = self.commit_plan(now, |plan| plan.retain(rule, from))?;
+        let (retained, next) = match self.commit_plan(now, |plan| plan.retain(rule, from..u64::MAX)) {
+            Err(StoreError::Damaged(_)) => self.retain_around(rule, now, from)?,
+            other => other?,
+        };
         lock(&self.writer).sweep = next;
         self.restore_ballast();
         Ok(retained)
@@ -441,6 +444,26 @@ impl Store for SledStore {
 }
 
 impl SledStore {
+    /// A step of retention chunk by chunk, past those that are damaged.
+    fn retain_around(&self, rule: &Retention, now: WallMs, from: u64) -> Result<(Retained, u64), StoreError> {
+        let head = self.read(|view| Ok(view.head))?;
+        let first = from.max(head.floor);
+        let end = first.saturating_add(u64::try_from(rule.step_max).unwrap_or(1).max(1)).min(head.next_chunk);
+        let mut all = Retained::default();
+        for chunk in first..end {
+            match self.commit_plan(now, |plan| plan.retain(rule, chunk..chunk + 1)) {
+                Ok((done, _)) => {
+                    all.messages += done.messages;
+                    all.bodies += done.bodies;
+                }
+                Err(StoreError::Damaged(why)) => log::error!("retention passes over chunk {chunk}: {why}"),
+                Err(error) => return Err(error),
+            }
+        }
+        all.more = end < head.next_chunk;
+        Ok((all, if all.more { end } else { 0 }))
+    }
+
     fn names(&self) -> RwLockReadGuard<'_, Vec<(Dest, Arc<str>)>> {
         self.names.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,11 +6,14 @@
 //! # What holds
 //!
 //! * What is not final, and what a person must still be told of, stays.
+//! * A chunk that cannot be read is passed over, and so is a lost one; the floor stays below it.
 //! * The floor rises over chunks that are gone, and only then do their status rows go: a lost chunk is never taken for a deleted one.
 //!
 //! # What it does not know
 //!
 //! When it is run, and how the times were decided.
+
+use std::ops::Range;
 
 use super::layout::{Entries, Entry, Kept, RANGE_CHUNKS, Tree, part_key, place_key, unframe};
 use super::plan::{Plan, encode_edit};
@@ -30,20 +33,23 @@ struct Due {
 }
 
 impl Plan<'_> {
-    /// One step, from the chunk `from`. Gives what it removed and where the next step begins.
-    pub(super) fn retain(&mut self, rule: &Retention, from: u64) -> Result<(Retained, u64), StoreError> {
+    /// One step through these chunks. Gives what it removed and where the next step begins.
+    pub(super) fn retain(&mut self, rule: &Retention, chunks: Range<u64>) -> Result<(Retained, u64), StoreError> {
         let mut done = Retained::default();
         let step_max = rule.step_max.max(1);
         let shortest_ms = rule.bodies_ms.min(rule.delivered_ms).min(rule.abandoned_ms);
         let (mut changed, mut looked_at) = (0, 0);
-        let mut chunk = from.max(self.head.floor);
-        while chunk < self.view.head.next_chunk {
+        let mut chunk = chunks.start.max(self.head.floor);
+        while chunk < chunks.end.min(self.view.head.next_chunk) {
             if changed >= step_max || looked_at >= step_max.saturating_mul(LOOKS_PER_CHANGE) {
                 done.more = true;
                 break;
             }
             looked_at += 1;
-            let Some(stat) = read::stat(&self.view.trees, &self.view.head, chunk)? else { break };
+            let Some(stat) = read::stat(&self.view.trees, &self.view.head, chunk)? else {
+                chunk += 1;
+                continue;
+            };
             if self.now.since(stat.made_at()) < shortest_ms {
                 break;
             }
@@ -111,7 +117,10 @@ impl Plan<'_> {
             }
             let gone = match self.touched.get(&chunk) {
                 Some(touched) => touched.stat.is_empty(),
-                None => read::stat(&self.view.trees, &self.view.head, chunk)?.is_some_and(|stat| stat.is_empty()),
+                None => match read::stat(&self.view.trees, &self.view.head, chunk) {
+                    Err(StoreError::Damaged(_)) => false,
+                    stat => stat?.is_some_and(|stat| stat.is_empty()),
+                },
             };
             if !gone {
                 break;
