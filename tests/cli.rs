@@ -166,6 +166,21 @@ fn a_registry_of_another_format_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn a_node_outlives_the_reader_of_what_it_prints() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = goniec(&["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"]);
+    let mut child = command.arg(dir.path()).env("RUST_LOG", "off").stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let node = Node { child, url: format!("http://127.0.0.1:{port}"), curl: String::new() };
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while node.run(&["stats"]).status.code() != Some(0) {
+        assert!(std::time::Instant::now() < until, "the node ended with its reader");
+    }
+    check(&node.run(&["send", "log", "x"]), 0, "");
+}
+
+#[test]
 fn every_verb_has_a_manual_page() {
     let whole = check(&goniec(&["man"]).output().unwrap(), 0, ".TH goniec");
     for verb in ["serve", "send", "verify", "man"] {

@@ -57,12 +57,13 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
         }
     };
     let url = format!("http://{}", running.addr());
-    say(&format!("goniec {} listens on {url}, registry in {data}", env!("CARGO_PKG_VERSION")))?;
     let bearer = if has_token { "-H \"authorization: Bearer $GONIEC_TOKEN\" " } else { "" };
-    say("hand in a first message:")?;
-    say(&format!(
-        "  curl {bearer}-H 'content-type: application/json' -d '{{\"hello\":\"world\"}}' {url}/v1/send/{first}"
-    ))?;
+    // A reader that has gone away ends no node.
+    let _told = say(&format!(
+        "goniec {} listens on {url}, registry in {data}\nhand in a first message:\n  curl {bearer}-H 'content-type: application/json' -d \
+         '{{\"hello\":\"world\"}}' {url}/v1/send/{first}",
+        env!("CARGO_PKG_VERSION")
+    ));
     let failure = wait(&signals, &engine, &running);
     log::info!("stopping: nothing new is taken, what is out comes home");
     running.stop(REQUESTS_LIMIT);
