@@ -18,6 +18,8 @@ use super::{Fail, KIB, Plan, failed, intake, megabytes, progress};
 const REQUEST: usize = 1_000;
 /// Whatever a start leaves to be done shows within such a moment.
 const MOMENT: Duration = Duration::from_secs(2);
+/// How often it is looked whether a node has ended.
+const LOOK: Duration = Duration::from_millis(5);
 /// Rounds of delivering and removing.
 const CHURNS: usize = 10;
 /// How long the messages of one of them may take.
@@ -52,14 +54,14 @@ pub(super) fn memory(plan: &Plan) -> Result<Vec<Row>, Fail> {
     let node = Node::start(&dir, &peer.config(true))?;
     fill(&node, "memory", messages, bytes, messages / 10)?;
     let filled = memory_mb(&node)?;
-    node.stop()?;
+    peer.stop(node)?;
     let mut started = Vec::new();
     for _ in 0..plan.rounds {
         let node = Node::start(&dir, &peer.config(true))?;
         // As above.
         std::thread::sleep(MOMENT);
         started.push(memory_mb(&node)?);
-        node.stop()?;
+        peer.stop(node)?;
     }
     let what = |when: &str| format!("memory, {messages} of {bytes} B with ordering keys wait, {when}");
     let mut rows = vec![
@@ -114,13 +116,13 @@ pub(super) fn start(plan: &Plan) -> Result<Vec<Row>, Fail> {
         let config = peer.config(keys > 0);
         let node = Node::start(&dir, &config)?;
         fill(&node, "start", messages, bytes, keys)?;
-        node.stop()?;
+        peer.stop(node)?;
         let mut took = Vec::new();
         for round in 1..=plan.rounds {
             let node = Node::start(&dir, &config)?;
             took.push(node.took.as_secs_f64());
             progress(&format!("start: round {round} of {}: {:.2} s", plan.rounds, node.took.as_secs_f64()));
-            node.stop()?;
+            peer.stop(node)?;
         }
         remove(&dir);
         rows.push(Row::at_most("start", format!("start, {messages} of {bytes} B wait{words}"), "s", &took, goal));
@@ -157,13 +159,29 @@ fn remove(dir: &Path) {
     drop(std::fs::remove_dir_all(dir));
 }
 
-/// A destination that never takes what is sent: its connections are never looked at.
+/// A destination that never takes what is sent: its connections are not looked at before it is let go.
 struct Shut(TcpListener);
 
 impl Shut {
     fn open() -> Result<Shut, Fail> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let listener = listener.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
         listener.map(Shut).map_err(|error| failed(format!("no free port: {error}")))
+    }
+
+    /// Ends a node: what hangs here is let go, so that it need not be waited for.
+    fn stop(&self, node: Node) -> Result<(), Fail> {
+        std::thread::scope(|threads| {
+            let stopping = threads.spawn(|| node.stop());
+            while !stopping.is_finished() {
+                while let Ok((hanging, _)) = self.0.accept() {
+                    drop(hanging);
+                }
+                // What is waited for is looked at again; the node has a limit of its own.
+                std::thread::sleep(LOOK);
+            }
+            stopping.join().unwrap_or_else(|_| Err(failed("the thread that stops a node panicked")))
+        })
     }
 
     fn config(&self, by_key: bool) -> String {
