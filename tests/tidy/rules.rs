@@ -49,8 +49,6 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[];
 const LONG_FILES: &[&str] = &[
     // The contract of the store and every value that crosses it: one text, read as one.
     "src/store/mod.rs",
-    // Longer than they should be, to be divided.
-    "tests/transport_http.rs",
 ];
 
 fn is_in(path: &str, places: &[&str]) -> bool {
