@@ -151,8 +151,10 @@ fn read(dir: &Path, ledger: &Ledger) -> Found {
     let told = store.unfinished(&mut |_| waiting += 1);
     let expected = ledger.values().filter(|(state, _)| !state.is_final()).count();
     match told {
-        Ok(()) if waiting != expected => return Found::Silent(format!("{waiting} of {expected} unfinished")),
-        Ok(()) => {}
+        Ok(aside) if aside.is_empty() && waiting != expected => {
+            return Found::Silent(format!("{waiting} of {expected} unfinished"));
+        }
+        Ok(aside) => reported |= !aside.is_empty(),
         Err(_) => reported = true,
     }
     for (id, (state, body)) in ledger {

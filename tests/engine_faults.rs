@@ -84,11 +84,11 @@ impl Store for Faulty {
         self.inner.sync(number)
     }
 
-    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<(), StoreError> {
+    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
         self.inner.unfinished(each)
     }
 
-    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<(), StoreError> {
+    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<Vec<String>, StoreError> {
         self.inner.idempotent(since, each)
     }
 

@@ -133,6 +133,9 @@ pub(super) fn stats(arguments: &ArgMatches) -> Result<(), Fail> {
     }
     let store = stats.get("store").unwrap_or(&Value::Null);
     say(&format!("{:<16} {} bytes used, {} free", "store", field(store, "used_bytes"), field(store, "free_bytes")))?;
+    for what in stats.get("damaged").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        say(&format!("{:<16} {}", "damaged", plain(what)))?;
+    }
     let names = ["name", "queued", "sending", "delivered", "failed", "abandoned"];
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(names.map(str::to_uppercase));
@@ -219,6 +222,9 @@ fn listed(node: &Node, query: &str, limit: u64) -> Result<Vec<Value>, Fail> {
         let mut page = node.json("GET", &format!("/v1/messages?limit={}{cursor}&{query}", left.clamp(1, PAGE)))?;
         if let Some(more) = page.get_mut("messages").and_then(Value::as_array_mut) {
             messages.append(more);
+        }
+        for what in page.get("damaged").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            eprintln!("cannot be read, and may be missing here: {}", plain(what));
         }
         match page.get("next").and_then(Value::as_str) {
             Some(next) if u64::try_from(messages.len()).unwrap_or(limit) < limit => cursor = format!("&cursor={next}"),

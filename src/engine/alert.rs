@@ -146,8 +146,12 @@ impl Alerter {
             if self.known.contains_key(place) {
                 continue;
             }
+            let found = registry.store.get(*place);
             // What cannot be read cannot be told of in detail, and must not stop the rest.
-            if let Ok(Some(record)) = registry.store.get(*place) {
+            if let Err(error) = &found {
+                registry.unreadable(*place, error);
+            }
+            if let Ok(Some(record)) = found {
                 let destination = record.envelope.destination.clone();
                 // Whoever sent it again or cancelled it meanwhile knows of it.
                 let is_moot = !super::settle::must_be_told(record.state);

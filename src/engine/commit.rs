@@ -51,7 +51,8 @@ impl Committer {
     pub(super) fn new(registry: Arc<Registry>, now: Stamp) -> Result<Committer, StoreError> {
         let mut window = Window::default();
         let since = WallMs(now.wall.0.saturating_sub(super::accept::IDEMPOTENCY_MS));
-        registry.store.idempotent(since, &mut |hash, place| window.remember(hash, place, now.wall))?;
+        let aside = registry.store.idempotent(since, &mut |hash, place| window.remember(hash, place, now.wall))?;
+        registry.set_aside(aside);
         Ok(Committer { registry, window, put_off: Vec::new(), waiting: None, policy: Policy::default() })
     }
 

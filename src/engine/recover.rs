@@ -3,7 +3,9 @@
 //! # What holds
 //!
 //! * Every unfinished message has its one wake-up again before the first worker starts.
-//! * What was durably out when the process ended is judged at once, by its destination's rule for what nobody can know. Nothing rests in `Sending`.
+//! * What was durably out when the process ended is judged at once, by its destination's rule for what nobody can know. Nothing rests in `Sending`
+//!   but what cannot be read.
+//! * What is damaged is set aside and said; it does not hinder a start.
 //!
 //! # What it does not know
 //!
@@ -24,18 +26,25 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<Vec<Request>, S
     let mut out: Vec<(crate::store::Dest, Place)> = Vec::new();
     {
         let mut scheduler = registry.scheduler();
-        registry.store.unfinished(&mut |found| match found.state {
+        let aside = registry.store.unfinished(&mut |found| match found.state {
             State::Sending(_) => out.push((found.dest, found.place)),
             State::Queued(_) | State::Failed(_) => scheduler.recover(&found, now),
             State::Delivered | State::Abandoned(_) => {}
         })?;
+        registry.set_aside(aside);
     }
     let mut requests = Vec::new();
     for (dest, place) in out {
         // What was out is judged, whether its body is still there or not.
-        let loaded = match find(&*registry.store, place)? {
-            Found::Whole(loaded) | Found::Bodiless(loaded) => *loaded,
-            Found::Gone => continue,
+        let loaded = match find(&*registry.store, place) {
+            Ok(Found::Whole(loaded) | Found::Bodiless(loaded)) => *loaded,
+            Ok(Found::Gone) => continue,
+            // Nothing can be said of it but that; it keeps nobody else waiting.
+            Err(error @ StoreError::Damaged(_)) => {
+                registry.unreadable(place, &error);
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         let who = registry.who(dest, place, loaded.message.key());
         let report = Report { who, loaded, outcome: interrupted(), began: now, ended: now };

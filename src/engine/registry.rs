@@ -9,6 +9,7 @@
 //!
 //! Threads and channels, and how anything is changed.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,8 +32,12 @@ pub(super) struct Registry {
     watchers: Mutex<Vec<Watcher>>,
     is_watched: AtomicBool,
     pub(super) figures: Figures,
+    damage: Mutex<BTreeSet<String>>,
     failure: Mutex<Option<String>>,
 }
+
+/// How many things that cannot be read are remembered.
+const DAMAGE_MAX: usize = 100;
 
 pub(super) type Watcher = Box<dyn FnMut(&Transition) -> bool + Send>;
 
@@ -90,6 +95,7 @@ impl Registry {
             watchers: Mutex::new(Vec::new()),
             is_watched: AtomicBool::new(false),
             figures,
+            damage: Mutex::default(),
             failure: Mutex::new(None),
         })
     }
@@ -190,6 +196,7 @@ impl Registry {
             messages: page.records.into_iter().map(|record| self.shown(record, now)).collect(),
             next: page.next,
             scanned_until: page.scanned_until,
+            damaged: page.damaged,
         })
     }
 
@@ -209,6 +216,7 @@ impl Registry {
             commit: self.figures.commit.load(Ordering::Relaxed),
             room: self.store.room(),
             started_at: WallMs(self.figures.started_ms.load(Ordering::Relaxed)),
+            damaged: self.damage().iter().cloned().collect(),
         }
     }
 
@@ -224,7 +232,7 @@ impl Registry {
     /// A message could not be read. Damage is that message's alone; anything else means that the disk fails, and stops the engine.
     pub(super) fn unreadable(&self, place: Place, error: &StoreError) {
         match error {
-            StoreError::Damaged(_) => log::error!("message at {place} cannot be read: {error}"),
+            StoreError::Damaged(what) => self.set_aside(vec![format!("message {place} cannot be read: {what}")]),
             StoreError::Closed => {}
             StoreError::Full(_)
             | StoreError::Locked { .. }
@@ -232,6 +240,21 @@ impl Registry {
             | StoreError::Io(_)
             | StoreError::Poisoned(_) => self.poison(&format!("message at {place} cannot be read: {error}")),
         }
+    }
+
+    /// Remembers what cannot be read and so is not delivered, and says so the first time.
+    pub(super) fn set_aside(&self, damaged: Vec<String>) {
+        let mut known = self.damage();
+        for what in damaged {
+            if known.len() < DAMAGE_MAX && !known.contains(&what) {
+                log::error!("set aside, and not delivered: {what}");
+                known.insert(what);
+            }
+        }
+    }
+
+    fn damage(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why the engine takes nothing more, where it failed.

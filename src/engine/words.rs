@@ -136,6 +136,8 @@ pub struct ShownPage {
     pub next: Option<crate::model::Place>,
     /// Set where a budget ended the page: everything accepted after this time was looked at.
     pub scanned_until: Option<WallMs>,
+    /// What in the range of this page could not be read, and so may be missing from it.
+    pub damaged: Vec<String>,
 }
 
 /// The engine in figures.
@@ -157,6 +159,8 @@ pub struct Stats {
     pub room: Room,
     /// When the engine started.
     pub started_at: WallMs,
+    /// What cannot be read and so is not delivered, a sentence each: `goniec verify` tells the whole of it.
+    pub damaged: Vec<String>,
 }
 
 /// Something that happened to a message, for those who watch.

@@ -48,6 +48,8 @@ struct ListShape<'a> {
     next: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scanned_until: Option<String>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    damaged: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -112,6 +114,7 @@ struct StatsShape<'a> {
     commit: u64,
     store: StoreShape,
     destinations: Vec<CountsShape<'a>>,
+    damaged: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -148,6 +151,7 @@ pub(super) fn list(page: &ShownPage) -> Vec<u8> {
         messages: page.messages.iter().map(shape).collect(),
         next: page.next.map(cursor),
         scanned_until: page.scanned_until.map(rfc3339),
+        damaged: &page.damaged,
     })
 }
 
@@ -185,6 +189,7 @@ pub(super) fn stats(stats: &Stats, names: &[String]) -> Vec<u8> {
             reserve_bytes: stats.room.reserve_bytes,
         },
         destinations: counts(stats, names),
+        damaged: &stats.damaged,
     })
 }
 

@@ -225,14 +225,14 @@ impl Store for MemoryStore {
         self.log().sync(&tables)
     }
 
-    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<(), StoreError> {
+    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
         self.read()?.unfinished().for_each(each);
-        Ok(())
+        Ok(Vec::new())
     }
 
-    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<(), StoreError> {
+    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<Vec<String>, StoreError> {
         self.read()?.idempotent(since).for_each(|(hash, place)| each(hash, place));
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn untold(&self, limit: usize) -> Result<Vec<Place>, StoreError> {

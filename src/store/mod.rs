@@ -59,18 +59,20 @@ pub trait Store: Send + Sync + 'static {
     /// The commits may or may not survive; the store is poisoned.
     fn sync(&self, number: CommitNo) -> Result<(), StoreError>;
 
-    /// Reads back what a start needs: every message that is not final, in order of acceptance.
+    /// Reads back what a start needs: every message that is not final, in order of acceptance. Rows that cannot be trusted are passed over, so
+    /// that they do not keep all others from being delivered: the answer says which, a sentence each.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] where a row cannot be trusted.
-    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<(), StoreError>;
+    /// [`StoreError::Damaged`] where what is missing can be built anew (`verify --repair`), or nothing can be told of it.
+    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError>;
 
     /// Reads back the idempotency keys of the messages accepted at or after `since`, final ones too, in order of acceptance: the hash of each
-    /// ([`key_hash`]) and where its message lies. Messages without one are passed over.
+    /// ([`key_hash`]) and where its message lies. Messages without one are passed over; and so are rows that cannot be trusted: the answer says
+    /// which, a sentence each.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] where a row cannot be trusted.
-    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<(), StoreError>;
+    /// Whatever hinders the read.
+    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<Vec<String>, StoreError>;
 
     /// Up to `limit` messages of whose fate a person must be told and has not been ([`Move::untold`]), oldest first.
     ///

@@ -48,12 +48,12 @@ impl Store for NullStore {
         Ok(())
     }
 
-    fn unfinished(&self, _each: &mut dyn FnMut(Unfinished)) -> Result<(), StoreError> {
-        Ok(())
+    fn unfinished(&self, _each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
     }
 
-    fn idempotent(&self, _since: WallMs, _each: &mut dyn FnMut(u64, Place)) -> Result<(), StoreError> {
-        Ok(())
+    fn idempotent(&self, _since: WallMs, _each: &mut dyn FnMut(u64, Place)) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
     }
 
     fn untold(&self, _limit: usize) -> Result<Vec<Place>, StoreError> {

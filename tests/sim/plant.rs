@@ -136,7 +136,7 @@ impl Store for Planted {
         self.inner.sync(number)
     }
 
-    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<(), StoreError> {
+    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
         let mut timers = 0u64;
         self.inner.unfinished(&mut |found| {
             timers += u64::from(found.state.due().is_some());
@@ -151,7 +151,7 @@ impl Store for Planted {
         })
     }
 
-    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<(), StoreError> {
+    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<Vec<String>, StoreError> {
         self.inner.idempotent(since, each)
     }
 
@@ -201,7 +201,7 @@ impl Store for Planted {
     fn retain(&self, rule: &Retention, now: WallMs) -> Result<Retained, StoreError> {
         if self.plant == Plant::RetentionTooKeen {
             let mut first = None;
-            self.inner.unfinished(&mut |found| first = first.or(Some(found.place)))?;
+            let _aside = self.inner.unfinished(&mut |found| first = first.or(Some(found.place)))?;
             self.inner.commit(&Batch { now, deletes: first.into_iter().collect(), ..Batch::default() })?;
         }
         self.inner.retain(rule, now)

@@ -81,10 +81,10 @@ impl Plan<'_> {
     /// Writes the filter of the range that is full, and begins the next.
     fn end_range(&mut self, range: u64) {
         let mut hashes = std::mem::take(&mut self.range_more);
-        if !self.range_anew {
-            hashes.extend_from_slice(&self.writer.range);
-        }
+        let before = if self.range_anew { Some([].as_slice()) } else { self.writer.range.as_deref() };
         self.range_anew = true;
+        let Some(before) = before else { return };
+        hashes.extend_from_slice(before);
         let filter = keys::filter(&mut hashes);
         self.put(Tree::Keys, &range.to_be_bytes(), &filter);
     }

@@ -355,11 +355,11 @@ impl Store for SledStore {
         }
     }
 
-    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<(), StoreError> {
+    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
         self.read(|view| start::unfinished(view, each))
     }
 
-    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<(), StoreError> {
+    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<Vec<String>, StoreError> {
         self.read(|view| start::idempotent(view, since, each))
     }
 

@@ -32,8 +32,9 @@ pub(super) struct View {
 pub(super) struct Writer {
     pub(super) node: NodeTag,
     pub(super) hot: Hot,
-    /// The hashes of the keys in the range of chunks being filled.
-    pub(super) range: Vec<u64>,
+    /// The hashes of the keys in the range of chunks being filled; `None` where one of its statuses cannot be read: then the range gets no
+    /// filter, and is always looked at.
+    pub(super) range: Option<Vec<u64>>,
     /// The chunk at which the next step of retention begins.
     pub(super) sweep: u64,
 }
@@ -105,9 +106,11 @@ impl Writer {
             self.hot.put(chunk, touched.stat);
         }
         if draft.range_anew {
-            self.range.clear();
+            self.range = Some(Vec::new());
         }
-        self.range.extend(draft.range_more);
+        if let Some(range) = &mut self.range {
+            range.extend(draft.range_more);
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! # What holds
 //!
 //! * The unfinished messages found are counted against the kept counters: an index row that got lost is damage, and not a message that is
-//!   never delivered.
+//!   never delivered. It can be built anew, so it refuses a start.
+//! * A status or an envelope that cannot be trusted cannot be built anew: it is passed over, and said.
 //!
 //! # What it does not know
 //!
@@ -15,7 +16,7 @@ use super::layout::{Cursor, RANGE_CHUNKS, Tree, damaged, unframe};
 use super::plan::View;
 use super::read;
 use super::slot::{Slot, Stat};
-use super::trees::Trees;
+use super::trees::{Trees, Walk};
 use crate::model::{Place, WallMs};
 use crate::store::{Dest, StateName, StoreError, Unfinished};
 
@@ -35,65 +36,129 @@ pub(super) fn names(trees: &Trees) -> Result<Vec<(Dest, Arc<str>)>, StoreError> 
     Ok(names)
 }
 
-/// The hashes of the keys in the range of chunks being filled.
-pub(super) fn range(view: &View) -> Result<Vec<u64>, StoreError> {
+/// The hashes of the keys in the range of chunks being filled; `None` where a status in it cannot be read.
+pub(super) fn range(view: &View) -> Result<Option<Vec<u64>>, StoreError> {
     let next = view.head.next_chunk;
     // A range ends with the commit that makes the next one's first chunk.
     let low = next.saturating_sub(1) / RANGE_CHUNKS * RANGE_CHUNKS;
     let mut hashes = Vec::new();
     for chunk in low.max(view.head.floor)..next {
-        if let Some(stat) = read::stat(&view.trees, &view.head, chunk)? {
-            hashes.extend(stat.slots().map(|(_, slot)| slot.key_hash).filter(|hash| *hash != 0));
+        match read::stat(&view.trees, &view.head, chunk) {
+            Ok(Some(stat)) => hashes.extend(stat.slots().map(|(_, slot)| slot.key_hash).filter(|hash| *hash != 0)),
+            Ok(None) => {}
+            Err(StoreError::Damaged(_)) => return Ok(None),
+            Err(error) => return Err(error),
         }
     }
-    Ok(hashes)
+    Ok(Some(hashes))
 }
 
-/// Every message that is not final, in order of acceptance.
-pub(super) fn unfinished(view: &View, each: &mut dyn FnMut(Unfinished)) -> Result<(), StoreError> {
-    let mut found = 0_u64;
-    let mut chunks = 0_u64;
-    // Both walks rise together; the second one jumps where the first one does.
+/// The status rows of rising chunks, each read once: a walk that jumps where the chunks do.
+struct Stats<'a> {
+    view: &'a View,
+    walk: Walk,
+    /// The chunk whose row the walk gives next; `None` where that cannot be known.
+    next: Option<u64>,
+}
+
+impl<'a> Stats<'a> {
+    fn new(view: &'a View) -> Result<Stats<'a>, StoreError> {
+        let floor = view.head.floor;
+        Ok(Stats { view, walk: view.trees.between(Tree::Stat, floor, view.head.next_chunk)?, next: Some(floor) })
+    }
+
+    /// The slots of this chunk, or why they cannot be trusted. An error of the walk itself is the outer one.
+    fn at(&mut self, chunk: u64) -> Result<Result<Stat, StoreError>, StoreError> {
+        let wanted = chunk.to_be_bytes();
+        if self.next != Some(chunk) {
+            self.walk = self.view.trees.between(Tree::Stat, chunk, self.view.head.next_chunk)?;
+        }
+        self.next = None;
+        let Some((key, row)) = self.walk.forth().transpose()?.filter(|(key, _)| **key == wanted) else {
+            return Ok(Err(damaged(Tree::Stat, &wanted, "it is missing")));
+        };
+        self.next = Some(chunk + 1);
+        Ok(stat(&key, &row))
+    }
+}
+
+/// The slots in this row.
+fn stat(key: &[u8], row: &[u8]) -> Result<Stat, StoreError> {
+    let row = unframe(Tree::Stat, key, row)?;
+    Stat::read(row.body).ok_or_else(|| damaged(Tree::Stat, key, "it is not what it should be"))
+}
+
+/// Every message that is not final, in order of acceptance; gives what had to be passed over.
+pub(super) fn unfinished(view: &View, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
+    let mut aside = Aside::default();
+    let (mut found, mut chunks, mut is_blind) = (0_u64, 0_u64, false);
+    // Both walks rise together.
     let mut markers = view.trees.between(Tree::Open, 0, u64::MAX)?;
-    let mut after = view.head.floor.saturating_sub(1);
-    let mut stats = view.trees.between(Tree::Stat, view.head.floor, view.head.next_chunk)?;
+    let mut stats = Stats::new(view)?;
     while let Some(marker) = markers.forth() {
         let (wanted, _) = marker?;
         chunks += 1;
         let chunk = Cursor(&wanted).u64().unwrap_or(0);
-        if chunk > after + 1 {
-            stats = view.trees.between(Tree::Stat, chunk, view.head.next_chunk)?;
-        }
-        after = chunk;
-        let Some(row) = stats.forth() else { return Err(damaged(Tree::Stat, &wanted, "it is missing")) };
-        let (key, row) = row?;
-        if key != wanted {
-            return Err(damaged(Tree::Stat, &wanted, "it is missing"));
-        }
-        let row = unframe(Tree::Stat, &key, &row)?;
-        let stat = Stat::read(row.body).ok_or_else(|| damaged(Tree::Stat, &key, "it is not what it should be"))?;
+        let Some(stat) = aside.take(stats.at(chunk)?)? else {
+            is_blind = true;
+            continue;
+        };
         for (number, slot) in stat.slots().filter(|(_, slot)| !slot.state.is_final()) {
             found += 1;
-            each(unfinished_of(view, Place::new(chunk, number), &slot)?);
+            let place = Place::new(chunk, number);
+            // A message whose deadline cannot be read cannot be sent either: whoever tries says so.
+            let deadline = aside.take(deadline(view, place, &slot))?.flatten();
+            each(unfinished_of(place, &slot, deadline));
         }
     }
     let open = |name: StateName| matches!(name, StateName::Queued | StateName::Sending | StateName::Failed);
     let expected: u64 = view.counters.list().iter().filter(|count| open(count.state)).map(|count| count.messages).sum();
-    if found == expected && chunks == view.head.open_chunks {
-        return Ok(());
+    let unseen = expected.checked_sub(found).filter(|unseen| *unseen == 0 || is_blind);
+    match unseen {
+        Some(unseen) if chunks == view.head.open_chunks => {
+            if unseen > 0 {
+                aside
+                    .told
+                    .push(format!("{unseen} of {expected} messages that wait lie in statuses that cannot be read"));
+            }
+            Ok(aside.told)
+        }
+        Some(_) | None => Err(StoreError::Damaged(format!(
+            "{expected} messages in {} chunks wait to be delivered, and {found} in {chunks} were found",
+            view.head.open_chunks
+        ))),
     }
-    Err(StoreError::Damaged(format!(
-        "{expected} messages in {} chunks wait to be delivered, and {found} in {chunks} were found",
-        view.head.open_chunks
-    )))
 }
 
-fn unfinished_of(view: &View, place: Place, slot: &Slot) -> Result<Unfinished, StoreError> {
-    let deadline = match slot.flags.deadline {
-        true => read::fixed(&view.trees, place)?.and_then(|fixed| fixed.envelope.deadline),
-        false => None,
-    };
-    Ok(Unfinished {
+/// What a start passes over.
+#[derive(Default)]
+struct Aside {
+    told: Vec<String>,
+}
+
+impl Aside {
+    /// Sets damage aside; every other error stays one.
+    fn take<T>(&mut self, outcome: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(StoreError::Damaged(what)) => {
+                self.told.push(what);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn deadline(view: &View, place: Place, slot: &Slot) -> Result<Option<WallMs>, StoreError> {
+    match slot.flags.deadline {
+        true => Ok(read::fixed(&view.trees, place)?.and_then(|fixed| fixed.envelope.deadline)),
+        false => Ok(None),
+    }
+}
+
+fn unfinished_of(place: Place, slot: &Slot, deadline: Option<WallMs>) -> Unfinished {
+    Unfinished {
         place,
         dest: slot.dest,
         state: slot.state,
@@ -103,24 +168,28 @@ fn unfinished_of(view: &View, place: Place, slot: &Slot) -> Result<Unfinished, S
         key_hash: slot.key_hash,
         updated_at: slot.updated_at,
         deadline,
-    })
+    }
 }
 
-/// The idempotency hashes of what was accepted at or after `since`, in order of acceptance.
-pub(super) fn idempotent(view: &View, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<(), StoreError> {
+/// The idempotency hashes of what was accepted at or after `since`, in order of acceptance; gives what had to be passed over.
+pub(super) fn idempotent(
+    view: &View,
+    since: WallMs,
+    each: &mut dyn FnMut(u64, Place),
+) -> Result<Vec<String>, StoreError> {
     // Chunks rise with time: walk back to the first one that is old enough, then forth.
-    let mut low = view.head.next_chunk;
+    let mut aside = Aside::default();
+    let mut expected = view.head.next_chunk;
     let mut back = view.trees.between(Tree::Stat, view.head.floor, view.head.next_chunk)?;
     let mut hits: Vec<(u64, Place)> = Vec::new();
     while let Some(row) = back.back() {
         let (key, row) = row?;
-        let row = unframe(Tree::Stat, &key, &row)?;
         let chunk = Cursor(&key).u64().unwrap_or(0);
-        low = low.saturating_sub(1);
-        if chunk != low {
-            return Err(damaged(Tree::Stat, &low.to_be_bytes(), "it is missing"));
+        if chunk + 1 < expected {
+            aside.told.push(format!("the statuses of chunks {} to {} are missing", chunk + 1, expected - 1));
         }
-        let stat = Stat::read(row.body).ok_or_else(|| damaged(Tree::Stat, &key, "it is not what it should be"))?;
+        expected = chunk;
+        let Some(stat) = aside.take(stat(&key, &row))? else { continue };
         if stat.made_at() < since {
             break;
         }
@@ -130,7 +199,7 @@ pub(super) fn idempotent(view: &View, since: WallMs, each: &mut dyn FnMut(u64, P
     for (hash, place) in hits.into_iter().rev() {
         each(hash, place);
     }
-    Ok(())
+    Ok(aside.told)
 }
 
 /// The oldest messages of which nobody was told.
