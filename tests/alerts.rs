@@ -153,7 +153,7 @@ fn a_command_that_fails_or_is_absent_has_told_nobody() {
         destination: "erp".into(),
         reason: "exhausted",
         messages: 1,
-        sample: goniec::Id::from_bytes([0; 16]),
+        sample: Some(goniec::Id::from_bytes([0; 16])),
         sample_key: None,
         detail: None,
         since: goniec::model::WallMs(0),

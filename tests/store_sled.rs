@@ -91,7 +91,7 @@ fn a_life_survives_a_clean_stop() {
     store.unfinished(&mut |one| waiting.push(one)).expect("reads");
     assert_eq!(waiting.len(), 98);
     assert_eq!((waiting[0].place, waiting[0].state, waiting[0].attempts), (places[1], failed, 1));
-    assert_eq!(store.untold(10).expect("reads"), [places[2]]);
+    assert_eq!(store.untold(None, 10).expect("reads"), [places[2]]);
     assert_eq!(store.attempts(places[0]).expect("reads"), [arrived]);
     assert_eq!(store.attempts(places[1]).expect("reads"), [attempt]);
     for (n, (id, place)) in accepted.accepted.iter().enumerate() {

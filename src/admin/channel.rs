@@ -34,7 +34,7 @@ pub fn to_json(alert: &Alert) -> String {
         "destination": &*alert.destination,
         "reason": alert.reason,
         "messages": alert.messages,
-        "sample": alert.sample.to_string(),
+        "sample": alert.sample.map(|id| id.to_string()),
         "sample_key": alert.sample_key.as_deref(),
         "detail": alert.detail.as_deref(),
         "since": rfc3339(alert.since),

@@ -51,14 +51,15 @@ impl std::fmt::Debug for Rule {
 /// Messages of one destination that came to rest, or wait for a person, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// The destination.
+    /// The destination; `*` where it is the registry that is damaged.
     pub destination: Arc<str>,
-    /// The reason (`exhausted`, `rejected`, `expired`), or `uncertain` for messages that wait for a person to say whether they arrived.
+    /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, or `damaged`
+    /// for what cannot be read and so is not delivered.
     pub reason: &'static str,
-    /// How many since the alert before.
+    /// How many since the alert before; rows, where they are damaged.
     pub messages: u64,
-    /// The first of them.
-    pub sample: Id,
+    /// The first of them; `None` where it cannot be read.
+    pub sample: Option<Id>,
     /// Its key.
     pub sample_key: Option<Arc<str>>,
     /// What was said of its last attempt.
@@ -85,7 +86,12 @@ impl Channel for LogLine {
 impl std::fmt::Display for Alert {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Alert { destination, reason, messages, sample, detail, .. } = self;
-        write!(f, "{messages} message(s) to {destination} undelivered: {reason}; first {sample}")?;
+        match sample {
+            Some(sample) => {
+                write!(f, "{messages} message(s) to {destination} undelivered: {reason}; first {sample}")?;
+            }
+            None => write!(f, "{messages} part(s) of the registry cannot be read, and are not delivered")?,
+        }
         match detail {
             Some(detail) if !detail.is_empty() => write!(f, ": {}", detail.escape_debug()),
             Some(_) | None => Ok(()),
@@ -109,12 +115,29 @@ pub(super) struct Alerter {
     known: BTreeMap<Place, (Cause, HashSet<usize>)>,
     /// Not before this time on the monotonic clock, by rule and cause.
     quiet_until: HashMap<(usize, Cause), u64>,
+    /// When a channel that failed is tried again, by rule.
+    failed_until: HashMap<usize, u64>,
+    /// What cannot be read, and which rules have yet to tell of it.
+    damaged: Vec<(String, HashSet<usize>)>,
+    /// Untold messages of which nothing can be read: told of as damage.
+    unreadable: HashSet<Place>,
+    /// Where the next look goes on; `None` at the beginning.
+    cursor: Option<Place>,
     next_look_ms: u64,
 }
 
 impl Alerter {
     pub(super) fn new(rules: Vec<Rule>) -> Alerter {
-        Alerter { rules, known: BTreeMap::new(), quiet_until: HashMap::new(), next_look_ms: 0 }
+        Alerter {
+            rules,
+            known: BTreeMap::new(),
+            quiet_until: HashMap::new(),
+            failed_until: HashMap::new(),
+            damaged: Vec::new(),
+            unreadable: HashSet::new(),
+            cursor: None,
+            next_look_ms: 0,
+        }
     }
 
     /// Tells what may be told at `now`; answers with the messages of which everyone has been told.
@@ -124,9 +147,12 @@ impl Alerter {
         }
         self.next_look_ms = now.mono_ms.saturating_add(LOOK_MS);
         self.look(registry);
+        let all: HashSet<usize> = (0..self.rules.len()).collect();
+        self.damaged.extend(registry.fresh_damage().into_iter().map(|what| (what, all.clone())));
         for rule in 0..self.rules.len() {
             self.tell(rule, registry, now);
         }
+        self.damaged.retain(|(_, rules)| !rules.is_empty());
         let told: Vec<Place> =
             self.known.iter().filter(|(_, (_, rules))| rules.is_empty()).map(|(place, _)| *place).collect();
         for place in &told {
@@ -135,13 +161,28 @@ impl Alerter {
         told
     }
 
+    /// When it wants to look again, on the monotonic clock; `None` where nobody waits to be told of anything.
+    pub(super) fn next_due(&self, registry: &Registry) -> Option<u64> {
+        let is_unknown = || {
+            let oldest = registry.store.untold(None, self.unreadable.len() + 1).unwrap_or_default();
+            oldest.iter().any(|place| !self.unreadable.contains(place))
+        };
+        (!self.damaged.is_empty() || !self.known.is_empty() || is_unknown()).then_some(self.next_look_ms)
+    }
+
+    /// Looks at the next part of what is untold: those that a failing channel holds back must not hide the others.
     fn look(&mut self, registry: &Registry) {
-        let untold = match registry.store.untold(UNTOLD_MAX) {
+        let after = self.cursor;
+        let untold = match registry.store.untold(after, UNTOLD_MAX) {
             Ok(untold) => untold,
             Err(error) => return log::error!("cannot read what is untold: {error}"),
         };
-        let still: HashSet<&Place> = untold.iter().collect();
-        self.known.retain(|place, _| still.contains(place));
+        self.cursor = untold.last().copied().filter(|_| untold.len() >= UNTOLD_MAX);
+        let (until, still) = (self.cursor, untold.iter().collect::<HashSet<&Place>>());
+        let is_elsewhere =
+            |place: &Place| after.is_some_and(|after| *place <= after) || until.is_some_and(|until| *place > until);
+        self.known.retain(|place, _| still.contains(place) || is_elsewhere(place));
+        self.unreadable.retain(|place| still.contains(place) || is_elsewhere(place));
         for place in &untold {
             if self.known.contains_key(place) {
                 continue;
@@ -150,6 +191,7 @@ impl Alerter {
             // What cannot be read cannot be told of in detail, and must not stop the rest.
             if let Err(error) = &found {
                 registry.unreadable(*place, error);
+                self.unreadable.insert(*place);
             }
             if let Ok(Some(record)) = found {
                 let destination = record.envelope.destination.clone();
@@ -166,8 +208,45 @@ impl Alerter {
         self.rules.iter().enumerate().filter(|(_, rule)| concerns(rule)).map(|(number, _)| number).collect()
     }
 
+    /// Tells by one rule what it has yet to tell; a channel that fails is left alone for a while.
     fn tell(&mut self, number: usize, registry: &Registry, now: Stamp) {
-        let Some(rule) = self.rules.get(number) else { return };
+        if self.failed_until.get(&number).is_some_and(|until| now.mono_ms < *until) {
+            return;
+        }
+        let told = self.tell_damage(number, now).and_then(|()| self.tell_messages(number, registry, now));
+        if let (Err(why), Some(rule)) = (told, self.rules.get(number)) {
+            log::error!("alert channel {} failed: {}", rule.channel.name(), why.escape_debug());
+            self.failed_until.insert(number, now.mono_ms.saturating_add(AGAIN_MS));
+        }
+    }
+
+    fn tell_damage(&mut self, number: usize, now: Stamp) -> Result<(), String> {
+        let mut waiting = self.damaged.iter_mut().filter(|(_, rules)| rules.contains(&number));
+        let quiet = (number, (Arc::from("*"), "damaged"));
+        let is_quiet = self.quiet_until.get(&quiet).is_some_and(|until| now.mono_ms < *until);
+        let (Some(rule), Some((first, rules)), false) = (self.rules.get(number), waiting.next(), is_quiet) else {
+            return Ok(());
+        };
+        let rest: Vec<&mut HashSet<usize>> = waiting.map(|(_, rules)| rules).collect();
+        let (destination, reason) = quiet.1.clone();
+        rule.channel.tell(&Alert {
+            destination,
+            reason,
+            messages: u64::try_from(rest.len()).unwrap_or(u64::MAX).saturating_add(1),
+            sample: None,
+            sample_key: None,
+            detail: Some(first.clone()),
+            since: now.wall,
+        })?;
+        self.quiet_until.insert(quiet, now.mono_ms.saturating_add(rule.digest_ms));
+        rest.into_iter().chain([rules]).for_each(|rules| {
+            rules.remove(&number);
+        });
+        Ok(())
+    }
+
+    fn tell_messages(&mut self, number: usize, registry: &Registry, now: Stamp) -> Result<(), String> {
+        let Some(rule) = self.rules.get(number) else { return Ok(()) };
         let mut causes: BTreeMap<Cause, Vec<Place>> = BTreeMap::new();
         for (place, (cause, rules)) in &self.known {
             if rules.contains(&number) {
@@ -180,21 +259,15 @@ impl Alerter {
                 continue;
             }
             let Some(alert) = compose(&cause, &places, registry) else { continue };
-            match rule.channel.tell(&alert) {
-                Ok(()) => {
-                    self.quiet_until.insert(quiet, now.mono_ms.saturating_add(rule.digest_ms));
-                    for place in places {
-                        if let Some((_, rules)) = self.known.get_mut(&place) {
-                            rules.remove(&number);
-                        }
-                    }
-                }
-                Err(why) => {
-                    log::error!("alert channel {} failed: {}", rule.channel.name(), why.escape_debug());
-                    self.quiet_until.insert(quiet, now.mono_ms.saturating_add(AGAIN_MS));
+            rule.channel.tell(&alert)?;
+            self.quiet_until.insert(quiet, now.mono_ms.saturating_add(rule.digest_ms));
+            for place in places {
+                if let Some((_, rules)) = self.known.get_mut(&place) {
+                    rules.remove(&number);
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -207,7 +280,7 @@ fn compose(cause: &Cause, places: &[Place], registry: &Registry) -> Option<Alert
         destination: cause.0.clone(),
         reason: cause.1,
         messages: u64::try_from(places.len()).unwrap_or(u64::MAX),
-        sample: record.id,
+        sample: Some(record.id),
         sample_key: record.envelope.key.clone(),
         detail,
         since: record.updated_at,

@@ -149,9 +149,9 @@ impl Committer {
         (!news.is_empty()).then_some(Pending { news, ..Pending::default() })
     }
 
-    /// Whether something waits for room on the disk and is to be tried at this moment.
-    pub(super) fn is_due(&self, now: Stamp) -> bool {
-        self.waiting.as_ref().is_some_and(|(_, until_ms)| *until_ms <= now.mono_ms)
+    /// When what waits for room on the disk is tried again, on the monotonic clock.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.waiting.as_ref().map(|(_, until_ms)| *until_ms)
     }
 
     /// Sorts what the store did to those who wait for it.

@@ -98,7 +98,11 @@ impl Crew {
             if self.take.is_empty() {
                 return;
             }
-            self.counts.workers.fetch_add(1, Ordering::AcqRel);
+            // Somebody may have been hired for it meanwhile.
+            let back = |workers: usize| (workers < usize::from(self.rules.concurrency)).then_some(workers + 1);
+            if self.counts.workers.fetch_update(Ordering::AcqRel, Ordering::Acquire, back).is_err() {
+                return;
+            }
         }
     }
 

@@ -83,17 +83,22 @@ impl Draft {
         self.refuse_accepts(why);
         let steps = std::mem::take(&mut self.batch.moves);
         for (step, cause) in steps.into_iter().zip(std::mem::take(&mut self.causes)) {
-            if let Cause::Act(who, record, _, reply) = cause {
-                self.news.push(News::Unchanged { who, state: record.state });
-                reply(Err(full()));
-            } else {
-                self.batch.moves.push(step);
-                self.causes.push(cause);
+            match cause {
+                Cause::Act(who, _, _, reply) => {
+                    self.news.push(News::Unchanged(who));
+                    reply(Err(full()));
+                }
+                // It waits on as it was, unreserved, so that a person can still act on it.
+                Cause::Expire(who, deadline, _) => self.news.push(News::Unexpired(who, deadline)),
+                Cause::Report(..) | Cause::Claim(..) => {
+                    self.batch.moves.push(step);
+                    self.causes.push(cause);
+                }
             }
         }
         self.batch.deletes.clear();
-        for (who, record, reply) in self.deletes.drain(..) {
-            self.news.push(News::Unchanged { who, state: record.state });
+        for (who, _, reply) in self.deletes.drain(..) {
+            self.news.push(News::Unchanged(who));
             reply(Err(full()));
         }
     }
@@ -174,8 +179,8 @@ impl Draft {
                     log::error!("message at {} is set back: {why}", who.entry.place);
                     news.push(News::SetBack(who));
                 }
-                Cause::Act(who, record, _, reply) => {
-                    news.push(News::Unchanged { who, state: record.state });
+                Cause::Act(who, _, _, reply) => {
+                    news.push(News::Unchanged(who));
                     reply(Err(damaged()));
                 }
                 Cause::Expire(who, deadline, _) => {
@@ -187,8 +192,8 @@ impl Draft {
                 }
             }
         }
-        for (who, record, reply) in self.deletes {
-            news.push(News::Unchanged { who, state: record.state });
+        for (who, _, reply) in self.deletes {
+            news.push(News::Unchanged(who));
             reply(Err(damaged()));
         }
         if !self.batch.told.is_empty() {

@@ -30,7 +30,7 @@ impl Committer {
             Request::Accept(incoming, reply) => self.enter_accept(draft, incoming, reply),
             Request::Act(id, act, reply) => self.enter_act(draft, id, act, reply),
             Request::Claims(claims) => claims.into_iter().for_each(|claim| self.enter_claim(draft, claim)),
-            Request::Expire(who, deadline) => self.enter_expire(draft, who, deadline),
+            Request::Expire(passed) => passed.into_iter().for_each(|(who, at)| self.enter_expire(draft, who, at)),
             Request::Told(places) => draft.batch.told.extend(places),
             Request::Stop => {}
             Request::Reports(reports) => reports.into_iter().for_each(|report| self.enter_report(draft, report)),
@@ -139,7 +139,7 @@ impl Committer {
                 draft.deletes.push((who, Box::new(record), reply));
             }
             Err(error) => {
-                draft.news.push(News::Unchanged { who, state: record.state });
+                draft.news.push(News::Unchanged(who));
                 reply(Err(error));
             }
         }

@@ -52,12 +52,7 @@ pub(super) enum News {
         deadline: Option<WallMs>,
     },
     /// A reservation ended without a change.
-    Unchanged {
-        /// The message.
-        who: Who,
-        /// What it still is.
-        state: State,
-    },
+    Unchanged(Who),
 }
 
 /// A message, as the scheduler knows it.

@@ -32,8 +32,16 @@ pub(super) struct Registry {
     watchers: Mutex<Vec<Watcher>>,
     is_watched: AtomicBool,
     pub(super) figures: Figures,
-    damage: Mutex<BTreeSet<String>>,
+    damage: Mutex<Damage>,
     failure: Mutex<Option<String>>,
+}
+
+/// What cannot be read and so is not delivered.
+#[derive(Default)]
+struct Damage {
+    known: BTreeSet<String>,
+    /// What of it the alerter has not taken yet.
+    fresh: Vec<String>,
 }
 
 /// How many things that cannot be read are remembered.
@@ -216,7 +224,7 @@ impl Registry {
             commit: self.figures.commit.load(Ordering::Relaxed),
             room: self.store.room(),
             started_at: WallMs(self.figures.started_ms.load(Ordering::Relaxed)),
-            damaged: self.damage().iter().cloned().collect(),
+            damaged: self.damage().known.iter().cloned().collect(),
         }
     }
 
@@ -244,16 +252,21 @@ impl Registry {
 
     /// Remembers what cannot be read and so is not delivered, and says so the first time.
     pub(super) fn set_aside(&self, damaged: Vec<String>) {
-        let mut known = self.damage();
+        let mut damage = self.damage();
         for what in damaged {
-            if known.len() < DAMAGE_MAX && !known.contains(&what) {
+            if damage.known.len() < DAMAGE_MAX && damage.known.insert(what.clone()) {
                 log::error!("set aside, and not delivered: {what}");
-                known.insert(what);
+                damage.fresh.push(what);
             }
         }
     }
 
-    fn damage(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    /// What was set aside since this was last asked.
+    pub(super) fn fresh_damage(&self) -> Vec<String> {
+        std::mem::take(&mut self.damage().fresh)
+    }
+
+    fn damage(&self) -> MutexGuard<'_, Damage> {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -19,8 +19,8 @@ pub(super) enum Request {
     Act(Id, Act, Reply<Shown>),
     /// Messages are about to go out to destinations that must not get them twice.
     Claims(Vec<Delivery>),
-    /// A reserved message's deadline passed.
-    Expire(Who, WallMs),
+    /// Reserved messages' deadlines passed.
+    Expire(Vec<(Who, WallMs)>),
     /// A person has been told of these.
     Told(Vec<Place>),
     /// What became of attempts.

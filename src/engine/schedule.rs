@@ -55,14 +55,25 @@ pub(super) struct Scheduler {
     first: usize,
 }
 
+/// Whether a claim is written down before the message leaves.
+fn has_durable_claims(rule: &Destination) -> bool {
+    rule.policy.on_uncertain != OnUncertain::Retry
+}
+
+/// How many a lane may be given in advance: none where a claim is durable, because after a crash nobody could tell those that were merely
+/// given from those that had left, and a person would have to look into each.
+fn advance_of(rule: &Destination, advance_max: usize) -> usize {
+    if has_durable_claims(rule) { 0 } else { advance_max }
+}
+
 impl Scheduler {
     /// A scheduler with a lane for every destination that the store has met; `None` for those that are no longer configured.
     pub(super) fn new(destinations: &[Option<&Destination>], advance_max: usize, now: Stamp) -> Scheduler {
         let post = |destination: &Option<&Destination>| match destination {
             Some(rule) => Post {
-                lane: Lane::new(rule.concurrency, rule.order, advance_max, true),
+                lane: Lane::new(rule.concurrency, rule.order, advance_of(rule, advance_max), true),
                 cycle: rule.cycle.clone(),
-                durable_claims: rule.policy.on_uncertain != OnUncertain::Retry,
+                durable_claims: has_durable_claims(rule),
                 cycling: Vec::new(),
                 cycle_alarm: None,
             },
@@ -105,7 +116,7 @@ impl Scheduler {
         self.notice_jump(now);
         let mut changes = Vec::new();
         for item in news.drain(..) {
-            if matches!(item, News::Changed { .. } | News::Unchanged { .. }) {
+            if matches!(item, News::Changed { .. }) {
                 changes.push(item);
                 continue;
             }
@@ -123,7 +134,8 @@ impl Scheduler {
                     self.disarm_deadline(who.entry.place);
                     self.with_lane(who.dest, |lane| lane.come_home(who.entry));
                 }
-                News::Changed { .. } | News::Unchanged { .. } => {}
+                News::Unchanged(who) => self.forget(who.entry.place),
+                News::Changed { .. } => {}
             }
         }
         self.change(&mut changes, now);
@@ -294,15 +306,12 @@ impl Scheduler {
         for item in changes.drain(..) {
             match item {
                 News::Changed { who, state, deadline } => self.changed(who, state, deadline, now),
-                News::Unchanged { who, state } => {
-                    self.claims.remove(&who.entry.place);
-                    self.stand(who, state, now);
-                }
                 News::Accepted { .. }
                 | News::Claimed { .. }
                 | News::Settled { .. }
                 | News::Void(_)
                 | News::SetBack(_)
+                | News::Unchanged(_)
                 | News::Unexpired(..) => {}
             }
         }
@@ -312,7 +321,7 @@ impl Scheduler {
         let mut dropped: HashMap<Dest, Vec<Entry>> = HashMap::new();
         let mut places: HashSet<Place, PlaceHash> = HashSet::default();
         for item in changes {
-            if let News::Changed { who, .. } | News::Unchanged { who, .. } = item {
+            if let News::Changed { who, .. } = item {
                 dropped.entry(who.dest).or_default().push(who.entry);
                 places.insert(who.entry.place);
             }

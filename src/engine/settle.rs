@@ -50,6 +50,7 @@ pub(super) fn settle(report: &Report, policy: &Policy, cycle: Option<&Cycle>) ->
     let verdict = judge(&report.outcome, Tried { attempts: series, seed }, policy, report.ended.wall);
     let event = match verdict {
         Verdict::Delivered => Event::Delivered,
+        Verdict::Retry(Failed::Due(_) | Failed::NextCycle) if is_late(report) => Event::GiveUp(Abandoned::Expired),
         Verdict::Retry(wait) => Event::Retry(no_sooner(wait, &report.outcome, cycle, report.ended.wall)),
         Verdict::GiveUp(reason) => Event::GiveUp(reason),
     };
@@ -65,6 +66,12 @@ pub(super) fn settle(report: &Report, policy: &Policy, cycle: Option<&Cycle>) ->
         amend: None,
         untold: must_be_told(to),
     }
+}
+
+/// Whether the deadline passed while the message was out. One that began after it was sent by a person, whom it binds no more.
+fn is_late(report: &Report) -> bool {
+    let deadline = report.loaded.message.envelope.deadline;
+    deadline.is_some_and(|deadline| report.began.wall < deadline && deadline <= report.ended.wall)
 }
 
 /// A destination that asked to be left alone is, also where the next cycle would come sooner: then it is the first one after that time.

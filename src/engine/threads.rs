@@ -257,7 +257,7 @@ impl Threads {
     /// The store failed before or during the stop.
     pub(super) fn stop(self, limit: Duration) -> Result<(), Error> {
         let Threads { shared, committer, syncer, scheduler, alerter, crews, tell, stop_alerts } = self;
-        let until = Instant::now() + limit;
+        let until = Instant::now() + limit.min(STOP_MAX);
         shared.is_stopping.store(true, Ordering::Release);
         shared.is_draining.store(true, Ordering::Release);
         let is_out = || shared.registry.failure().is_none() && shared.registry.scheduler().out() > 0;
@@ -291,6 +291,8 @@ impl Threads {
     }
 }
 
+/// The longest that a stop waits for what is out.
+const STOP_MAX: Duration = Duration::from_secs(86_400);
 /// How long a transport that was cut off may take to notice.
 const CUT_PATIENCE: Duration = Duration::from_secs(2);
 

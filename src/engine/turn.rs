@@ -142,9 +142,15 @@ impl Turn {
             }
             let is_idle = self.inbox.is_empty() && self.news.is_empty() && !self.committer.has_put_off();
             if is_idle && !self.registry.scheduler().has_work() {
-                return Ok(self.registry.scheduler().next_due());
+                return Ok(self.next_due());
             }
         }
+    }
+
+    fn next_due(&self) -> Option<u64> {
+        let dues =
+            [self.registry.scheduler().next_due(), self.committer.next_due(), self.alerter.next_due(&self.registry)];
+        dues.into_iter().flatten().min()
     }
 
     /// Takes back an attempt that ended; the next turn writes down what became of it.
@@ -155,7 +161,10 @@ impl Turn {
     }
 
     fn write(&mut self, now: Stamp) -> Result<(), Error> {
-        if self.inbox.is_empty() && !self.committer.has_put_off() && !self.committer.is_due(now) {
+        if self.inbox.is_empty()
+            && !self.committer.has_put_off()
+            && self.committer.next_due().is_none_or(|due| due > now.mono_ms)
+        {
             return Ok(());
         }
         let Some(pending) = self.committer.write(std::mem::take(&mut self.inbox), now)? else { return Ok(()) };
@@ -180,7 +189,7 @@ impl Turn {
     fn take(&mut self, step: Step, now: Stamp) -> Option<Flight> {
         match step {
             Step::Claim(delivery) => self.inbox.push(Request::Claims(vec![delivery])),
-            Step::Expire(who, deadline) => self.inbox.push(Request::Expire(who, deadline)),
+            Step::Expire(who, deadline) => self.inbox.push(Request::Expire(vec![(who, deadline)])),
             Step::Send(delivery) => return self.pick_up(delivery, now),
         }
         None

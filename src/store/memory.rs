@@ -235,8 +235,8 @@ impl Store for MemoryStore {
         Ok(Vec::new())
     }
 
-    fn untold(&self, limit: usize) -> Result<Vec<Place>, StoreError> {
-        Ok(self.read()?.untold(limit))
+    fn untold(&self, after: Option<Place>, limit: usize) -> Result<Vec<Place>, StoreError> {
+        Ok(self.read()?.untold(after, limit))
     }
 
     fn find(&self, id: Id) -> Result<Option<Place>, StoreError> {

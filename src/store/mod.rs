@@ -74,11 +74,11 @@ pub trait Store: Send + Sync + 'static {
     /// Whatever hinders the read.
     fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<Vec<String>, StoreError>;
 
-    /// Up to `limit` messages of whose fate a person must be told and has not been ([`Move::untold`]), oldest first.
+    /// Up to `limit` messages of whose fate a person must be told and has not been ([`Move::untold`]), oldest first, those `after` this place.
     ///
     /// # Errors
     /// Whatever hinders the read.
-    fn untold(&self, limit: usize) -> Result<Vec<Place>, StoreError>;
+    fn untold(&self, after: Option<Place>, limit: usize) -> Result<Vec<Place>, StoreError>;
 
     /// Where the message of this id lies; `None` if the registry does not have it.
     ///

@@ -56,7 +56,7 @@ impl Store for NullStore {
         Ok(Vec::new())
     }
 
-    fn untold(&self, _limit: usize) -> Result<Vec<Place>, StoreError> {
+    fn untold(&self, _after: Option<Place>, _limit: usize) -> Result<Vec<Place>, StoreError> {
         Ok(Vec::new())
     }
 

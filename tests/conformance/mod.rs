@@ -183,5 +183,12 @@ pub fn dump(store: &dyn Store) -> Dump {
     let mut destinations = store.destinations();
     destinations.sort();
     let messages = page.records.into_iter().rev().map(whole).collect();
-    Dump { messages, unfinished, idempotent, untold: store.untold(usize::MAX).expect("reads"), counts, destinations }
+    Dump {
+        messages,
+        unfinished,
+        idempotent,
+        untold: store.untold(None, usize::MAX).expect("reads"),
+        counts,
+        destinations,
+    }
 }

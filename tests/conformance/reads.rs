@@ -87,16 +87,19 @@ fn untold_until_told(world: &World) {
         moved(&*store, T0, vec![Move { untold: n != 1, ..step(&*store, *place, exhausted()) }]);
     }
     let store = world.reopened(store);
-    assert_eq!(store.untold(10).expect("reads"), [places[0], places[2], places[3], places[4]]);
-    assert_eq!(store.untold(2).expect("reads"), [places[0], places[2]]);
+    assert_eq!(store.untold(None, 10).expect("reads"), [places[0], places[2], places[3], places[4]]);
+    assert_eq!(store.untold(None, 2).expect("reads"), [places[0], places[2]]);
+    assert_eq!(store.untold(Some(places[2]), 2).expect("reads"), [places[3], places[4]]);
+    assert_eq!(store.untold(Some(places[1]), 1).expect("reads"), [places[2]]);
+    assert_eq!(store.untold(Some(places[4]), 2).expect("reads"), []);
     commit(&*store, &Batch { told: vec![places[0], places[1], places[3]], ..Batch::default() });
     // A step that needs no telling does not take back one that did.
     moved(&*store, T0, vec![step(&*store, places[2], State::Queued(Queued::Ready))]);
     let store = world.reopened(store);
-    assert_eq!(store.untold(10).expect("reads"), [places[2], places[4]]);
+    assert_eq!(store.untold(None, 10).expect("reads"), [places[2], places[4]]);
     assert_eq!(record(&*store, places[0]).state, exhausted());
     commit(&*store, &Batch { deletes: vec![places[4]], told: vec![places[2]], ..Batch::default() });
-    assert_eq!(store.untold(10).expect("reads"), []);
+    assert_eq!(store.untold(None, 10).expect("reads"), []);
 }
 
 fn counts_follow(world: &World) {

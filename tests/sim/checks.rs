@@ -125,7 +125,7 @@ impl World {
         if told < ended {
             self.violated(format!("S9: {ended} messages were abandoned and people told of {told}"));
         }
-        if !self.store.untold(1).expect("reads").is_empty() {
+        if !self.store.untold(None, 1).expect("reads").is_empty() {
             self.violated("S9: someone is still to be told".into());
         }
     }

@@ -155,8 +155,8 @@ impl Store for Planted {
         self.inner.idempotent(since, each)
     }
 
-    fn untold(&self, limit: usize) -> Result<Vec<Place>, StoreError> {
-        self.inner.untold(limit)
+    fn untold(&self, after: Option<Place>, limit: usize) -> Result<Vec<Place>, StoreError> {
+        self.inner.untold(after, limit)
     }
 
     fn find(&self, id: Id) -> Result<Option<Place>, StoreError> {

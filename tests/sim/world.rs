@@ -398,7 +398,7 @@ impl World {
         }
         // A held message may expire at any time: people hear of it a look later.
         for round in 0..10 {
-            if round >= 3 && self.store.untold(1).expect("reads").is_empty() {
+            if round >= 3 && self.store.untold(None, 1).expect("reads").is_empty() {
                 break;
             }
             self.step();

@@ -22,6 +22,9 @@ const CASES: &[(usize, usize, OnUncertain, f64)] = &[
     (KIB, 50_000, OnUncertain::Hold, 0.5),
 ];
 
+/// How many may be out where claims are durable.
+const CLAIMED: u16 = 64;
+
 /// A row for each case; with a size of the caller's, one without a durable claim and one with it.
 pub(super) fn run(plan: &Plan) -> Result<Vec<Row>, Fail> {
     let mut rows = Vec::new();
@@ -47,7 +50,9 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Row>, Fail> {
 
 fn lives(plan: &Plan, bytes: usize, messages: usize, on_uncertain: OnUncertain) -> Result<f64, Fail> {
     let policy = Policy { on_uncertain, ..Policy::default() };
-    let nowhere = Destination { concurrency: 1, policy, ..Destination::new(DESTINATION, |_: &Message| ()) };
+    // With a durable claim nothing is given in advance, so as many are claimed together as may be out.
+    let concurrency = if on_uncertain == OnUncertain::Retry { 1 } else { CLAIMED };
+    let nowhere = Destination { concurrency, policy, ..Destination::new(DESTINATION, |_: &Message| ()) };
     through(&Local::start(plan, nowhere)?, plan.producers, bytes, messages)
 }
 

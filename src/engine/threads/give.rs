@@ -23,6 +23,8 @@ use crate::store::Dest;
 
 /// A lane that was given work in advance and ended nothing for so long has stalled.
 const STALL: Duration = Duration::from_millis(250);
+/// How many messages one request gives up.
+const EXPIRE_MAX: usize = 4_096;
 /// The longest that the scheduler sleeps.
 const NAP: Duration = Duration::from_secs(1);
 
@@ -57,11 +59,11 @@ pub(super) fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard:
             }
             scheduler.next_due()
         };
-        let mut claims = Vec::new();
+        let (mut claims, mut passed) = (Vec::new(), Vec::new());
         for step in steps {
             match step {
                 Step::Claim(delivery) => claims.push(delivery),
-                Step::Expire(who, deadline) => outbox.push_back(Request::Expire(who, deadline)),
+                Step::Expire(who, deadline) => passed.push((who, deadline)),
                 Step::Send(delivery) => {
                     if let Some(Some(crew)) = crews.get(usize::from(delivery.who.dest.0)) {
                         crew.give(delivery, shared);
@@ -71,6 +73,11 @@ pub(super) fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard:
         }
         if !claims.is_empty() {
             outbox.push_back(Request::Claims(claims));
+        }
+        // Many deadlines pass at one moment; one by one they would leave no room for anything else.
+        while !passed.is_empty() {
+            let rest = passed.split_off(passed.len().min(EXPIRE_MAX));
+            outbox.push_back(Request::Expire(std::mem::replace(&mut passed, rest)));
         }
         crews.iter().flatten().for_each(|crew| crew.revive(shared));
         flush(shared, &mut outbox);

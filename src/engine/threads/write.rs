@@ -59,15 +59,7 @@ pub(super) fn commit_loop(
             }
             Ok(None) => {}
             // Everyone has been told; from here on every request is refused, until the last sender is gone.
-            Err(_) => {
-                while let Ok(request) = inbox.recv() {
-                    if matches!(request, Request::Stop) {
-                        return;
-                    }
-                    request.refuse(&|| shared.refusal().unwrap_or(Error::Stopping));
-                }
-                return;
-            }
+            Err(_) => return refuse_rest(shared, inbox, is_last),
         }
         if is_last {
             return wind_up(shared, &mut committer, inbox, unsynced);
@@ -77,6 +69,17 @@ pub(super) fn commit_loop(
             next_care_ms = now.mono_ms + if has_more { CARE_MS / 50 } else { CARE_MS };
         }
     }
+}
+
+/// After a failure: refuses what comes, until the stop has come.
+fn refuse_rest(shared: &Shared, inbox: &Receiver<Request>, mut is_last: bool) {
+    let refusal = || shared.refusal().unwrap_or(Error::Stopping);
+    while !is_last {
+        let Ok(request) = inbox.recv() else { return };
+        is_last = matches!(request, Request::Stop);
+        request.refuse(&refusal);
+    }
+    inbox.try_iter().for_each(|request| request.refuse(&refusal));
 }
 
 /// The last of the committer: what it put off is written or refused, and what came too late is refused.
@@ -110,9 +113,8 @@ fn gather(shared: &Shared, inbox: &Receiver<Request>, patience: Duration) -> Res
         match &request {
             // What comes from within is bounded by what may be out.
             Request::Reports(_) | Request::Claims(_) => {}
-            Request::Accept(..) | Request::Act(..) | Request::Expire(..) | Request::Told(_) | Request::Stop => {
-                requests += 1;
-            }
+            Request::Expire(passed) => requests += passed.len(),
+            Request::Accept(..) | Request::Act(..) | Request::Told(_) | Request::Stop => requests += 1,
         }
         gathered.push(request);
         let is_enough = requests >= REQUESTS_MAX || bytes >= COMMIT_BYTES_MAX;

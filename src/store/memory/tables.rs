@@ -8,6 +8,7 @@
 //! Disks, locks, and what was asked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::super::{Count, Dest, Expect, Loaded, Page, Query, Revision, StateName, StoreError, Unfinished, key_hash};
@@ -163,8 +164,9 @@ impl Tables {
         place.or_else(|| self.index.aliases.get(&id).copied())
     }
 
-    pub(super) fn untold(&self, limit: usize) -> Vec<Place> {
-        self.index.untold.iter().take(limit).copied().collect()
+    pub(super) fn untold(&self, after: Option<Place>, limit: usize) -> Vec<Place> {
+        let low = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.index.untold.range((low, Bound::Unbounded)).take(limit).copied().collect()
     }
 
     pub(super) fn unfinished(&self) -> impl Iterator<Item = Unfinished> + '_ {

@@ -363,8 +363,8 @@ impl Store for SledStore {
         self.read(|view| start::idempotent(view, since, each))
     }
 
-    fn untold(&self, limit: usize) -> Result<Vec<Place>, StoreError> {
-        self.read(|view| start::untold(view, limit))
+    fn untold(&self, after: Option<Place>, limit: usize) -> Result<Vec<Place>, StoreError> {
+        self.read(|view| start::untold(view, after, limit))
     }
 
     fn find(&self, id: Id) -> Result<Option<Place>, StoreError> {

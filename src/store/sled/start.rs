@@ -202,10 +202,11 @@ pub(super) fn idempotent(
     Ok(aside.told)
 }
 
-/// The oldest messages of which nobody was told.
-pub(super) fn untold(view: &View, limit: usize) -> Result<Vec<Place>, StoreError> {
+/// The oldest messages after this place of which nobody was told.
+pub(super) fn untold(view: &View, after: Option<Place>, limit: usize) -> Result<Vec<Place>, StoreError> {
     let mut places = Vec::new();
-    let mut walk = view.trees.under(Tree::Untold, b"")?;
+    let low = after.map_or(0, |place| place.to_u64().saturating_add(1));
+    let mut walk = view.trees.between(Tree::Untold, low, u64::MAX)?;
     while places.len() < limit {
         let Some(row) = walk.forth() else { break };
         let (key, _) = row?;

@@ -1,0 +1,338 @@
+//! Promises of the engine at their edges: stops over a failing store, claims and crashes, dead channels, deadlines, clocks.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use goniec::engine::{Act, Alert, Channel, Destination, Engine, Rule, Settings, Turn};
+use goniec::model::{
+    Abandoned, Attempt, Backoff, Class, Failed, Failure, OnUncertain, Outcome, Place, Policy, Record, Retry, Sent,
+    Stamp, State, WallMs,
+};
+use goniec::store::memory::MemoryStore;
+use goniec::store::{
+    Batch, CommitNo, Committed, Count, Dest, Loaded, Page, Query, Retained, Retention, Revision, Room, StateName,
+    Store, StoreError, Unfinished,
+};
+use goniec::{Draft, Error, Id, Message};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for a condition, not for a time; the limit only ends a test that has failed.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let limit = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < limit, "waited in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn at(mono_ms: u64) -> Stamp {
+    Stamp { wall: WallMs(1_790_000_000_000 + mono_ms), mono_ms }
+}
+
+fn fixed(ms: u64, attempts: u16) -> Policy {
+    let retry = Retry { backoff: Backoff::Fixed(ms), jitter_permille: 0, attempts };
+    Policy { retry, on_uncertain: OnUncertain::Retry }
+}
+
+fn refused() -> Outcome {
+    Outcome::Failed(Failure::new(Class::Connect, Sent::No, "refused"))
+}
+
+fn turn(store: Arc<dyn Store>, destinations: Vec<Destination>, rules: Vec<Rule>) -> Turn {
+    Turn::open(store, destinations, Settings::default(), rules, at(0)).expect("opens")
+}
+
+fn accept(turn: &mut Turn, drafts: Vec<Draft>, now: Stamp) -> Vec<Id> {
+    let (give, take) = channel();
+    turn.accept(drafts, Box::new(move |said| give.send(said).expect("someone listens")));
+    turn.turn(now).expect("turns");
+    take.try_recv().expect("was answered").expect("accepts")
+}
+
+/// A channel that notes what it is told, and fails where it shall.
+#[derive(Default, Clone)]
+struct Notes {
+    is_dead: bool,
+    tries: Arc<AtomicUsize>,
+    told: Arc<Mutex<Vec<Alert>>>,
+}
+
+impl Channel for Notes {
+    fn tell(&self, alert: &Alert) -> Result<(), String> {
+        self.tries.fetch_add(1, Ordering::SeqCst);
+        if self.is_dead {
+            return Err("nobody is there".into());
+        }
+        self.told.lock().expect("whole").push(alert.clone());
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        "notes".into()
+    }
+}
+
+fn rule(channel: &Notes, destinations: &[&str]) -> Rule {
+    Rule {
+        destinations: destinations.iter().map(|name| Arc::from(*name)).collect(),
+        channel: Arc::new(channel.clone()),
+        digest_ms: 0,
+    }
+}
+
+/// A memory store whose commits wait at a gate, and which can be made to fail or to lose a row.
+#[derive(Default)]
+struct Gated {
+    inner: MemoryStore,
+    is_shut: AtomicBool,
+    waits: AtomicUsize,
+    fails: AtomicBool,
+    lost: Mutex<HashSet<Place>>,
+}
+
+impl Gated {
+    fn check(&self, place: Place) -> Result<(), StoreError> {
+        match self.lost.lock().expect("whole").contains(&place) {
+            true => Err(StoreError::Damaged(format!("the row of {place}"))),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Store for Gated {
+    fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        self.waits.fetch_add(1, Ordering::SeqCst);
+        until("the gate opens", || !self.is_shut.load(Ordering::SeqCst));
+        self.waits.fetch_sub(1, Ordering::SeqCst);
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::Io(std::io::Error::other("the disk is gone")));
+        }
+        self.inner.commit(batch)
+    }
+
+    fn load(&self, place: Place) -> Result<Option<Loaded>, StoreError> {
+        self.check(place)?;
+        self.inner.load(place)
+    }
+
+    fn get(&self, place: Place) -> Result<Option<Record>, StoreError> {
+        self.check(place)?;
+        self.inner.get(place)
+    }
+
+    fn destination(&self, name: &str) -> Result<Dest, StoreError> {
+        self.inner.destination(name)
+    }
+
+    fn destinations(&self) -> Vec<(Dest, Arc<str>)> {
+        self.inner.destinations()
+    }
+
+    fn sync(&self, number: CommitNo) -> Result<(), StoreError> {
+        self.inner.sync(number)
+    }
+
+    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
+        self.inner.unfinished(each)
+    }
+
+    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<Vec<String>, StoreError> {
+        self.inner.idempotent(since, each)
+    }
+
+    fn untold(&self, after: Option<Place>, limit: usize) -> Result<Vec<Place>, StoreError> {
+        self.inner.untold(after, limit)
+    }
+
+    fn find(&self, id: Id) -> Result<Option<Place>, StoreError> {
+        self.inner.find(id)
+    }
+
+    fn attempts(&self, place: Place) -> Result<Vec<Attempt>, StoreError> {
+        self.inner.attempts(place)
+    }
+
+    fn revisions(&self, place: Place) -> Result<Vec<Revision>, StoreError> {
+        self.inner.revisions(place)
+    }
+
+    fn list(&self, query: &Query) -> Result<Page, StoreError> {
+        self.inner.list(query)
+    }
+
+    fn counts(&self) -> Vec<Count> {
+        self.inner.counts()
+    }
+
+    fn retain(&self, rule: &Retention, now: WallMs) -> Result<Retained, StoreError> {
+        self.inner.retain(rule, now)
+    }
+
+    fn room(&self) -> Room {
+        self.inner.room()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.inner.close()
+    }
+}
+
+#[test]
+fn a_stop_ends_also_where_the_commit_that_holds_it_fails() {
+    let store = Arc::new(Gated::default());
+    let erp = Destination::new("erp", |_: &Message| ());
+    let engine = Engine::start(store.clone(), vec![erp], Settings::default(), Vec::new()).expect("starts");
+    store.is_shut.store(true, Ordering::SeqCst);
+    let (give, take) = channel();
+    let hand_in = || {
+        let give = give.clone();
+        engine.accept(vec![Message::to("erp")], Box::new(move |said| give.send(said.is_ok()).expect("listens")));
+    };
+    hand_in();
+    until("the first commit is at the gate", || store.waits.load(Ordering::SeqCst) == 1);
+    hand_in();
+    let (ended, has_ended) = channel();
+    let stopping = engine.clone();
+    let stop = std::thread::spawn(move || ended.send(stopping.shutdown(Duration::ZERO)).expect("listens"));
+    until("the stop has begun", || matches!(engine.ready(), Err(Error::Stopping)));
+    // The word to stop follows at once; it lies beside the second request when the gate opens.
+    std::thread::sleep(Duration::from_millis(100));
+    store.fails.store(true, Ordering::SeqCst);
+    store.is_shut.store(false, Ordering::SeqCst);
+    assert!(has_ended.recv_timeout(PATIENCE).expect("it ends").is_err(), "and says that the store failed");
+    stop.join().expect("ends");
+    assert_eq!([take.recv(), take.recv()], [Ok(false), Ok(false)], "everyone was answered");
+}
+
+#[test]
+fn a_lane_with_durable_claims_claims_no_more_than_may_be_out() {
+    for (on_uncertain, is_ahead) in [(OnUncertain::Hold, false), (OnUncertain::Retry, true)] {
+        let store = Arc::new(MemoryStore::new());
+        let (sent, hangs) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+        let (count, wait) = (sent.clone(), hangs.clone());
+        let send = move |_: &Message| {
+            // At first it is fast, so that a lane that may be given more in advance is; then it hangs.
+            if count.fetch_add(1, Ordering::SeqCst) == 2_000 {
+                until("it may go on", || !wait.load(Ordering::SeqCst));
+            }
+        };
+        let policy = Policy { on_uncertain, ..Policy::default() };
+        let erp = Destination { concurrency: 1, policy, ..Destination::new("erp", send) };
+        let engine = Engine::start(store.clone(), vec![erp], Settings::default(), Vec::new()).expect("starts");
+        for _ in 0..40 {
+            let drafts = (0..100).map(|_| Message::to("erp")).collect();
+            let _ids = engine.accept_wait(drafts).expect("accepts");
+        }
+        until("it hangs", || sent.load(Ordering::SeqCst) == 2_001);
+        let claimed = |store: &MemoryStore| -> u64 {
+            store.counts().iter().filter(|count| count.state == StateName::Sending).map(|count| count.messages).sum()
+        };
+        if is_ahead {
+            // The control: without durable claims nothing of what is out is in the store.
+            assert_eq!(claimed(&store), 0);
+        } else {
+            assert_eq!((claimed(&store), engine.stats().sending), (1, 1));
+        }
+        hangs.store(false, Ordering::SeqCst);
+        until("all is delivered", || engine.stats().delivered == 4_000);
+        engine.shutdown(PATIENCE).expect("stops");
+    }
+}
+
+#[test]
+fn a_dead_channel_hides_no_message_from_the_others() {
+    let store = Arc::new(MemoryStore::new());
+    let (dead, alive) = (Notes { is_dead: true, ..Notes::default() }, Notes::default());
+    let fails = |name: &str| Destination { policy: fixed(1, 1), ..Destination::new(name, |_: &Message| refused()) };
+    let rules = vec![rule(&dead, &["erp"]), rule(&alive, &["shop"])];
+    let mut turn = turn(store.clone(), vec![fails("erp"), fails("shop")], rules);
+    // As many as are looked at together, and more; all of them wait for the dead channel.
+    for _ in 0..3 {
+        let _ids = accept(&mut turn, (0..4_000).map(|_| Message::to("erp")).collect(), at(0));
+    }
+    let id = accept(&mut turn, vec![Message::to("shop")], at(1))[0];
+    for second in 1..10 {
+        let due = turn.turn(at(second * 1_000)).expect("turns");
+        assert!(due.is_some_and(|due| due <= (second + 1) * 1_000), "somebody waits to be told: {due:?}");
+    }
+    let told = alive.told.lock().expect("whole").clone();
+    assert_eq!((told.len(), told[0].sample), (1, Some(id)));
+    // A channel that failed is left alone as a whole, not once a cause.
+    assert_eq!(dead.tries.load(Ordering::SeqCst), 1);
+    assert!(!store.untold(None, 1).expect("reads").is_empty());
+}
+
+#[test]
+fn a_person_is_told_of_what_cannot_be_read() {
+    for is_lost in [true, false] {
+        let store = Arc::new(Gated::default());
+        let notes = Notes::default();
+        let erp = Destination::new("erp", |_: &Message| ());
+        let mut turn = turn(store.clone(), vec![erp], vec![rule(&notes, &["shop"])]);
+        let later = at(60_000).wall;
+        let id = accept(&mut turn, vec![Message::to("erp").not_before(later)], at(0))[0];
+        if is_lost {
+            store.lost.lock().expect("whole").insert(id.place());
+        }
+        for now in [60_000, 61_000, 62_000] {
+            turn.turn(at(now)).expect("turns");
+        }
+        let told = notes.told.lock().expect("whole").clone();
+        // Whose it was, nobody can know: every rule tells, and once.
+        assert_eq!(told.len(), usize::from(is_lost), "{told:?}");
+        assert_eq!(turn.stats().damaged.len(), usize::from(is_lost));
+        if let Some(alert) = told.first() {
+            assert_eq!((alert.reason, &*alert.destination, alert.sample), ("damaged", "*", None));
+            assert!(alert.to_string().starts_with("1 part(s) of the registry cannot be read"), "{alert}");
+        }
+    }
+}
+
+#[test]
+fn a_deadline_that_passes_while_the_message_is_out_is_kept() {
+    for (deadline_ms, expected) in [(5_000, true), (50_000, false)] {
+        let store = Arc::new(MemoryStore::new());
+        let erp = Destination { policy: fixed(600_000, 9), ..Destination::new("erp", |_: &Message| refused()) };
+        let mut turn = turn(store.clone(), vec![erp], Vec::new());
+        let mut flights = Vec::new();
+        turn.accept(vec![Message::to("erp").deadline(at(deadline_ms).wall)], Box::new(|said| assert!(said.is_ok())));
+        turn.turn_out(at(0), &mut flights).expect("turns");
+        let flight = flights.pop().expect("it is out");
+        let place = flight.place();
+        turn.land(flight, refused(), at(10_000));
+        turn.turn_out(at(10_000), &mut flights).expect("turns");
+        let state = store.get(place).expect("reads").expect("is there").state;
+        let retry = State::Failed(Failed::Due(at(610_000).wall));
+        assert_eq!(state, if expected { State::Abandoned(Abandoned::Expired) } else { retry });
+    }
+}
+
+#[test]
+fn an_act_that_is_refused_moves_no_retry() {
+    let store = Arc::new(MemoryStore::new());
+    let sends = Arc::new(AtomicUsize::new(0));
+    let count = sends.clone();
+    let send = move |_: &Message| {
+        count.fetch_add(1, Ordering::SeqCst);
+        refused()
+    };
+    let erp = Destination { policy: fixed(60_000, 9), ..Destination::new("erp", send) };
+    let mut turn = turn(store, vec![erp], Vec::new());
+    let id = accept(&mut turn, vec![Message::to("erp")], at(0))[0];
+    // The wall clock was put back by a year since.
+    let back = |mono_ms: u64| Stamp { wall: WallMs(at(mono_ms).wall.0 - 31_536_000_000), mono_ms };
+    let (give, take) = channel();
+    let stale =
+        Act::Edit { body: Arc::from(*b"new"), content_type: None, who: "me".into(), why: "".into(), read: Some(9) };
+    turn.act(id, stale, Box::new(move |said| give.send(said.is_err()).expect("listens")));
+    turn.turn(back(1_000)).expect("turns");
+    assert_eq!(take.try_recv(), Ok(true), "it was read at another revision");
+    turn.turn(back(59_999)).expect("turns");
+    assert_eq!(sends.load(Ordering::SeqCst), 1);
+    turn.turn(back(60_000)).expect("turns");
+    assert_eq!(sends.load(Ordering::SeqCst), 2, "an interval runs on the monotonic clock");
+}
