@@ -71,7 +71,7 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// What became of one message: its first attempt, and what the server read of it.
-fn attempt(dir: &Path, name: &str, trusted: &Path) -> (Value, String) {
+fn attempt(dir: &Path, name: &str, trusted: &Path, body: &str, pause: Duration) -> (Value, String) {
     let (tls, listen) = (free_port(), free_port());
     let server = Command::new("openssl")
         .args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{tls}"), "-cert", &format!("{name}.pem")])
@@ -87,12 +87,16 @@ fn attempt(dir: &Path, name: &str, trusted: &Path) -> (Value, String) {
     let reader = std::thread::spawn(move || {
         let mut heard = BufReader::new(heard);
         let mut all = String::new();
-        // Everything up to the body; then it answers.
+        // Everything up to the end of the body; then it answers.
         while !all.ends_with(BODY) {
             let mut byte = [0];
             match heard.read(&mut byte) {
                 Ok(1) => all.push(char::from(byte[0])),
                 _ => return all,
+            }
+            if all.len() == 1 {
+                // A peer that takes nothing for a while: what it does not read, its socket does not take.
+                std::thread::sleep(pause);
             }
         }
         let _ = answers.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").and_then(|()| answers.flush());
@@ -106,10 +110,11 @@ fn attempt(dir: &Path, name: &str, trusted: &Path) -> (Value, String) {
     command
         .args(["--to", &format!("tls=https://localhost:{tls}/in")])
         .env("SSL_CERT_FILE", trusted)
+        .env("GONIEC_SERVER_BODY_MAX", "16MiB")
         .env("RUST_LOG", "off");
     let node = Running(command.current_dir(dir).stdout(Stdio::null()).spawn().expect("starts"));
     until("the node answers", || ask(listen, "GET", "/healthz", "", b"").filter(|(status, _)| *status == 200));
-    let (status, answer) = ask(listen, "POST", "/v1/send/tls", "", BODY.as_bytes()).expect("answers");
+    let (status, answer) = ask(listen, "POST", "/v1/send/tls", "", body.as_bytes()).expect("answers");
     assert_eq!(status, 202);
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     let path = format!("/v1/messages/{}/attempts", answer["id"].as_str().unwrap());
@@ -144,7 +149,7 @@ fn a_certificate_that_is_not_right_ends_the_attempt_before_anything_leaves() {
     certificate(&dir, "expired", "localhost", "-days -1");
     let (ours, other) = (dir.join("ca.pem"), dir.join("other.pem"));
     for (name, trusted) in [("right", &other), ("elsewhere", &ours), ("expired", &ours)] {
-        let (attempt, heard) = attempt(&dir, name, trusted);
+        let (attempt, heard) = attempt(&dir, name, trusted, BODY, Duration::ZERO);
         assert_eq!(
             (attempt["class"].as_str(), attempt["sent"].as_str()),
             (Some("tls"), Some("no")),
@@ -152,7 +157,13 @@ fn a_certificate_that_is_not_right_ends_the_attempt_before_anything_leaves() {
         );
         assert_eq!(heard, "", "{name}");
     }
-    let (attempt, heard) = attempt(&dir, "right", &ours);
+    let (right, heard) = attempt(&dir, "right", &ours, BODY, Duration::ZERO);
     assert!(heard.contains(BODY) && heard.starts_with("POST /in"), "{heard}");
-    assert_eq!(attempt["outcome"], "delivered");
+    assert_eq!(right["outcome"], "delivered");
+
+    // Larger than every buffer on the way, to a server that has sent its session tickets and takes nothing for a while: those are no answer.
+    let large = format!("{}{BODY}", "x".repeat(12 << 20));
+    let (slow, heard) = attempt(&dir, "right", &ours, &large, Duration::from_millis(600));
+    assert_eq!(slow["outcome"], "delivered", "{slow}");
+    assert!(heard.ends_with(&large), "{} bytes came", heard.len());
 }

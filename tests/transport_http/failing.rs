@@ -1,6 +1,8 @@
 //! Peers that fail on the way: what the outcome says of whether the message may have reached them.
 
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use goniec::model::{Class, Sent};
@@ -206,4 +208,21 @@ fn a_huge_head_is_cut_off() {
     });
     let failure = failed(Http::post(&peer.url("/")).send(&order(), PATIENCE));
     check(&failure, Class::Protocol, Sent::Maybe, "answered with a head of more than");
+}
+
+#[test]
+fn a_chunk_size_that_never_ends_is_cut_off() {
+    let poured = Arc::new(AtomicUsize::new(0));
+    let count = poured.clone();
+    let peer = Peer::start(move |line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        while line.send([b'A'; 4096]) {
+            count.fetch_add(4096, Ordering::SeqCst);
+        }
+    });
+    // The head has said what became of the message; of the rest, no more is taken than a head may have, and what sockets hold.
+    assert_eq!(delivered(Http::post(&peer.url("/")).send(&order(), PATIENCE)), 200);
+    let bytes = poured.load(Ordering::SeqCst);
+    assert!(bytes < 16 << 20, "{bytes} bytes were taken");
 }

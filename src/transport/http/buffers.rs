@@ -9,6 +9,10 @@ use ureq::unversioned::transport::Buffers;
 /// The first size of the input buffer, in bytes; it doubles while a head does not fit.
 const INPUT_BYTES_FIRST: usize = 4 << 10;
 
+/// The most that waits to be understood, in bytes: a head of [`HEAD_BYTES_MAX`](super::HEAD_BYTES_MAX), and what was read along with it. A
+/// chunk size or a trailer that never ends must not fill the memory.
+const INPUT_BYTES_MAX: usize = 2 * super::HEAD_BYTES_MAX;
+
 /// What may be appended to the output at once, in bytes.
 const OUTPUT_BYTES_STEP: usize = 16 << 10;
 
@@ -49,7 +53,7 @@ impl WireBuffers {
             self.input_end -= self.input_begin;
             self.input_begin = 0;
             if self.input.len() - self.input_end < INPUT_BYTES_FIRST {
-                self.input.resize((self.input.len() * 2).max(INPUT_BYTES_FIRST), 0);
+                self.input.resize((self.input.len() * 2).clamp(INPUT_BYTES_FIRST, INPUT_BYTES_MAX), 0);
             }
         }
         if self.output.len() < self.held + OUTPUT_BYTES_STEP {

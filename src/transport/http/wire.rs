@@ -57,6 +57,8 @@ pub(super) struct Wire {
     deaf: Option<ErrorKind>,
     /// The connection rests in the pool.
     idle: bool,
+    /// What can be read may be TLS's own: session tickets come unasked, and are no answer.
+    is_tls: bool,
 }
 
 impl<In: UreqTransport> Connector<In> for WireConnector {
@@ -78,6 +80,7 @@ impl<In: UreqTransport> Connector<In> for WireConnector {
             write_granted: None,
             deaf: None,
             idle: false,
+            is_tls: details.needs_tls(),
         };
         Ok(Some(wire))
     }
@@ -132,7 +135,7 @@ impl Wire {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_timeout(error.kind()) => {
-                    if self.has_input()? {
+                    if !self.is_tls && self.has_input()? {
                         self.deaf = Some(ErrorKind::BrokenPipe);
                     }
                 }
@@ -163,7 +166,11 @@ impl Wire {
                 return Err(Error::Timeout(Timeout::Global));
             }
             grant(&mut self.read_granted, left, |granted| self.stream.set_read_timeout(Some(granted)))?;
-            match (&*self.stream).read(self.buffers.input_append_buf()) {
+            let room = self.buffers.input_append_buf();
+            if room.is_empty() {
+                return Err(Error::Io(std::io::Error::new(ErrorKind::InvalidData, "a line of it never ends")));
+            }
+            match (&*self.stream).read(room) {
                 Ok(0) if self.deaf.is_some() => return Err(Error::Io(ErrorKind::ConnectionReset.into())),
                 Ok(read) => return Ok(read),
                 Err(error) if error.kind() == ErrorKind::Interrupted || is_timeout(error.kind()) => {}
