@@ -13,7 +13,7 @@
 //! # What holds
 //!
 //! * A registry of another format is refused before anything is written.
-//! * A registry whose making was interrupted is made anew; nobody was promised anything yet.
+//! * A registry whose making was interrupted is made anew; nobody was promised anything yet. That it was is decided under the lock.
 //! * What sled recovered is compared with the witness before anybody sees it.
 //!
 //! # What it does not know
@@ -71,14 +71,22 @@ pub(super) struct Held {
 
 /// Takes the directory for this process, and makes the registry where there is none.
 pub(super) fn hold(dir: &Path, cache_bytes: u64) -> Result<Held, StoreError> {
+    hold_after(dir, cache_bytes, || ())
+}
+
+/// The same, with what another process does before the lock is ours.
+fn hold_after(dir: &Path, cache_bytes: u64, meanwhile: impl FnOnce()) -> Result<Held, StoreError> {
     let paths = Paths::of(dir);
-    let known = read_format(&paths)?;
-    let anew = paths.creating.exists() || known.is_none() && !paths.sled.exists() && !paths.witness.exists();
+    // What is not ours is refused before anything is written; nothing else follows from this first look.
+    let (known, anew) = look(&paths)?;
     if anew && known.is_none() && dir.join("db").exists() && dir.join("conf").exists() {
         return Err(StoreError::Foreign(format!("{} holds a database that is not goniec's", dir.display())));
     }
     fs::create_dir_all(dir).map_err(disk)?;
+    meanwhile();
     let lock = lock(&paths)?;
+    // Another process may have made the registry since: only under the lock is it known whether there is none.
+    let (known, anew) = look(&paths)?;
     let node = match known {
         Some(node) if !anew => node,
         Some(_) | None if anew => make(&paths, cache_bytes)?,
@@ -87,6 +95,13 @@ pub(super) fn hold(dir: &Path, cache_bytes: u64) -> Result<Held, StoreError> {
         }
     };
     Ok(Held { paths, node, lock })
+}
+
+/// The node's tag, if the directory has one, and whether the registry is to be made anew.
+fn look(paths: &Paths) -> Result<(Option<NodeTag>, bool), StoreError> {
+    let known = read_format(paths)?;
+    let anew = paths.creating.exists() || known.is_none() && !paths.sled.exists() && !paths.witness.exists();
+    Ok((known, anew))
 }
 
 /// Opens the database and compares it with the witness. On a full disk the ballasts make the room that this takes.
@@ -250,4 +265,40 @@ fn remove(outcome: io::Result<()>) -> Result<(), StoreError> {
 /// An error of the file system as ours.
 pub(super) fn disk(error: io::Error) -> StoreError {
     if error.kind() == io::ErrorKind::StorageFull { StoreError::Full(error.to_string()) } else { StoreError::Io(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CACHE_BYTES: u64 = 4 << 20;
+
+    /// Makes the registry and writes a commit that somebody was promised.
+    fn make_and_use(dir: &Path) {
+        let held = hold(dir, CACHE_BYTES).expect("is made");
+        let found = view(&held.paths, CACHE_BYTES).expect("opens");
+        let head = Head { commit: 7, ..found.head };
+        let body = found.counters.row(&head, 0, &super::super::head::Change::default());
+        let mut writes = Writes::default();
+        writes.put(Tree::Meta, &group_key(0), frame(Tree::Meta, &group_key(0), head.commit, &body));
+        found.trees.apply(&writes).expect("writes");
+        found.trees.flush(1).expect("flushes");
+        found.trees.shut();
+    }
+
+    #[test]
+    fn a_registry_that_another_process_made_before_the_lock_was_ours_is_kept() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let held = hold_after(dir.path(), CACHE_BYTES, || make_and_use(dir.path())).expect("takes it");
+        let found = view(&held.paths, CACHE_BYTES).expect("opens");
+        assert_eq!(found.head.commit, 7);
+        found.trees.shut();
+        drop(held);
+        // The control: what is still being made holds no promise, and is made anew.
+        File::create(dir.path().join("creating")).expect("creates");
+        let held = hold(dir.path(), CACHE_BYTES).expect("takes it");
+        let found = view(&held.paths, CACHE_BYTES).expect("opens");
+        assert_eq!(found.head.commit, 0);
+        found.trees.shut();
+    }
 }
