@@ -16,6 +16,7 @@
 
 mod accept;
 mod head;
+mod hot;
 mod keys;
 mod layout;
 mod list;
@@ -140,7 +141,7 @@ impl SledStore {
             paths,
             options,
             view: RwLock::new(Some(view)),
-            writer: Mutex::new(Writer { node, hot: plan::Hot::default(), range, sweep: 0 }),
+            writer: Mutex::new(Writer { node, hot: hot::Hot::default(), range, sweep: 0 }),
             durable: Mutex::new(Durable { db, witness }),
             names: RwLock::new(names),
             written: AtomicU64::new(number),
@@ -267,7 +268,7 @@ impl SledStore {
             view.trees.shut();
             return Err(StoreError::Damaged(format!("commits {first} to {written} are missing")));
         }
-        writer.hot = plan::Hot::default();
+        writer.hot = hot::Hot::default();
         writer.range = start::range(&view)?;
         let commit = view.head.commit;
         *slot = Some(view);

@@ -7,9 +7,10 @@
 //!
 //! Disks that fill or fail, and whether the commit will be durable.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::head::{Change, Counters, Head};
+use super::hot::Hot;
 use super::layout::{
     ATTEMPTS_MAX, Edit, Kept, ROW_BYTES_MAX, Tree, damaged, encode, frame, group_key, numbered_key, part_key, place_key,
 };
@@ -37,32 +38,6 @@ pub(super) struct Writer {
     pub(super) range: Option<Vec<u64>>,
     /// The chunk at which the next step of retention begins.
     pub(super) sweep: u64,
-}
-
-/// The status rows that were written last, in two generations, so that settling what was accepted a moment ago reads nothing.
-#[derive(Debug, Default)]
-pub(super) struct Hot {
-    young: HashMap<u64, Stat>,
-    old: HashMap<u64, Stat>,
-    young_slots: usize,
-}
-
-/// A generation: 32 thousand slots of 56 bytes.
-const HOT_SLOTS_MAX: usize = 32 * 1024;
-
-impl Hot {
-    fn get(&self, chunk: u64) -> Option<&Stat> {
-        self.young.get(&chunk).or_else(|| self.old.get(&chunk))
-    }
-
-    pub(super) fn put(&mut self, chunk: u64, stat: Stat) {
-        self.young_slots += stat.len();
-        let _before = self.young.insert(chunk, stat);
-        if self.young_slots > HOT_SLOTS_MAX {
-            self.old = std::mem::take(&mut self.young);
-            self.young_slots = 0;
-        }
-    }
 }
 
 /// A chunk that the commit touches.
