@@ -424,3 +424,24 @@ fn a_name_given_on_a_full_disk_is_written_or_refused() {
         assert_eq!(known, given, "with {ballast_bytes_max} bytes of ballast");
     }
 }
+
+/// A clock that was ahead once, by a year, when a message was accepted: what ends under the right clock still goes when it is old.
+#[test]
+fn a_clock_that_was_ahead_once_does_not_stop_retention() {
+    const YEAR_MS: u64 = 365 * 86_400_000;
+    let rule = Retention { delivered_ms: 1_000, abandoned_ms: 1_000, bodies_ms: 1_000, step_max: 64 };
+    for ahead_ms in [0, YEAR_MS] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(&dir);
+        let erp = store.destination("erp").expect("a number");
+        let now = WallMs(1_790_000_000_000);
+        let first = Batch { now: now.plus(ahead_ms), accepts: drafts(erp, 1, 10), ..Batch::default() };
+        let _waits = store.commit(&first).expect("commits");
+        let done = store.commit(&Batch { now, accepts: drafts(erp, 5, 10), ..Batch::default() }).expect("commits");
+        let moves = done.accepted.iter().map(|(_, place)| step(*place, READY, State::Delivered)).collect();
+        let _done = store.commit(&Batch { now, moves, ..Batch::default() }).expect("commits");
+        // The control: what is too young stays, whatever the clock was.
+        assert_eq!(store.retain(&rule, now.plus(999)).expect("retains").messages, 0, "ahead by {ahead_ms} ms");
+        assert_eq!(store.retain(&rule, now.plus(1_000)).expect("retains").messages, 5, "ahead by {ahead_ms} ms");
+    }
+}

@@ -29,7 +29,7 @@ impl Hot {
     }
 
     pub(super) fn put(&mut self, chunk: u64, stat: Stat) {
-        if stat.len() == 0 {
+        if stat.is_empty() {
             let _before = (self.young.remove(&chunk), self.old.remove(&chunk));
             return;
         }
