@@ -138,8 +138,10 @@ fn set<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
     }
 }
 
+/// An empty part is refused: passed over, a value of commas only would ask for everything.
 fn each<T>(value: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
-    value.split(',').filter(|one| !one.is_empty()).map(read).collect()
+    let part = |one: &str| if one.is_empty() { Err(format!("{value:?} has an empty part")) } else { read(one) };
+    value.split(',').map(part).collect()
 }
 
 fn state(name: &str) -> Result<StateName, String> {
@@ -293,6 +295,8 @@ mod tests {
         check_bad("key:a key:b", 7, "twice");
         check_bad("reason:re", 1, "unknown reason");
         check_bad("state:", 1, "no value");
+        check_bad("to:,", 1, "empty part");
+        check_bad("state:failed,", 1, "empty part");
     }
 
     #[test]
