@@ -264,7 +264,12 @@ fn remove(outcome: io::Result<()>) -> Result<(), StoreError> {
 
 /// An error of the file system as ours.
 pub(super) fn disk(error: io::Error) -> StoreError {
-    if error.kind() == io::ErrorKind::StorageFull { StoreError::Full(error.to_string()) } else { StoreError::Io(error) }
+    if is_full(&error) { StoreError::Full(error.to_string()) } else { StoreError::Io(error) }
+}
+
+/// Whether there is no room: on the disk, or in what of it is allotted to us.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]

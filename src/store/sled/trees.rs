@@ -13,7 +13,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -318,7 +317,7 @@ fn guard<T>(doing: &str, call: impl FnOnce() -> sled::Result<T>) -> Result<T, St
 
 fn translate(doing: &str, error: sled::Error) -> StoreError {
     match error {
-        sled::Error::Io(source) if source.kind() == ErrorKind::StorageFull => {
+        sled::Error::Io(source) if super::open::is_full(&source) => {
             StoreError::Full(format!("while {doing}: {source}"))
         }
         sled::Error::Io(source) if source.to_string().contains("could not acquire lock") => {
