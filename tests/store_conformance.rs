@@ -49,7 +49,7 @@ fn sled() -> World {
             let fault = move |step: Step| match step {
                 Step::Apply => fails(&failing[0]),
                 Step::Sync => fails(&failing[1]),
-                Step::Flush | Step::Witness => Ok(()),
+                Step::Flush | Step::Witness | Step::Reopen => Ok(()),
             };
             let fault = Some(Arc::new(fault) as _);
             let options = Options { cache_bytes: 8 << 20, ballast_bytes_max: 0, fault, ..Options::default() };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use goniec::model::{Abandoned, Attempt, Class, Delivery, Draft, Failed, Message, Place, Queued, Sent, State, WallMs};
-use goniec::store::sled::{Options, SledStore};
+use goniec::store::sled::{Options, SledStore, Step, verify};
 use goniec::store::{
     Amendment, Batch, Dest, Expect, Incoming, Move, Moved, Pattern, Query, Retention, StateName, Store, StoreError,
 };
@@ -395,6 +395,44 @@ fn a_full_disk_is_survived_by_giving_up_the_ballast() {
         let messages: u64 = store.counts().iter().map(|count| count.messages).sum();
         assert_eq!(messages, if is_kept { 9 } else { 4 });
     }
+}
+
+/// Both ballasts are gone, and there is no room even to open the database: the store answers so, and goes on when there is room.
+#[test]
+fn a_disk_without_room_to_open_the_database_is_waited_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let is_full = Arc::new(AtomicU64::new(0));
+    let watching = is_full.clone();
+    // Full after the rows were written: what was refused is on the disk all the same.
+    let fault = move |step| match (step, watching.load(Ordering::SeqCst)) {
+        (Step::Flush | Step::Reopen, 1) => Err(std::io::Error::from(std::io::ErrorKind::StorageFull)),
+        _ => Ok(()),
+    };
+    let store = SledStore::open(dir.path(), Options { fault: Some(Arc::new(fault)), ..options() }).expect("opens");
+    let erp = store.destination("erp").expect("a number");
+    let batch = Batch { accepts: drafts(erp, 5, 100), ..Batch::default() };
+    let before = store.commit(&batch).expect("commits");
+    store.sync(before.number).expect("syncs");
+    let counts = store.counts();
+    is_full.store(1, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert!(matches!(store.commit(&batch), Err(StoreError::Full(_))));
+        assert!(matches!(store.find(before.accepted[0].0), Err(StoreError::Full(_))));
+        store.sync(before.number).expect("what was written is durable");
+        assert_eq!(store.counts(), counts, "it says what it last knew");
+    }
+    is_full.store(0, Ordering::SeqCst);
+    for (id, place) in &before.accepted {
+        assert_eq!(store.find(*id).expect("reads again"), Some(*place));
+    }
+    assert_eq!(store.counts(), counts, "what was refused does not stand");
+    let after = store.commit(&batch).expect("goes on");
+    store.sync(after.number).expect("syncs");
+    store.close().expect("closes");
+    drop(store);
+    let messages: u64 = open(&dir).counts().iter().map(|count| count.messages).sum();
+    assert_eq!(messages, 10);
+    assert!(verify(dir.path(), 8 << 20).expect("verifies").problems.is_empty());
 }
 
 /// A name takes no commit number, so the number that a reopened registry stands at does not say whether the name is in it.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use super::registry::Registry;
 use crate::model::{Id, Place, Record, Stamp, State, WallMs};
+use crate::store::StoreError;
 
 /// A way to tell a person. It may block; it must end.
 pub trait Channel: Send + Sync + 'static {
@@ -175,6 +176,8 @@ impl Alerter {
         let after = self.cursor;
         let untold = match registry.store.untold(after, UNTOLD_MAX) {
             Ok(untold) => untold,
+            // It passes, and the store has said so.
+            Err(StoreError::Full(_)) => return,
             Err(error) => return log::error!("cannot read what is untold: {error}"),
         };
         self.cursor = untold.last().copied().filter(|_| untold.len() >= UNTOLD_MAX);
@@ -191,7 +194,9 @@ impl Alerter {
             // What cannot be read cannot be told of in detail, and must not stop the rest.
             if let Err(error) = &found {
                 registry.unreadable(*place, error);
-                self.unreadable.insert(*place);
+                if matches!(error, StoreError::Damaged(_)) {
+                    self.unreadable.insert(*place);
+                }
             }
             if let Ok(Some(record)) = found {
                 let destination = record.envelope.destination.clone();

@@ -44,6 +44,11 @@ impl Change {
         *self.0.entry((dest.0, index)).or_default() += by;
     }
 
+    /// What takes this change back.
+    pub(super) fn reversed(&self) -> Change {
+        Change(self.0.iter().map(|(key, by)| (*key, by.saturating_neg())).collect())
+    }
+
     /// The groups of destinations that it touches; the first one if it touches none, so that every commit leaves its number.
     pub(super) fn groups(&self) -> Vec<u16> {
         let mut groups: Vec<u16> = self.0.keys().map(|(dest, _)| dest / GROUP_DESTS).collect();

@@ -33,6 +33,7 @@ mod through;
 mod trees;
 mod verify;
 mod witness;
+mod write;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -46,8 +47,9 @@ use crate::store::{
     StoreError, Unfinished,
 };
 use open::Paths;
-use plan::{Draft, Plan, View, Writer};
+use plan::{View, Writer};
 use witness::Witness;
+use write::Database;
 
 pub use repair::{Repaired, repair};
 pub use salvage::{Salvaged, salvage};
@@ -56,6 +58,8 @@ pub use verify::{Verified, verify};
 /// A step of writing at which a test lets the disk fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// Opening the database anew, after a write met a full disk.
+    Reopen,
     /// The transaction.
     Apply,
     /// Handing it to the operating system.
@@ -92,8 +96,7 @@ impl Default for Options {
 pub struct SledStore {
     paths: Paths,
     options: Options,
-    /// `None` once closed.
-    view: RwLock<Option<View>>,
+    database: RwLock<Database>,
     writer: Mutex<Writer>,
     durable: Mutex<Durable>,
     names: RwLock<Vec<(Dest, Arc<str>)>>,
@@ -140,8 +143,8 @@ impl SledStore {
         Ok(SledStore {
             paths,
             options,
-            view: RwLock::new(Some(view)),
-            writer: Mutex::new(Writer { node, hot: hot::Hot::default(), range, sweep: 0 }),
+            database: RwLock::new(Database::Open(Box::new(view))),
+            writer: Mutex::new(Writer { node, hot: hot::Hot::default(), range, sweep: 0, refused: None }),
             durable: Mutex::new(Durable { db, witness }),
             names: RwLock::new(names),
             written: AtomicU64::new(number),
@@ -154,8 +157,7 @@ impl SledStore {
 
     /// Reads under the lock that keeps commits from coming between.
     fn read<T>(&self, each: impl FnOnce(&View) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let view = self.view();
-        each(view.as_ref().ok_or(StoreError::Closed)?)
+        each(self.database().view()?)
     }
 
     /// Reads, and once more where a write has met a full disk: until it was opened anew, the storage engine refuses reads too.
@@ -164,7 +166,7 @@ impl SledStore {
             Err(StoreError::Full(_)) => {
                 let mut writer = lock(&self.writer);
                 match self.read(&each) {
-                    Err(StoreError::Full(_)) => self.reopen(&mut writer).and_then(|_| self.read(&each)),
+                    Err(StoreError::Full(_)) => self.recover(&mut writer).and_then(|()| self.read(&each)),
                     other => other,
                 }
             }
@@ -172,8 +174,8 @@ impl SledStore {
         }
     }
 
-    fn view(&self) -> RwLockReadGuard<'_, Option<View>> {
-        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    fn database(&self) -> RwLockReadGuard<'_, Database> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn alive(&self) -> Result<(), StoreError> {
@@ -190,89 +192,6 @@ impl SledStore {
 
     fn fault(&self, step: Step) -> Result<(), StoreError> {
         self.options.fault.as_ref().map_or(Ok(()), |fault| fault(step)).map_err(open::disk)
-    }
-
-    /// Plans under the read lock, writes, and takes over what was written.
-    fn commit_plan<T>(
-        &self,
-        now: WallMs,
-        fill: impl FnOnce(&mut Plan<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut writer = lock(&self.writer);
-        self.alive()?;
-        let (answer, draft) = self.read(|view| {
-            let mut plan = Plan::new(view, &writer, now);
-            let answer = fill(&mut plan)?;
-            Ok((answer, plan.draft()))
-        })?;
-        if draft.writes.rows() == 0 {
-            return Ok(answer);
-        }
-        if let Err(error) = self.write(&draft) {
-            self.after_failure(&mut writer, &draft, error)?;
-        }
-        self.written.store(draft.head.commit, Ordering::Release);
-        writer.adopt(draft);
-        Ok(answer)
-    }
-
-    fn write(&self, draft: &Draft) -> Result<(), StoreError> {
-        {
-            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-            let view = view.as_mut().ok_or(StoreError::Closed)?;
-            self.fault(Step::Apply)?;
-            view.trees.apply(&draft.writes)?;
-            view.head = draft.head;
-            view.counters.apply(&draft.change);
-        }
-        self.fault(Step::Flush)?;
-        self.read(|view| view.trees.flush(draft.writes.rows()))
-    }
-
-    /// A failed write leaves a database that cannot be trusted, so it is opened anew. Where the disk was full and the ballast makes room, the same
-    /// rows are written again; where there is none, nothing of the batch stands, and the store goes on. Every other failure poisons it.
-    fn after_failure(&self, writer: &mut Writer, draft: &Draft, mut error: StoreError) -> Result<(), StoreError> {
-        let [ballast, _] = &self.paths.ballasts;
-        loop {
-            if !matches!(error, StoreError::Full(_)) {
-                self.poison(&error);
-                return Err(error);
-            }
-            let is_room = std::fs::remove_file(ballast).is_ok();
-            match self.reopen(writer) {
-                // A name takes no number: of that, the number says nothing, and it is written again.
-                Ok(recovered) if recovered > self.written.load(Ordering::Acquire) => return Ok(()),
-                Ok(_) if is_room => match self.write(draft) {
-                    Ok(()) => return Ok(()),
-                    Err(again) => error = again,
-                },
-                Ok(_) => return Err(error),
-                Err(second) => {
-                    self.poison(&second);
-                    return Err(second);
-                }
-            }
-        }
-    }
-
-    /// Opens the database anew; gives the commit that it stands at.
-    fn reopen(&self, writer: &mut Writer) -> Result<CommitNo, StoreError> {
-        let mut slot = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(view) = slot.take() {
-            view.trees.shut();
-        }
-        let view = open::view(&self.paths, self.options.cache_bytes)?;
-        let written = self.written.load(Ordering::Acquire);
-        if view.head.commit < written {
-            let first = view.head.commit + 1;
-            view.trees.shut();
-            return Err(StoreError::Damaged(format!("commits {first} to {written} are missing")));
-        }
-        writer.hot = hot::Hot::default();
-        writer.range = start::range(&view)?;
-        let commit = view.head.commit;
-        *slot = Some(view);
-        Ok(commit)
     }
 
     /// Sets space aside for the day the disk is full, where there is enough of it.
@@ -337,7 +256,7 @@ impl Store for SledStore {
         }
         // What was recovered may lie in the page cache only: the first sync makes it durable, whatever flushes do.
         let is_first = self.synced.load(Ordering::Acquire) == 0;
-        let is_through = self.view().as_ref().ok_or(StoreError::Closed)?.trees.is_through();
+        let is_through = self.database().is_through()?;
         let target = self.written.load(Ordering::Acquire);
         let outcome = self
             .fault(Step::Sync)
@@ -406,7 +325,7 @@ impl Store for SledStore {
     }
 
     fn counts(&self) -> Vec<Count> {
-        self.view().as_ref().map(|view| view.counters.list()).unwrap_or_default()
+        self.database().counts()
     }
 
     fn retain(&self, rule: &Retention, now: WallMs) -> Result<Retained, StoreError> {
@@ -434,10 +353,7 @@ impl Store for SledStore {
             Err(StoreError::Closed) => return Ok(()),
             other => other,
         };
-        let view = self.view.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(view) = view {
-            view.trees.shut();
-        }
+        self.database.write().unwrap_or_else(PoisonError::into_inner).close();
         let synced = lock(&self.durable).witness.sync().map_err(open::disk);
         lock(&self.lock).take();
         outcome.and(synced)
@@ -472,10 +388,7 @@ impl SledStore {
 
 impl Drop for SledStore {
     fn drop(&mut self) {
-        let view = self.view.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(view) = view {
-            view.trees.shut();
-        }
+        self.database.get_mut().unwrap_or_else(PoisonError::into_inner).close();
     }
 }
 

@@ -185,7 +185,8 @@ fn make(paths: &Paths, cache_bytes: u64) -> Result<NodeTag, StoreError> {
     Trees::open(&paths.sled, cache_bytes)?.shut();
     File::open(&paths.db).and_then(|db| db.sync_all()).map_err(disk)?;
     let mut witness = Witness::open(&paths.witness).map_err(disk)?;
-    witness.write(0).and_then(|()| witness.sync()).map_err(disk)?;
+    // Both slots, so that no later write needs room on the disk.
+    witness.write(0).and_then(|()| witness.write(0)).and_then(|()| witness.sync()).map_err(disk)?;
     let random = std::hash::RandomState::new().build_hasher().finish();
     let node = NodeTag::new(u16::try_from(random & 0xfff).unwrap_or(0));
     write_format(paths, node)?;
@@ -304,6 +305,12 @@ mod tests {
         let held = hold(dir.path(), CACHE_BYTES).expect("takes it");
         let found = view(&held.paths, CACHE_BYTES).expect("opens");
         assert_eq!(found.head.commit, 0);
+        let made = fs::metadata(&held.paths.witness).expect("is there").len();
+        let mut witness = Witness::open(&held.paths.witness).expect("opens");
+        for commit in [1, 2] {
+            witness.write(commit).expect("writes");
+        }
+        assert_eq!(fs::metadata(&held.paths.witness).expect("is there").len(), made, "no write makes it longer");
         found.trees.shut();
     }
 }

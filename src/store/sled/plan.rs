@@ -38,6 +38,8 @@ pub(super) struct Writer {
     pub(super) range: Option<Vec<u64>>,
     /// The chunk at which the next step of retention begins.
     pub(super) sweep: u64,
+    /// The first chunk of a batch that was refused on a full disk, and of which nobody knows yet whether it stands.
+    pub(super) refused: Option<u64>,
 }
 
 /// A chunk that the commit touches.
@@ -69,6 +71,8 @@ pub(super) struct Draft {
     pub(super) head: Head,
     pub(super) change: Change,
     pub(super) writes: Writes,
+    /// Where the chunks begin that it makes.
+    pub(super) first_chunk: u64,
     touched: BTreeMap<u64, Touched>,
     range_anew: bool,
     range_more: Vec<u64>,
@@ -111,6 +115,7 @@ impl<'a> Plan<'a> {
             head: self.head,
             change: self.change,
             writes: self.writes,
+            first_chunk: self.view.head.next_chunk,
             touched: self.touched,
             range_anew: self.range_anew,
             range_more: self.range_more,
@@ -317,6 +322,23 @@ impl<'a> Plan<'a> {
         {
             slot.state = State::Abandoned(Abandoned::Superseded(id));
             self.set(place, &slot);
+        }
+        Ok(())
+    }
+
+    /// Takes back the messages of a batch that was refused, where it stands all the same: whoever handed them in was told no.
+    pub(super) fn take_back(&mut self, first_chunk: u64) -> Result<(), StoreError> {
+        for chunk in first_chunk..self.view.head.next_chunk {
+            let numbers: Vec<u8> = match self.chunk(chunk)? {
+                Some(touched) => touched.stat.slots().map(|(number, _)| number).collect(),
+                None => Vec::new(),
+            };
+            for number in numbers {
+                let _there = self.delete(Place::new(chunk, number))?;
+            }
+        }
+        if self.touched.values().any(|touched| touched.dirty) {
+            self.finish()?;
         }
         Ok(())
     }

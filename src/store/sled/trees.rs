@@ -11,6 +11,7 @@
 //!
 //! What the rows mean.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,6 +48,20 @@ pub(super) struct Trees {
     trees: Vec<sled::Tree>,
     recent: Mutex<Recent>,
     is_through: bool,
+}
+
+/// Why a transaction was not applied.
+#[derive(Debug)]
+pub(super) struct Unapplied {
+    pub(super) error: StoreError,
+    /// Whether rows may have been written, or nothing can be written any more: then nobody can know what of them stands until the database was opened again.
+    pub(super) is_begun: bool,
+}
+
+impl From<Unapplied> for StoreError {
+    fn from(unapplied: Unapplied) -> StoreError {
+        unapplied.error
+    }
 }
 
 /// What one transaction writes: the last word on each key counts.
@@ -130,10 +145,15 @@ impl Trees {
         }));
     }
 
-    /// Applies the writes as one. Where this fails, nobody can know what of them stands until the database was opened again.
-    pub(super) fn apply(&self, writes: &Writes) -> Result<(), StoreError> {
+    /// Applies the writes as one.
+    ///
+    /// # Errors
+    /// [`Unapplied`] says whether anything was begun.
+    pub(super) fn apply(&self, writes: &Writes) -> Result<(), Unapplied> {
         self.recent().forget(|tree, chunk| writes.0.contains_key(&(tree, IVec::from(&chunk.to_be_bytes()))));
-        guard("writing", || {
+        // The transaction reads what it replaces, key by key, and writes only when all of that is known.
+        let is_begun = Cell::new(false);
+        let applied = guard("writing", || {
             let outcome = self.trees.as_slice().transaction(|trees| {
                 let tree = |tree: Tree| {
                     trees.get(tree.index()).ok_or(ConflictableTransactionError::Storage(sled::Error::ReportableBug(
@@ -141,11 +161,14 @@ impl Trees {
                     )))
                 };
                 for ((at, key), row) in &writes.0 {
+                    // Every commit writes the head: where that is broken, none can.
+                    is_begun.set(*at == Tree::Meta);
                     let _before = match row {
                         Some(row) => tree(*at)?.insert(key, row)?,
                         None => tree(*at)?.remove(key)?,
                     };
                 }
+                is_begun.set(true);
                 Ok::<(), ConflictableTransactionError<()>>(())
             });
             match outcome {
@@ -153,7 +176,8 @@ impl Trees {
                 Err(TransactionError::Storage(error)) => Err(error),
                 Err(TransactionError::Abort(())) => Ok(()),
             }
-        })
+        });
+        applied.map_err(|error| Unapplied { error, is_begun: is_begun.get() })
     }
 
     /// Hands everything applied to the operating system.
