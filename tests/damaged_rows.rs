@@ -2,12 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use goniec::engine::{Act, Destination, Reply, Settings, Turn};
-use goniec::model::{Abandoned, Queued, Stamp, State, WallMs};
+use goniec::model::{
+    Abandoned, Backoff, Class, Failure, OnUncertain, Outcome, Policy, Queued, Retry, Sent, Stamp, State, WallMs,
+};
 use goniec::store::sled::{Options, SledStore};
-use goniec::store::{Batch, Expect, Incoming, Move, Retention, Store, StoreError};
+use goniec::store::{Batch, Expect, Incoming, Move, Retention, StateName, Store, StoreError};
 use goniec::{Error, Id, Message};
 
 const NOW: Stamp = Stamp { wall: WallMs(1_790_000_000_000), mono_ms: 0 };
@@ -35,7 +39,14 @@ fn accept(turn: &mut Turn, key: &str) -> Receiver<Result<Vec<Id>, Error>> {
 
 /// Flips a byte in the row that holds the messages of the first chunk, under the eyes of nobody.
 fn damage(dir: &Path) {
-    let db = sled::Config::new().path(dir.join("sled")).segment_size(2 << 20).open().expect("opens");
+    let limit = Instant::now() + Duration::from_secs(20);
+    // Threads of the storage engine outlive the store that was dropped for a moment, and hold its lock.
+    let db = loop {
+        match sled::Config::new().path(dir.join("sled")).segment_size(2 << 20).open() {
+            Ok(db) => break db,
+            Err(error) => assert!(Instant::now() < limit, "{error}"),
+        }
+    };
     let chunks = db.open_tree("chunk").expect("is there");
     let (key, row) = chunks.iter().next().expect("a row").expect("reads");
     let mut bytes = row.to_vec();
@@ -138,4 +149,92 @@ fn retention_passes_over_a_damaged_chunk() {
         }
         assert_eq!(retained(dir.path()), expected, "damaged: {is_damaged}");
     }
+}
+
+/// What the attempts of the first life say, so that their page is found in the file.
+const MARKER: &str = "the-connection-was-refused-by-the-peer";
+
+fn refused() -> Outcome {
+    Outcome::Failed(Failure::new(Class::Connect, Sent::Maybe, MARKER))
+}
+
+/// Flips a bit of every row of attempts in the file itself, so that the storage engine finds the page broken. How many there were.
+fn break_page_of_attempts(dir: &Path) -> usize {
+    // Closed twice, so that the rows are in a snapshot's pages and not in what is read at the next start.
+    SledStore::open(dir, Options { ballast_bytes_max: 0, ..Options::default() })
+        .expect("opens")
+        .close()
+        .expect("closes");
+    let path = dir.join("sled/db");
+    let mut bytes = std::fs::read(&path).expect("reads");
+    let found: Vec<usize> = bytes
+        .windows(MARKER.len())
+        .enumerate()
+        .filter(|(_, bytes)| *bytes == MARKER.as_bytes())
+        .map(|(at, _)| at)
+        .collect();
+    found.iter().for_each(|at| bytes[*at] ^= 1);
+    std::fs::write(&path, bytes).expect("writes");
+    found.len()
+}
+
+/// A message whose attempts fail, over a registry in which attempts may not be readable; how often it went out in half an hour, whether it is said,
+/// and whether another message is taken and delivered.
+fn attempts_after(is_broken: bool) -> (usize, bool, bool) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let retry = Retry { backoff: Backoff::Fixed(60_000), jitter_permille: 0, attempts: 9 };
+    let policy = Policy { retry, on_uncertain: OnUncertain::Retry };
+    let open = |sent: Arc<AtomicUsize>| {
+        let store = SledStore::open(dir.path(), Options { ballast_bytes_max: 0, ..Options::default() }).expect("opens");
+        let mut bad = Destination::new("bad", move |_: &Message| {
+            sent.fetch_add(1, Ordering::SeqCst);
+            refused()
+        });
+        bad.policy = policy.clone();
+        let lanes = vec![bad, Destination::new("good", |_: &Message| ())];
+        Turn::open(Arc::new(store), lanes, Settings::default(), Vec::new(), NOW).expect("opens")
+    };
+    let send = |turn: &mut Turn, to: &str, now: Stamp| {
+        let (give, take) = reply();
+        turn.accept(vec![Message::to(to).body(vec![7; 100_000])], give);
+        while take.try_recv().map(|ids| ids.expect("accepted")).is_err() {
+            turn.turn(now).expect("goes on");
+        }
+    };
+    let first = Arc::new(AtomicUsize::new(0));
+    let mut turn = open(first.clone());
+    send(&mut turn, "bad", NOW);
+    for _ in 0..5 {
+        turn.turn(NOW).expect("turns");
+    }
+    assert_eq!(first.load(Ordering::SeqCst), 1, "one attempt, written down");
+    // So much after it that it lies in a segment that a start does not read.
+    for _ in 0..60 {
+        send(&mut turn, "good", NOW);
+    }
+    drop(turn);
+    if is_broken {
+        assert!(break_page_of_attempts(dir.path()) > 0);
+    }
+    let sent = Arc::new(AtomicUsize::new(0));
+    let mut turn = open(sent.clone());
+    for second in 0..1_800 {
+        let now = Stamp { wall: NOW.wall.plus(second * 1_000), mono_ms: second * 1_000 };
+        turn.turn(now).expect("one broken page does not stop the engine");
+    }
+    let now = Stamp { wall: NOW.wall.plus(1_800_000), mono_ms: 1_800_000 };
+    send(&mut turn, "good", now);
+    for _ in 0..5 {
+        turn.turn(now).expect("turns");
+    }
+    let stats = turn.stats();
+    let delivered = stats.counts.iter().any(|(_, state, messages)| *state == StateName::Delivered && *messages == 61);
+    (sent.load(Ordering::SeqCst), !stats.damaged.is_empty(), delivered)
+}
+
+#[test]
+fn a_message_whose_attempts_cannot_be_written_is_not_sent_over_and_over() {
+    assert_eq!(attempts_after(true), (1, true, true), "sent once more, said, and everybody else goes on");
+    // The control: sound, it has the eight attempts that are left.
+    assert_eq!(attempts_after(false), (8, false, true));
 }

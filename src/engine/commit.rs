@@ -25,6 +25,7 @@ use super::news::{News, Who};
 use super::pending::{Answer, Pending, transition};
 use super::registry::Registry;
 use super::request::Request;
+use super::settle::Report;
 use crate::error::Error;
 use crate::model::{Envelope, Event, Id, Illegal, Message, Place, Policy, Queued, Record, Stamp, State, WallMs};
 use crate::store::{Committed, Expect, Incoming, Loaded, Move, Moved, StoreError, key_hash};
@@ -118,7 +119,7 @@ impl Committer {
         while let Some(mut part) = parts.next() {
             match self.commit(&mut part) {
                 Ok(committed) => whole.append(self.pending(part, &committed)),
-                Err(StoreError::Damaged(why)) => part.set_back(&why, &mut whole.news),
+                Err(StoreError::Damaged(why)) => part.set_back(&why, &self.registry, &mut whole.news),
                 Err(StoreError::Full(why)) => {
                     let told = self.wait_for_room(part, &why);
                     told.into_iter().for_each(|told| whole.append(told));
@@ -218,7 +219,8 @@ impl Committer {
             }
         };
         match cause {
-            Cause::Report(who, message) => {
+            Cause::Report(report) => {
+                let Report { who, loaded: Loaded { message, .. }, .. } = *report;
                 if done {
                     self.count(step);
                     tell(pending, message.id, &message.envelope);

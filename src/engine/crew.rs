@@ -109,7 +109,7 @@ impl Crew {
     fn deliver(&self, delivery: Delivery, shared: &Shared) {
         let who = delivery.who;
         let began = shared.clock.now();
-        match pick_up(&*shared.registry.store, delivery, began) {
+        match pick_up(&shared.registry, delivery, began) {
             Ok(Picked::Go(outgoing)) => {
                 let outcome = send(&outgoing, &self.rules);
                 let ended = shared.clock.now();

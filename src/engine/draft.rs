@@ -8,9 +8,11 @@ use std::collections::HashSet;
 
 use super::news::{News, Who};
 use super::pending::{Pending, poisoned};
+use super::registry::Registry;
+use super::settle::Report;
 use super::words::{Reply, Shown};
 use crate::error::Error;
-use crate::model::{Event, Id, Message, Record, Stamp, WallMs};
+use crate::model::{Event, Id, Record, Stamp, WallMs};
 use crate::store::{Batch, Incoming, Loaded, StoreError};
 
 /// A batch in the making: what is asked of the store, and why.
@@ -34,7 +36,7 @@ pub(super) enum Slot {
 /// Why a move is in the batch.
 pub(super) enum Cause {
     /// An attempt ended.
-    Report(Who, Message),
+    Report(Box<Report>),
     /// A person asked for it.
     Act(Who, Box<Record>, Event, Reply<Shown>),
     /// The message goes out.
@@ -168,14 +170,20 @@ impl Draft {
     }
 
     /// Tells everyone that a damaged row hindered the write; what concerns the order of things to do goes into `news`.
-    pub(super) fn set_back(self, why: &str, news: &mut Vec<News>) {
+    pub(super) fn set_back(self, why: &str, registry: &Registry, news: &mut Vec<News>) {
         let damaged = || Error::Store(StoreError::Damaged(why.to_owned()));
         for (reply, _) in self.accepts {
             reply(Err(damaged()));
         }
         for cause in self.causes {
             match cause {
-                Cause::Report(who, _) | Cause::Claim(who, _) => {
+                Cause::Report(report) => {
+                    let id = report.loaded.message.id;
+                    registry.set_aside(vec![format!("message {id}: what became of it cannot be written: {why}")]);
+                    news.push(News::SetBack(report.who));
+                    registry.keep_unwritten(*report);
+                }
+                Cause::Claim(who, _) => {
                     log::error!("message at {} is set back: {why}", who.entry.place);
                     news.push(News::SetBack(who));
                 }

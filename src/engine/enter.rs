@@ -41,7 +41,7 @@ impl Committer {
         let rules = self.registry.rules(report.who.dest);
         let policy = rules.map_or(&self.policy, |rules| &rules.policy);
         draft.batch.moves.push(settle(&report, policy, rules.and_then(|rules| rules.cycle.as_ref())));
-        draft.causes.push(Cause::Report(report.who, report.loaded.message));
+        draft.causes.push(Cause::Report(Box::new(report)));
     }
 
     fn enter_accept(&mut self, draft: &mut Draft, incoming: Vec<Incoming>, reply: Reply<Vec<Id>>) {
@@ -150,6 +150,9 @@ impl Committer {
     }
 
     fn enter_claim(&self, draft: &mut Draft, Delivery { who, loaded }: Delivery) {
+        if let Some(report) = self.registry.take_unwritten(who.entry.place) {
+            return self.enter_report(draft, report);
+        }
         let found = loaded.map(|loaded| Ok(Found::Whole(Box::new(loaded))));
         let loaded = match found.unwrap_or_else(|| find(&*self.registry.store, who.entry.place)) {
             Ok(Found::Whole(loaded)) => *loaded,

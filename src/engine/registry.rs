@@ -9,13 +9,14 @@
 //!
 //! Threads and channels, and how anything is changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lane::Entry;
 use super::news::Who;
 use super::schedule::Scheduler;
+use super::settle::Report;
 use super::words::{Destination, Order, Settings, Shown, ShownPage, Stats, Transition};
 use crate::error::Error;
 use crate::model::nearest::nearest;
@@ -33,6 +34,8 @@ pub(super) struct Registry {
     is_watched: AtomicBool,
     pub(super) figures: Figures,
     damage: Mutex<Damage>,
+    /// What became of messages and could not be written, because a row of theirs is damaged.
+    unwritten: Mutex<HashMap<Place, Report>>,
     failure: Mutex<Option<String>>,
 }
 
@@ -104,6 +107,7 @@ impl Registry {
             is_watched: AtomicBool::new(false),
             figures,
             damage: Mutex::default(),
+            unwritten: Mutex::default(),
             failure: Mutex::new(None),
         })
     }
@@ -237,16 +241,16 @@ impl Registry {
         }
     }
 
-    /// A message could not be read. Damage is that message's alone; anything else means that the disk fails, and stops the engine.
+    /// A message could not be read. Damage is that message's alone, and a full disk passes; anything else means that the disk fails, and stops the
+    /// engine.
     pub(super) fn unreadable(&self, place: Place, error: &StoreError) {
         match error {
             StoreError::Damaged(what) => self.set_aside(vec![format!("message {place} cannot be read: {what}")]),
             StoreError::Closed => {}
-            StoreError::Full(_)
-            | StoreError::Locked { .. }
-            | StoreError::Foreign(_)
-            | StoreError::Io(_)
-            | StoreError::Poisoned(_) => self.poison(&format!("message at {place} cannot be read: {error}")),
+            StoreError::Full(why) => log::warn!("message at {place} cannot be read while the disk is full: {why}"),
+            StoreError::Locked { .. } | StoreError::Foreign(_) | StoreError::Io(_) | StoreError::Poisoned(_) => {
+                self.poison(&format!("message at {place} cannot be read: {error}"))
+            }
         }
     }
 
@@ -259,6 +263,20 @@ impl Registry {
                 damage.fresh.push(what);
             }
         }
+    }
+
+    /// Keeps what became of a message until it can be written: it must not be sent again for want of that.
+    pub(super) fn keep_unwritten(&self, report: Report) {
+        self.unwritten().insert(report.who.entry.place, report);
+    }
+
+    /// Takes out what is kept of this message, to try to write it again.
+    pub(super) fn take_unwritten(&self, place: Place) -> Option<Report> {
+        self.unwritten().remove(&place)
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, HashMap<Place, Report>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was set aside since this was last asked.

@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::news::{Delivery, Who};
+use super::registry::Registry;
 use super::settle::{Report, attempt_number};
 use super::words::Destination;
 use crate::model::{Body, Class, Event, Failure, Message, Outcome, Place, Sent, Stamp, State, advance};
@@ -77,11 +78,15 @@ pub(super) fn bodiless(who: Who, loaded: Loaded, now: Stamp) -> Report {
 ///
 /// # Errors
 /// What hinders the read.
-pub(super) fn pick_up(store: &dyn Store, delivery: Delivery, now: Stamp) -> Result<Picked, StoreError> {
+pub(super) fn pick_up(registry: &Registry, delivery: Delivery, now: Stamp) -> Result<Picked, StoreError> {
     let who = delivery.who;
+    // It went out before, and what became of it could not be written: that is tried again, and not sent again.
+    if let Some(report) = registry.take_unwritten(who.entry.place) {
+        return Ok(Picked::Ended(Box::new(report)));
+    }
     let mut loaded = match delivery.loaded {
         Some(loaded) => loaded,
-        None => match find(store, who.entry.place)? {
+        None => match find(&*registry.store, who.entry.place)? {
             Found::Whole(loaded) => *loaded,
             Found::Bodiless(loaded) => return Ok(Picked::Ended(Box::new(bodiless(who, *loaded, now)))),
             Found::Gone => return Ok(Picked::Gone),

@@ -201,7 +201,7 @@ impl Turn {
             self.news.push(News::Void(who));
             return None;
         };
-        match pick_up(&*self.registry.store, delivery, now) {
+        match pick_up(&self.registry, delivery, now) {
             Ok(Picked::Go(outgoing)) => return Some(Flight { who, outgoing, rules, began: now }),
             Ok(Picked::Ended(report)) => self.inbox.push(Request::Reports(vec![*report])),
             Ok(Picked::Stays(state)) => self.news.push(News::Settled { who, state }),
