@@ -119,7 +119,8 @@ pub trait Store: Send + Sync + 'static {
     /// How many messages there are, by destination and state. Kept, never counted.
     fn counts(&self) -> Vec<Count>;
 
-    /// One bounded step of retention: removes what may go at `now`, oldest first.
+    /// One bounded step of retention: removes what may go at `now`, oldest first. What is not final stays, and so does what a person must still be
+    /// told of. What ended while the clock was behind the times that the registry has given is not old for that.
     ///
     /// # Errors
     /// Whatever hinders the write.

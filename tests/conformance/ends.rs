@@ -2,11 +2,13 @@
 
 use super::*;
 use goniec::model::{State, WallMs, policy::scatter};
-use goniec::store::{Batch, Query, Retained, Retention, StoreError};
+use goniec::store::{Batch, Move, Query, Retained, Retention, StoreError};
 
 pub const CASES: &[super::Case] = &[
     ("a deleted message is gone whole", a_deleted_message_is_gone),
     ("retention removes bodies before records, by state and age", retention_by_state),
+    ("retention takes nothing early that ended while the clock was behind", retention_after_a_clock_behind),
+    ("retention leaves what nobody was told of", retention_of_untold),
     ("a step of retention is bounded and says whether there is more", retention_is_bounded),
     ("closing makes everything durable and ends every call", closing),
     ("a failed write poisons the store and keeps nothing of its batch", a_failed_write_poisons),
@@ -70,6 +72,41 @@ fn retention_by_state(world: &World) {
     assert!(store.get(abandoned).expect("reads").is_none());
     assert_eq!(retained(&*store, &RULE, WallMs(u64::MAX / 2)), (0, 0), "what is not final is never removed");
     assert_eq!(record(&*store, waiting).body_bytes, Some(1));
+}
+
+fn retention_after_a_clock_behind(world: &World) {
+    let store = world.opened();
+    let [usual, behind] = ["u", "b"].map(|key| accept(&*store, T0, draft(key)).1);
+    moved(&*store, T0, vec![failure(&*store, usual, exhausted(), T0)]);
+    let start_of_time = WallMs(1_000);
+    moved(&*store, start_of_time, vec![failure(&*store, behind, exhausted(), start_of_time)]);
+    let soon = T0.plus(60);
+    assert_eq!(retained(&*store, &RULE, soon), (0, 0), "it ended a moment ago, whatever the clock said then");
+    let store = world.reopened(store);
+    assert!(store.load(behind).expect("loads").is_some());
+    // The control: it is not kept for ever, and what ended under the right clock goes on its day.
+    let _removed = retained(&*store, &RULE, T0.plus(5_000));
+    assert!(store.get(usual).expect("reads").is_none());
+    let _removed = retained(&*store, &RULE, T0.plus(10_000));
+    assert!(store.get(behind).expect("reads").is_none());
+}
+
+fn retention_of_untold(world: &World) {
+    let store = world.opened();
+    let [told, untold] = ["t", "u"].map(|key| accept(&*store, T0, draft(key)).1);
+    moved(&*store, T0, vec![failure(&*store, told, exhausted(), T0)]);
+    let end = Move { untold: true, ..failure(&*store, untold, exhausted(), T0) };
+    moved(&*store, T0, vec![end]);
+    let late = T0.plus(1_000_000);
+    assert_eq!(retained(&*store, &RULE, late).0, 1);
+    let store = world.reopened(store);
+    assert!(store.get(told).expect("reads").is_none());
+    assert!(store.load(untold).expect("loads").is_some() || store.get(untold).expect("reads").is_some());
+    assert_eq!(record(&*store, untold).body_bytes, Some(1), "nor its body");
+    // The control: once a person was told, it goes.
+    commit(&*store, &Batch { now: T0, told: vec![untold], ..Batch::default() });
+    assert_eq!(retained(&*store, &RULE, late).0, 1);
+    assert!(store.get(untold).expect("reads").is_none());
 }
 
 fn retention_is_bounded(world: &World) {

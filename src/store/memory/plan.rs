@@ -115,7 +115,8 @@ impl Plan<'_> {
             state: step.to,
             attempts: step.attempts,
             series: step.series,
-            updated_at: now,
+            // A clock that is behind for a minute must not age what ends in it.
+            updated_at: now.max(self.last_id_at),
             delivered_in_ms: None,
             untold: before.untold || step.untold,
             ..before

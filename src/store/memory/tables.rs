@@ -304,13 +304,14 @@ impl Index {
     fn add(&mut self, place: Place, row: &Row) {
         let (state, ended_at) = (StateName::of(row.status.state), row.status.updated_at);
         *self.counts.entry((Dest(row.dest), state)).or_default() += 1;
-        if row.status.state.is_final() {
+        if !row.status.state.is_final() {
+            self.unfinished.insert(place);
+        } else if !row.status.untold {
+            // What a person must still be told of, retention does not see.
             self.ended.insert((state, ended_at, place));
             if row.editions.iter().any(|edition| edition.body.is_some()) {
                 self.bodied.insert((ended_at, place));
             }
-        } else {
-            self.unfinished.insert(place);
         }
         if row.status.untold {
             self.untold.insert(place);

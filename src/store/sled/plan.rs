@@ -42,6 +42,9 @@ pub(super) struct Writer {
     pub(super) refused: Option<u64>,
 }
 
+/// A clock that is set back by no more is not behind.
+const CLOCK_BEHIND_MS_MAX: u64 = 60_000;
+
 /// A chunk that the commit touches.
 pub(super) struct Touched {
     pub(super) stat: Stat,
@@ -107,6 +110,11 @@ impl<'a> Plan<'a> {
             range_anew: false,
             range_more: Vec::new(),
         }
+    }
+
+    /// Whether the clock is behind the times that the registry has given already: it is wrong now, or it was wrong then.
+    pub(super) fn is_clock_behind(&self) -> bool {
+        self.view.head.last_ms.saturating_sub(self.now.0) > CLOCK_BEHIND_MS_MAX
     }
 
     /// Ends the reckoning.
@@ -210,6 +218,7 @@ impl<'a> Plan<'a> {
         after.attempts = step.attempts;
         after.series = step.series;
         after.updated_at = self.now;
+        after.flags.behind = self.is_clock_behind();
         if step.to != State::Delivered {
             self.keep_arrival(step.place, &before, &mut after)?;
         }

@@ -6,6 +6,7 @@
 //! # What holds
 //!
 //! * What is not final, and what a person must still be told of, stays.
+//! * What ended while the clock was behind is dated anew, once the clock has caught up: a clock that was wrong for a minute ages nothing.
 //! * A chunk that cannot be read is passed over, and so is a lost one; the floor stays below it.
 //! * The floor rises over chunks that are gone, and only then do their status rows go: a lost chunk is never taken for a deleted one.
 //!
@@ -30,6 +31,8 @@ const LOOKS_PER_CHANGE: usize = 16;
 struct Due {
     whole: Vec<u8>,
     bodies: Vec<u8>,
+    /// What is dated anew, and kept from now on as long as it would have been.
+    redated: Vec<u8>,
 }
 
 impl Plan<'_> {
@@ -55,8 +58,11 @@ impl Plan<'_> {
             if !is_from_the_future && self.now.since(stat.made_at()) < shortest_ms {
                 break;
             }
-            let due = due(&stat, rule, self.now);
-            changed += usize::from(!due.whole.is_empty() || !due.bodies.is_empty());
+            let due = due(&stat, rule, self.now, self.is_clock_behind());
+            changed += usize::from(!due.whole.is_empty() || !due.bodies.is_empty() || !due.redated.is_empty());
+            for number in due.redated {
+                self.redate(Place::new(chunk, number))?;
+            }
             for number in due.whole {
                 let _there = self.delete(Place::new(chunk, number))?;
                 done.messages += 1;
@@ -74,6 +80,15 @@ impl Plan<'_> {
         }
         let next = if done.more { chunk } else { 0 };
         Ok((done, next))
+    }
+
+    /// Lets a message have ended now.
+    fn redate(&mut self, place: Place) -> Result<(), StoreError> {
+        let Some(mut slot) = self.slot(place)? else { return Ok(()) };
+        slot.updated_at = self.now;
+        slot.flags.behind = false;
+        self.set(place, &slot);
+        Ok(())
     }
 
     /// Removes the bodies of a message; the record stays.
@@ -156,7 +171,7 @@ pub(super) fn rewritten(body: &[u8], erased: &[u8], bare: &[u8]) -> Option<Vec<u
 }
 
 /// What may go now: delivered messages of a chunk go together, and so do abandoned ones, and bodies.
-fn due(stat: &Stat, rule: &Retention, now: WallMs) -> Due {
+fn due(stat: &Stat, rule: &Retention, now: WallMs, is_clock_behind: bool) -> Due {
     let together = |may_go: &dyn Fn(&Slot) -> Option<bool>| -> Vec<u8> {
         let judged: Vec<(u8, bool)> =
             stat.slots().filter_map(|(number, slot)| may_go(&slot).map(|may| (number, may))).collect();
@@ -166,7 +181,11 @@ fn due(stat: &Stat, rule: &Retention, now: WallMs) -> Due {
             Vec::new()
         }
     };
-    let old = |slot: &Slot, ms: u64| now.since(slot.updated_at) >= ms;
+    // While the clock is still behind, its times can be compared with each other.
+    let is_undated = |slot: &Slot| slot.flags.behind && !is_clock_behind;
+    let old = |slot: &Slot, ms: u64| !is_undated(slot) && now.since(slot.updated_at) >= ms;
+    let redated = stat.slots().filter(|(_, slot)| slot.state.is_final() && is_undated(slot));
+    let redated = redated.map(|(number, _)| number).collect();
     let mut whole = together(&|slot| (slot.state == State::Delivered).then(|| old(slot, rule.delivered_ms)));
     whole.extend(together(&|slot| {
         let abandoned = slot.state.is_final() && slot.state != State::Delivered && !slot.flags.untold;
@@ -176,5 +195,5 @@ fn due(stat: &Stat, rule: &Retention, now: WallMs) -> Due {
         (slot.state.is_final() && !slot.flags.bodiless && !slot.flags.untold).then(|| old(slot, rule.bodies_ms))
     });
     bodies.retain(|number| !whole.contains(number));
-    Due { whole, bodies }
+    Due { whole, bodies, redated }
 }

@@ -54,6 +54,8 @@ pub(super) struct Flags {
     pub(super) alias: bool,
     /// Something of it lies in parts.
     pub(super) parts: bool,
+    /// Its state changed while the clock was behind what the registry has seen: the time of it says little.
+    pub(super) behind: bool,
 }
 
 /// The attempt that delivered a message.
@@ -289,18 +291,27 @@ impl Arrival {
 }
 
 const ARRIVAL: u8 = 64;
+const BEHIND: u8 = 128;
 
 impl Flags {
     fn encode(self) -> u8 {
         [self.attempts, self.bodiless, self.deadline, self.untold, self.alias, self.parts]
             .iter()
             .enumerate()
-            .fold(0, |byte, (bit, set)| byte | u8::from(*set) << bit)
+            .fold(if self.behind { BEHIND } else { 0 }, |byte, (bit, set)| byte | u8::from(*set) << bit)
     }
 
     fn decode(byte: u8) -> Flags {
         let bit = |number: u8| byte & 1 << number != 0;
-        Flags { attempts: bit(0), bodiless: bit(1), deadline: bit(2), untold: bit(3), alias: bit(4), parts: bit(5) }
+        Flags {
+            attempts: bit(0),
+            bodiless: bit(1),
+            deadline: bit(2),
+            untold: bit(3),
+            alias: bit(4),
+            parts: bit(5),
+            behind: byte & BEHIND != 0,
+        }
     }
 }
 
