@@ -39,6 +39,8 @@ pub(super) const ROW_BYTES_MAX: usize = 17_400;
 pub(super) const CHUNK_MESSAGES_MAX: usize = 64;
 /// The most failed attempts that are kept of a message.
 pub(super) const ATTEMPTS_MAX: u16 = 16;
+/// No row's body is longer: an edit with the longest words, by far.
+const BODY_BYTES_MAX: usize = 4 << 20;
 /// How many chunks share one row of `keys`.
 pub(super) const RANGE_CHUNKS: u64 = 256;
 /// How many destinations share one row of counters.
@@ -164,7 +166,7 @@ pub(super) fn carve(bytes: &[u8]) -> Option<Carved<'_>> {
     let (key, rest) = rest.split_at_checked(usize::from(key_bytes))?;
     let mut cursor = Cursor(rest);
     let commit = cursor.u64()?;
-    let body_bytes = usize::try_from(cursor.u32()?).ok()?;
+    let body_bytes = usize::try_from(cursor.u32()?).ok().filter(|bytes| *bytes <= BODY_BYTES_MAX)?;
     let body = cursor.take(body_bytes)?;
     let whole = bytes.len() - cursor.0.len() + SUM_BYTES;
     codec::open(bytes.get(..whole)?).ok()?;

@@ -8,6 +8,7 @@
 //! DIR/ballast.2  the same, for a start on a full disk
 //! DIR/sled/      the database
 //! DIR/creating   there while the registry is being made
+//! DIR/salvaging  there while a salvage writes into it
 //! ```
 //!
 //! # What holds
@@ -44,6 +45,7 @@ pub(super) struct Paths {
     pub(super) ballasts: [PathBuf; 2],
     lock: PathBuf,
     creating: PathBuf,
+    pub(super) salvaging: PathBuf,
 }
 
 impl Paths {
@@ -57,6 +59,7 @@ impl Paths {
             ballasts: [dir.join("ballast"), dir.join("ballast.2")],
             lock: dir.join("lock"),
             creating: dir.join("creating"),
+            salvaging: dir.join("salvaging"),
         }
     }
 }
@@ -71,7 +74,41 @@ pub(super) struct Held {
 
 /// Takes the directory for this process, and makes the registry where there is none.
 pub(super) fn hold(dir: &Path, cache_bytes: u64) -> Result<Held, StoreError> {
+    refuse_half(&Paths::of(dir))?;
     hold_after(dir, cache_bytes, || ())
+}
+
+/// Takes a registry that must be there already: a wrong directory is not made one.
+pub(super) fn hold_known(dir: &Path, cache_bytes: u64) -> Result<Held, StoreError> {
+    let paths = Paths::of(dir);
+    refuse_half(&paths)?;
+    match look(&paths)? {
+        (_, true) => Err(none_in(dir)),
+        (_, false) => hold_after(dir, cache_bytes, || ()),
+    }
+}
+
+/// Makes the registry that a salvage writes into; nobody else opens it before the salvage has removed its mark.
+pub(super) fn hold_for_salvage(dir: &Path, cache_bytes: u64) -> Result<Held, StoreError> {
+    let paths = Paths::of(dir);
+    fs::create_dir_all(dir).map_err(disk)?;
+    File::create(&paths.salvaging).and_then(|file| file.sync_all()).map_err(disk)?;
+    sync_dir(dir)?;
+    hold_after(dir, cache_bytes, || ())
+}
+
+/// What there is to say of a directory without a registry.
+pub(super) fn none_in(dir: &Path) -> StoreError {
+    StoreError::Foreign(format!("there is no registry in {}", dir.display()))
+}
+
+/// Refuses what a salvage that was cut off has left: it looks like a registry, and most of it may be missing.
+fn refuse_half(paths: &Paths) -> Result<(), StoreError> {
+    if paths.salvaging.exists() {
+        let dir = paths.dir.display();
+        return Err(StoreError::Foreign(format!("a salvage into {dir} was cut off; remove it and salvage again")));
+    }
+    Ok(())
 }
 
 /// The same, with what another process does before the lock is ours.

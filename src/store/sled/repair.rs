@@ -45,7 +45,7 @@ const ROWS_PER_WRITE: usize = 512;
 /// # Errors
 /// The registry cannot be opened, or not be written; the error says why. What was mended until then stays mended.
 pub fn repair(dir: &Path, options: &Options) -> Result<Repaired, StoreError> {
-    let held = open::hold(dir, options.cache_bytes)?;
+    let held = open::hold_known(dir, options.cache_bytes)?;
     let (view, is_derived) = opened(&held.paths, options.cache_bytes)?;
     let mut mending =
         Mending { view: &view, options, writes: Writes::default(), mended: BTreeMap::new(), is_whole: true };

@@ -45,7 +45,7 @@ impl Verified {
 /// # Errors
 /// The registry cannot be opened; the error says why.
 pub fn verify(dir: &Path, cache_bytes: u64) -> Result<Verified, StoreError> {
-    let held = open::hold(dir, cache_bytes)?;
+    let held = open::hold_known(dir, cache_bytes)?;
     let view = open::view(&held.paths, cache_bytes)?;
     let found = check(&view);
     view.trees.shut();

@@ -1,0 +1,239 @@
+//! Salvage: what is carried out of a registry whose file is damaged. Rows are broken in the file itself, in every version that lies there.
+//!
+//! The control of each case is the same registry without the damage, or without the thing that is guarded.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use goniec::model::{Attempt, Class, Delivery, Draft, Failed, Message, Place, Queued, Sent, State, WallMs};
+use goniec::store::sled::{Options, SledStore, Step, repair, salvage, verify};
+use goniec::store::{Amendment, Batch, Expect, Incoming, Move, Query, Store, StoreError};
+
+const NOW: WallMs = WallMs(1_790_000_000_000);
+/// The trees, by the number in their rows.
+const CHUNK: u8 = 1;
+const STAT: u8 = 2;
+const META: u8 = 11;
+
+fn options() -> Options {
+    Options { cache_bytes: 4 << 20, ballast_bytes_max: 0, ..Options::default() }
+}
+
+fn open(dir: &Path) -> SledStore {
+    SledStore::open(dir, options()).expect("opens")
+}
+
+fn accept(store: &dyn Store, now: WallMs, draft: Draft) -> Place {
+    let dest = store.destination(&draft.envelope.destination).expect("a number");
+    let incoming = Incoming { draft, dest, wait: Queued::Ready, id: None };
+    store.commit(&Batch { now, accepts: vec![incoming], ..Batch::default() }).expect("commits").accepted[0].1
+}
+
+fn moved(store: &dyn Store, place: Place, to: State, more: impl FnOnce(&mut Move)) {
+    let record = store.get(place).expect("reads").expect("is there");
+    let expect = Expect { state: record.state, attempts: record.attempts, revision: record.revision };
+    let (attempts, series) = (record.attempts, record.series);
+    let mut step = Move { place, expect, to, by: None, attempts, series, attempt: None, amend: None, untold: false };
+    more(&mut step);
+    let done = store.commit(&Batch { now: NOW, moves: vec![step], ..Batch::default() }).expect("commits");
+    assert_eq!(done.moved, [goniec::store::Moved::Done]);
+}
+
+fn fail(store: &dyn Store, place: Place, number: u16) {
+    moved(store, place, State::Failed(Failed::Due(NOW)), |step| {
+        step.attempts = number;
+        step.attempt = Some(Attempt {
+            number,
+            revision: 1,
+            started_at: NOW,
+            duration_ms: 3,
+            outcome: Delivery::Retry,
+            class: Some(Class::Connect),
+            sent: Sent::No,
+            status: None,
+            detail: "refused".into(),
+            response_excerpt: None,
+        });
+    });
+}
+
+fn edit(store: &dyn Store, place: Place, body: &[u8]) {
+    let state = store.get(place).expect("reads").expect("is there").state;
+    let amend = Amendment { body: body.into(), content_type: None, who: "anna".into(), why: "typing error".into() };
+    moved(store, place, state, |step| step.amend = Some(amend));
+}
+
+/// Flips a bit in every row of this tree whose key begins so, in every version that lies in the file. How many there were.
+fn break_rows(dir: &Path, tree: u8, key: &[u8]) -> usize {
+    let path = dir.join("sled/db");
+    let mut bytes = std::fs::read(&path).expect("reads");
+    let head = [&[0x9b, b'g', b'n', tree][..]].concat();
+    let is_row = |bytes: &[u8]| bytes.starts_with(&head) && bytes.get(5..).is_some_and(|rest| rest.starts_with(key));
+    let found: Vec<usize> = (0..bytes.len()).filter(|at| is_row(&bytes[*at..])).collect();
+    found.iter().for_each(|at| bytes[at + 5 + key.len()] ^= 1);
+    std::fs::write(&path, bytes).expect("writes");
+    found.len()
+}
+
+/// Salvages into a new directory; what was said, and the new registry, which is whole.
+fn salvaged(dir: &Path) -> (tempfile::TempDir, Vec<String>, SledStore) {
+    let into = tempfile::tempdir().expect("a directory");
+    let done = salvage(dir, into.path(), options()).expect("salvages");
+    let problems = verify(into.path(), 4 << 20).expect("verifies").problems;
+    assert_eq!(problems, Vec::<String>::new());
+    let store = open(into.path());
+    (into, done.missing, store)
+}
+
+#[test]
+fn a_message_whose_status_is_lost_keeps_its_edit_and_its_attempts() {
+    for is_broken in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(dir.path());
+        let place = accept(&store, NOW, Message::to("erp").body(b"old".to_vec()));
+        let large = accept(&store, NOW, Message::to("erp").body(vec![1; 60_000]));
+        fail(&store, place, 1);
+        fail(&store, place, 2);
+        edit(&store, place, b"new");
+        edit(&store, large, &[2; 90_000]);
+        store.close().expect("closes");
+        if is_broken {
+            assert!(break_rows(dir.path(), STAT, b"") > 0);
+        }
+        let (_into, missing, store) = salvaged(dir.path());
+        assert_eq!(missing.is_empty(), !is_broken, "{missing:?}");
+        let record = store.get(place).expect("reads").expect("is there");
+        assert_eq!((record.attempts, record.revision), (2, 2), "broken: {is_broken}");
+        assert_eq!(record.state.is_held(), is_broken);
+        assert_eq!(&*store.load(place).expect("loads").expect("a body").message.body, b"new");
+        assert_eq!(store.load(large).expect("loads").expect("a body").message.body.len(), 90_000);
+        // The next edit is the third one, and can be read.
+        edit(&store, large, &[3; 20_000]);
+        assert_eq!(store.load(large).expect("loads").expect("a body").message.body.len(), 20_000);
+        assert_eq!(store.revisions(large).expect("reads").len(), 3);
+    }
+}
+
+#[test]
+fn a_destination_whose_name_is_lost_has_the_one_its_messages_bear() {
+    for tree in [META, STAT] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(dir.path());
+        let erp = accept(&store, NOW, Message::to("erp").body(b"a".to_vec()));
+        // An envelope that lies in parts.
+        let shop = accept(&store, NOW, Message::to("shop").header("x-long", "y".repeat(15_000)).body(b"b".to_vec()));
+        store.close().expect("closes");
+        assert!(break_rows(dir.path(), META, b"d") > 0);
+        if tree == STAT {
+            assert!(break_rows(dir.path(), STAT, b"") > 0);
+        }
+        let (_into, _missing, store) = salvaged(dir.path());
+        let names: HashMap<_, _> = store.destinations().into_iter().collect();
+        let mut dests = Vec::new();
+        for (place, name) in [(erp, "erp"), (shop, "shop")] {
+            let mut found = Vec::new();
+            store
+                .unfinished(&mut |message| {
+                    if message.place == place {
+                        found.push(message.dest)
+                    }
+                })
+                .expect("reads");
+            assert_eq!(names.get(&found[0]).map(|name| &**name), Some(name), "it goes where it was to go");
+            dests.push(found[0]);
+        }
+        let fresh = store.destination("crm").expect("a number");
+        assert!(!dests.contains(&fresh), "no number is given twice");
+    }
+}
+
+#[test]
+fn a_lost_chunk_hides_nothing_before_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let places: Vec<Place> = (0..9_u64)
+        .map(|n| {
+            let mut draft = Message::to("erp").body(b"x".to_vec());
+            draft.envelope.idempotency_key = Some(format!("k{n}").into());
+            accept(&store, NOW.plus(n), draft)
+        })
+        .collect();
+    store.close().expect("closes");
+    let lost = places[4].chunk().to_be_bytes();
+    assert!(break_rows(dir.path(), CHUNK, &lost) > 0 && break_rows(dir.path(), STAT, &lost) > 0);
+    let (_into, missing, store) = salvaged(dir.path());
+    assert!(missing.iter().any(|what| what.contains("chunk")), "{missing:?}");
+    let mut keys = 0;
+    store.idempotent(NOW, &mut |_, _| keys += 1).expect("reads");
+    assert_eq!(keys, 8, "a repeated request is still known");
+    let query = Query { since: Some(NOW), limit: 100, ..Query::default() };
+    assert_eq!(store.list(&query).expect("lists").records.len(), 8);
+}
+
+#[test]
+fn a_salvage_that_was_cut_off_opens_as_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let _place = accept(&store, NOW, Message::to("erp").body(b"x".to_vec()));
+    store.close().expect("closes");
+    for is_cut in [false, true] {
+        let into = tempfile::tempdir().expect("a directory");
+        let fault = move |_: Step| if is_cut { Err(std::io::Error::other("cut off")) } else { Ok(()) };
+        let outcome = salvage(dir.path(), into.path(), Options { fault: Some(Arc::new(fault)), ..options() });
+        assert_eq!(outcome.is_err(), is_cut);
+        match SledStore::open(into.path(), options()) {
+            Ok(store) => assert_eq!(store.counts().len(), 1),
+            Err(StoreError::Foreign(why)) => assert!(is_cut && why.contains("cut off"), "{why}"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_directory_without_a_registry_is_said_and_left_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("letter"), b"mine").expect("writes");
+    let into = dir.path().join("new");
+    let says = |outcome: Result<(), StoreError>| match outcome {
+        Err(StoreError::Foreign(why)) => assert!(why.contains("no registry"), "{why}"),
+        other => panic!("{other:?}"),
+    };
+    says(verify(dir.path(), 4 << 20).map(|_| ()));
+    says(repair(dir.path(), &options()).map(|_| ()));
+    says(salvage(dir.path(), &into, options()).map(|_| ()));
+    let left: Vec<_> = std::fs::read_dir(dir.path()).expect("reads").map(|it| it.expect("reads").file_name()).collect();
+    assert_eq!(left, ["letter"]);
+}
+
+/// A row as it would lie in the file, whoever wrote it.
+fn row(tree: u8, key: &[u8], commit: u64, body: &[u8]) -> Vec<u8> {
+    let mut row = vec![0x9b, b'g', b'n', tree, u8::try_from(key.len()).expect("short")];
+    row.extend_from_slice(key);
+    row.extend_from_slice(&commit.to_be_bytes());
+    row.extend_from_slice(&u32::try_from(body.len()).expect("short").to_be_bytes());
+    row.extend_from_slice(body);
+    row.extend_from_slice(&crc32fast::hash(&row).to_le_bytes());
+    row
+}
+
+#[test]
+fn rows_of_commits_that_never_were_are_not_believed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let place = accept(&store, NOW, Message::to("erp").body(b"mine".to_vec()));
+    let done = store.commit(&Batch { now: NOW, ..Batch::default() }).expect("commits");
+    store.sync(done.number).expect("syncs");
+    store.close().expect("closes");
+    let path = dir.path().join("sled/db");
+    let key = place.chunk().to_be_bytes();
+    let mut bytes = std::fs::read(&path).expect("reads");
+    bytes.extend(row(CHUNK, &key, u64::MAX, b"another's"));
+    bytes.extend(row(STAT, &key, u64::MAX - 1, b""));
+    std::fs::write(&path, bytes).expect("writes");
+    let (_into, missing, store) = salvaged(dir.path());
+    assert!(missing.iter().any(|what| what.contains("2 rows that claim a commit")), "{missing:?}");
+    assert_eq!(&*store.load(place).expect("loads").expect("is there").message.body, b"mine");
+    let more = accept(&store, NOW, Message::to("erp").body(b"more".to_vec()));
+    assert!(store.get(more).expect("reads").is_some(), "commits go on");
+}
