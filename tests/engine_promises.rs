@@ -336,3 +336,24 @@ fn an_act_that_is_refused_moves_no_retry() {
     turn.turn(back(60_000)).expect("turns");
     assert_eq!(sends.load(Ordering::SeqCst), 2, "an interval runs on the monotonic clock");
 }
+
+/// A machine without a clock of its own starts in 1970, and is put right: what was remembered a moment ago is not a day old.
+#[test]
+fn a_clock_put_right_forgets_no_idempotency_key() {
+    let draft = |key: &str| {
+        let mut draft = Message::to("erp").body(b"x".to_vec());
+        draft.envelope.idempotency_key = Some(key.into());
+        draft
+    };
+    let wrong = |mono_ms: u64| Stamp { wall: WallMs(mono_ms), mono_ms };
+    const DAY_MS: u64 = 86_400_000;
+    for (later, is_known) in [(at(2_000), true), (at(2 * DAY_MS), false)] {
+        let lanes = vec![Destination::new("erp", |_: &Message| ())];
+        let mut turn = Turn::open(Arc::new(MemoryStore::default()), lanes, Settings::default(), Vec::new(), wrong(0))
+            .expect("opens");
+        let first = accept(&mut turn, vec![draft("a")], wrong(1_000));
+        let _other = accept(&mut turn, vec![draft("b")], later);
+        let again = accept(&mut turn, vec![draft("a")], later);
+        assert_eq!(first == again, is_known, "a day of the monotonic clock ends the window, and nothing else");
+    }
+}

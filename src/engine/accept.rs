@@ -14,7 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use super::place_map::PlaceHash;
 use super::registry::Registry;
 use crate::error::Error;
-use crate::model::{Draft, Place, Queued, WallMs};
+use crate::model::{Draft, Place, Queued};
 use crate::store::{Incoming, Store, StoreError, key_hash};
 
 /// The most messages of one request.
@@ -99,7 +99,8 @@ fn length(bytes: &[u8]) -> u64 {
 #[derive(Default)]
 pub(super) struct Window {
     by_hash: HashMap<u64, Place, PlaceHash>,
-    in_order: VecDeque<(WallMs, u64, Place)>,
+    /// When each was remembered, on the monotonic clock: the other one can jump over a day.
+    in_order: VecDeque<(u64, u64, Place)>,
 }
 
 /// What an idempotency key says of a draft.
@@ -113,12 +114,12 @@ pub(super) enum Repeated {
 }
 
 impl Window {
-    /// Remembers the key of a message accepted at `at`.
-    pub(super) fn remember(&mut self, hash: u64, place: Place, at: WallMs) {
+    /// Remembers the key of a message, at this monotonic time.
+    pub(super) fn remember(&mut self, hash: u64, place: Place, mono_ms: u64) {
         self.by_hash.insert(hash, place);
-        self.in_order.push_back((at, hash, place));
+        self.in_order.push_back((mono_ms, hash, place));
         while self.in_order.len() > IDEMPOTENCY_KEYS_MAX
-            || self.in_order.front().is_some_and(|(first, _, _)| at.since(*first) > IDEMPOTENCY_MS)
+            || self.in_order.front().is_some_and(|(first, _, _)| mono_ms.saturating_sub(*first) > IDEMPOTENCY_MS)
         {
             if let Some((_, hash, place)) = self.in_order.pop_front()
                 && self.by_hash.get(&hash) == Some(&place)

@@ -52,7 +52,7 @@ impl Committer {
     pub(super) fn new(registry: Arc<Registry>, now: Stamp) -> Result<Committer, StoreError> {
         let mut window = Window::default();
         let since = WallMs(now.wall.0.saturating_sub(super::accept::IDEMPOTENCY_MS));
-        let aside = registry.store.idempotent(since, &mut |hash, place| window.remember(hash, place, now.wall))?;
+        let aside = registry.store.idempotent(since, &mut |hash, place| window.remember(hash, place, now.mono_ms))?;
         registry.set_aside(aside);
         Ok(Committer { registry, window, put_off: Vec::new(), waiting: None, policy: Policy::default() })
     }
@@ -186,7 +186,7 @@ impl Committer {
         let Incoming { draft, dest, wait, id: _ } = incoming;
         let who = self.registry.who(dest, place, draft.envelope.key.as_deref());
         if let Some(key) = &draft.envelope.idempotency_key {
-            self.window.remember(key_hash(key), place, now.wall);
+            self.window.remember(key_hash(key), place, now.mono_ms);
         }
         let deadline = draft.envelope.deadline;
         let state = State::Queued(wait);

@@ -25,7 +25,7 @@ const STATUSES: [Row; 15] = [
         409,
         Delivery::Rejected,
         Class::Conflict,
-        "tried once more, then it rests; delivered where `already_there` is set",
+        "as the first answer tried once more, else it rests; delivered where `already_there` is set",
     ),
     (410, 410, Delivery::Rejected, Class::Gone, "it rests, and a person is told: nobody is there any more"),
     (425, 425, Delivery::Retry, Class::Server, "too early"),

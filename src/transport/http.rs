@@ -8,7 +8,7 @@
 //!   the pool: who retries is decided elsewhere.
 //! * Everything waits under the attempt's deadline: the look-up, the connection, the handshake, each write and each read.
 //! * An answer counts once its head is there: of its body at most [`ANSWER_BYTES_MAX`] are read for at most [`ANSWER_WAIT`], so that the connection
-//!   can be used again, and the first [`EXCERPT_BYTES_MAX`] are kept where the answer says no. No body is decompressed.
+//!   can be used again, and where rules look at the answer, as much as they may see; and the first [`EXCERPT_BYTES_MAX`] are kept where the answer says no. No body is decompressed.
 //! * The proxies of the environment are ignored.
 //!
 //! # What it does not know

@@ -216,7 +216,7 @@ impl Answers {
             Ok(Meaning::Retry(class)) => failed(class, Sent::Answered, detail.to_owned()),
             Ok(Meaning::Reject) => {
                 let (delivery, class) = disposition(seen.status);
-                // A conflict that no rule speaks of stays one: it is tried once more.
+                // A conflict that no rule speaks of stays one: as the first answer it is tried once more.
                 let is_plain = delivery == Delivery::Rejected && !self.has_reject(seen.status, &input, &body);
                 failed(if is_plain { class } else { Class::Rejected }, Sent::Answered, detail.to_owned())
             }
