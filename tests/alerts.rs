@@ -163,3 +163,31 @@ fn a_command_that_fails_or_is_absent_has_told_nobody() {
     let absent = goniec::admin::channel::Command::new(vec!["/nowhere/at-all".into()]);
     assert!(tell(&absent).is_err_and(|why| why.contains("cannot be run")));
 }
+
+/// The head of an answer says that the alert arrived; its body may never come.
+#[test]
+fn a_webhook_whose_body_never_comes_has_been_told() {
+    use goniec::admin::channel::Webhook;
+    use goniec::engine::{Alert, Channel};
+
+    let alert = Alert {
+        destination: "erp".into(),
+        reason: "rejected",
+        messages: 1,
+        sample: None,
+        sample_key: None,
+        detail: None,
+        since: goniec::model::WallMs(1_790_000_000_000),
+    };
+    for (status, is_told) in [("200 OK", true), ("500 Broken", false)] {
+        let peer = Peer::start(move |line| {
+            while line.request().is_some() {
+                if !line.send(format!("HTTP/1.1 {status}\r\ncontent-length: 100000000\r\n\r\n")) {
+                    return;
+                }
+            }
+        });
+        assert_eq!(Webhook::new(&peer.url("/")).expect("a URL").tell(&alert).is_ok(), is_told);
+        assert_eq!(peer.requests().len(), 1);
+    }
+}

@@ -188,3 +188,16 @@ fn a_new_refresh_token_is_kept_before_the_access_token_is_used() {
         endpoint.requests().iter().map(|request| String::from_utf8_lossy(&request.body).into_owned()).collect();
     assert_eq!(bodies, ["grant_type=refresh_token&refresh_token=r0", "grant_type=refresh_token&refresh_token=r1"]);
 }
+
+#[test]
+fn a_token_endpoint_that_never_ends_fills_no_memory() {
+    for (filler, is_sent) in [(1_000, true), (2 << 20, false)] {
+        let body = format!(r#"{{"access_token":"t","filler":"{}"}}"#, "x".repeat(filler));
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let (endpoint, shop) = (Peer::answering(answer), Peer::answering(OK));
+        let oauth = OAuth::new(&endpoint.url("/token"), "me", secret("s3"), None, Grant::ClientCredentials);
+        let outcome = send(&Http::post(&shop.url("/")).oauth(oauth));
+        assert_eq!(matches!(outcome, Outcome::Delivered(_)), is_sent, "{filler}: {outcome:?}");
+        assert_eq!(shop.requests().len(), usize::from(is_sent));
+    }
+}

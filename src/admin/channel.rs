@@ -65,10 +65,9 @@ impl Channel for Webhook {
     fn tell(&self, alert: &Alert) -> Result<(), String> {
         let headers = [("content-type", "application/json")];
         let body = to_json(alert);
-        let answer = self.client.call("POST", &self.url, &headers, body.as_bytes(), WEBHOOK_LIMIT);
-        match answer {
-            Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
-            Ok(answer) => Err(format!("{} answered {}", self.peer, answer.status)),
+        match self.client.post(&self.url, &headers, body.as_bytes(), WEBHOOK_LIMIT) {
+            Ok(status) if (200..300).contains(&status) => Ok(()),
+            Ok(status) => Err(format!("{} answered {status}", self.peer)),
             Err(failure) => Err(failure.detail),
         }
     }

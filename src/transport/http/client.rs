@@ -49,6 +49,7 @@ pub struct Stream {
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
+    body_bytes_max: usize,
 }
 
 /// Asks once, over a connection of its own.
@@ -70,7 +71,12 @@ impl Client {
     #[must_use]
     pub fn new() -> Client {
         let limits = Limits { resolve: RESOLVE_DEFAULT, connect: CONNECT_DEFAULT, deadline: DEADLINE_MAX };
-        Client { agent: agent(limits, CONNECTIONS_DEFAULT).0 }
+        Client { agent: agent(limits, CONNECTIONS_DEFAULT).0, body_bytes_max: BODY_BYTES_MAX }
+    }
+
+    /// The same, for strangers: it takes no answer that is longer.
+    pub(super) fn reading_at_most(body_bytes_max: usize) -> Client {
+        Client { body_bytes_max, ..Client::new() }
     }
 
     /// Asks, and reads the whole answer within `timeout`.
@@ -89,15 +95,23 @@ impl Client {
         let status = answer.status().as_u16();
         let headers = listed(answer.headers());
         let mut whole = Vec::new();
-        let most = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX);
+        let most = u64::try_from(self.body_bytes_max).unwrap_or(u64::MAX);
         answer.into_body().into_reader().take(most.saturating_add(1)).read_to_end(&mut whole).map_err(|error| {
             outcome::broken(&ureq::Error::from(error), &attempt::current(), &peer, limits(timeout), false)
         })?;
-        if whole.len() > BODY_BYTES_MAX {
-            let detail = format!("{peer} answered with more than {BODY_BYTES_MAX} bytes");
+        if whole.len() > self.body_bytes_max {
+            let detail = format!("{peer} answered with more than {} bytes", self.body_bytes_max);
             return Err(Failure::new(Class::Protocol, Sent::Maybe, detail));
         }
         Ok(Answer { status, headers, body: whole })
+    }
+
+    /// Posts, and reads no more of the answer than its status: the body may be long, or never come.
+    ///
+    /// # Errors
+    /// No answer came: the failure says why, and whether the request may have arrived all the same.
+    pub fn post(&self, url: &str, headers: &[(&str, &str)], body: &[u8], timeout: Duration) -> Result<u16, Failure> {
+        self.ask("POST", url, headers, body, timeout).map(|(answer, _)| answer.status().as_u16())
     }
 
     /// Asks, waits `timeout` for the head of the answer, and leaves its body to the caller. A read waits `quiet_max` at most.

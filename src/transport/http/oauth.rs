@@ -82,6 +82,9 @@ struct Granted {
     refresh_token: Option<String>,
 }
 
+/// A token endpoint has little to say.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
 /// What a token endpoint answers where it refuses.
 #[derive(Deserialize)]
 struct Refused {
@@ -99,7 +102,7 @@ impl OAuth {
             client_secret,
             scope: scope.map(str::to_owned),
             grant,
-            client: Client::new(),
+            client: Client::reading_at_most(ANSWER_BYTES_MAX),
             held: Mutex::default(),
         }
     }
