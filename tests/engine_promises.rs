@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use goniec::engine::{Act, Alert, Channel, Destination, Engine, Rule, Settings, Turn};
 use goniec::model::{
-    Abandoned, Attempt, Backoff, Class, Failed, Failure, OnUncertain, Outcome, Place, Policy, Record, Retry, Sent,
-    Stamp, State, WallMs,
+    Abandoned, Attempt, Backoff, Class, Failed, Failure, OnUncertain, Outcome, Place, Policy, Queued, Record, Retry,
+    Sent, Stamp, State, WallMs,
 };
 use goniec::store::memory::MemoryStore;
 use goniec::store::{
@@ -356,4 +356,50 @@ fn a_clock_put_right_forgets_no_idempotency_key() {
         let again = accept(&mut turn, vec![draft("a")], later);
         assert_eq!(first == again, is_known, "a day of the monotonic clock ends the window, and nothing else");
     }
+}
+
+/// A channel that takes its time.
+#[derive(Default, Clone)]
+struct Slow {
+    begun: Arc<AtomicUsize>,
+    is_free: Arc<AtomicBool>,
+    told: Arc<AtomicUsize>,
+}
+
+impl Channel for Slow {
+    fn tell(&self, _: &Alert) -> Result<(), String> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        until("the channel is free", || self.is_free.load(Ordering::SeqCst));
+        self.told.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        "slow".into()
+    }
+}
+
+/// While a person is told of an end, another one sends the message again, and it ends again: of that, too, somebody is told.
+#[test]
+fn a_second_end_is_told_though_the_first_was_being_told() {
+    let refuses = || Outcome::Failed(Failure::new(Class::Rejected, Sent::Answered, "no such article"));
+    let erp = Destination::new("erp", move |_: &Message| refuses());
+    let slow = Slow::default();
+    let rule = Rule { destinations: Vec::new(), channel: Arc::new(slow.clone()), digest_ms: 0 };
+    let store = Arc::new(MemoryStore::new());
+    let engine = Engine::start(store.clone(), vec![erp], Settings::default(), vec![rule]).expect("starts");
+    let id = engine.accept_wait(vec![Message::to("erp")]).expect("accepts")[0];
+    until("the first end is being told", || slow.begun.load(Ordering::SeqCst) == 1);
+    // The time of an end is what tells two of them apart.
+    let began = Instant::now();
+    until("two milliseconds have passed", || began.elapsed() > Duration::from_millis(2));
+    let _shown = engine.act_wait(id, Act::Resend(Queued::Ready)).expect("resends");
+    until("it ended again", || {
+        let record = engine.show(id).expect("shows").record;
+        record.attempts == 2 && record.state.is_final()
+    });
+    slow.is_free.store(true, Ordering::SeqCst);
+    until("the second end is told", || slow.told.load(Ordering::SeqCst) == 2);
+    until("and the mark is gone", || store.untold(None, 10).expect("reads").is_empty());
+    engine.shutdown(Duration::from_secs(1)).expect("ends");
 }

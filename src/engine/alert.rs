@@ -112,8 +112,8 @@ type Cause = (Arc<str>, &'static str);
 /// Tells what is untold, by rule and cause.
 pub(super) struct Alerter {
     rules: Vec<Rule>,
-    /// Untold messages, and which rules have yet to tell of each.
-    known: BTreeMap<Place, (Cause, HashSet<usize>)>,
+    /// Untold messages, which rules have yet to tell of each, and when each came to this.
+    known: BTreeMap<Place, (Cause, HashSet<usize>, WallMs)>,
     /// Not before this time on the monotonic clock, by rule and cause.
     quiet_until: HashMap<(usize, Cause), u64>,
     /// When a channel that failed is tried again, by rule.
@@ -141,8 +141,8 @@ impl Alerter {
         }
     }
 
-    /// Tells what may be told at `now`; answers with the messages of which everyone has been told.
-    pub(super) fn turn(&mut self, registry: &Registry, now: Stamp) -> Vec<Place> {
+    /// Tells what may be told at `now`; answers with the messages of which everyone has been told, as they were at that time.
+    pub(super) fn turn(&mut self, registry: &Registry, now: Stamp) -> Vec<(Place, WallMs)> {
         if now.mono_ms < self.next_look_ms {
             return Vec::new();
         }
@@ -154,9 +154,13 @@ impl Alerter {
             self.tell(rule, registry, now);
         }
         self.damaged.retain(|(_, rules)| !rules.is_empty());
-        let told: Vec<Place> =
-            self.known.iter().filter(|(_, (_, rules))| rules.is_empty()).map(|(place, _)| *place).collect();
-        for place in &told {
+        let told: Vec<(Place, WallMs)> = self
+            .known
+            .iter()
+            .filter(|(_, (_, rules, _))| rules.is_empty())
+            .map(|(place, (_, _, at))| (*place, *at))
+            .collect();
+        for (place, _) in &told {
             self.known.remove(place);
         }
         told
@@ -203,7 +207,7 @@ impl Alerter {
                 // Whoever sent it again or cancelled it meanwhile knows of it.
                 let is_moot = !super::settle::must_be_told(record.state);
                 let rules = if is_moot { HashSet::new() } else { self.rules_for(&destination) };
-                self.known.insert(*place, ((destination, reason(&record)), rules));
+                self.known.insert(*place, ((destination, reason(&record)), rules, record.updated_at));
             }
         }
     }
@@ -253,7 +257,7 @@ impl Alerter {
     fn tell_messages(&mut self, number: usize, registry: &Registry, now: Stamp) -> Result<(), String> {
         let Some(rule) = self.rules.get(number) else { return Ok(()) };
         let mut causes: BTreeMap<Cause, Vec<Place>> = BTreeMap::new();
-        for (place, (cause, rules)) in &self.known {
+        for (place, (cause, rules, _)) in &self.known {
             if rules.contains(&number) {
                 causes.entry(cause.clone()).or_default().push(*place);
             }
@@ -267,7 +271,7 @@ impl Alerter {
             rule.channel.tell(&alert)?;
             self.quiet_until.insert(quiet, now.mono_ms.saturating_add(rule.digest_ms));
             for place in places {
-                if let Some((_, rules)) = self.known.get_mut(&place) {
+                if let Some((_, rules, _)) = self.known.get_mut(&place) {
                     rules.remove(&number);
                 }
             }

@@ -31,9 +31,20 @@ impl Committer {
             Request::Act(id, act, reply) => self.enter_act(draft, id, act, reply),
             Request::Claims(claims) => claims.into_iter().for_each(|claim| self.enter_claim(draft, claim)),
             Request::Expire(passed) => passed.into_iter().for_each(|(who, at)| self.enter_expire(draft, who, at)),
-            Request::Told(places) => draft.batch.told.extend(places),
+            Request::Told(told) => told.into_iter().for_each(|(place, at)| self.enter_told(draft, place, at)),
             Request::Stop => {}
             Request::Reports(reports) => reports.into_iter().for_each(|report| self.enter_report(draft, report)),
+        }
+    }
+
+    /// Takes the mark from a message of which everyone was told; not where it ended again meanwhile, because of that nobody was told.
+    fn enter_told(&self, draft: &mut Draft, place: Place, at: WallMs) {
+        let is_moved = draft.batch.moves.iter().any(|step| step.place == place);
+        match self.registry.store.get(place) {
+            Ok(Some(record)) if record.updated_at == at && !is_moved => draft.batch.told.push(place),
+            // The next look finds it as it is now.
+            Ok(_) => {}
+            Err(error) => self.registry.unreadable(place, &error),
         }
     }
 

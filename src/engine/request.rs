@@ -22,7 +22,7 @@ pub(super) enum Request {
     /// Reserved messages' deadlines passed.
     Expire(Vec<(Who, WallMs)>),
     /// A person has been told of these.
-    Told(Vec<Place>),
+    Told(Vec<(Place, WallMs)>),
     /// What became of attempts.
     Reports(Vec<Report>),
     /// Nothing more will come.
