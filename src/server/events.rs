@@ -49,6 +49,8 @@ pub(super) fn follow(call: Call<'_>) -> Result<Answer, Problem> {
         !seen.is_closed() && (!admits(&filter, transition) || seen.try_send(event(transition)).is_ok())
     }));
     let (pieces, stream) = mpsc::channel(1);
+    // Counted here: many may ask before the first of their tasks runs.
+    call.app.followers.set(call.app.followers.get() + 1);
     tokio::task::spawn_local(pump(Rc::clone(call.app), events, pieces));
     let mut answer = Response::new(Reply::Stream(stream));
     *answer.status_mut() = StatusCode::OK;
@@ -58,7 +60,6 @@ pub(super) fn follow(call: Call<'_>) -> Result<Answer, Problem> {
 }
 
 async fn pump(app: Rc<App>, mut events: mpsc::Receiver<Bytes>, pieces: mpsc::Sender<Bytes>) {
-    app.followers.set(app.followers.get() + 1);
     let mut stopped = app.stopped.clone();
     let mut next = Some(Bytes::from_static(b": goniec follows\n\n"));
     while let Some(piece) = next.take() {

@@ -12,7 +12,6 @@
 //! Which destinations exist, and what else the engine limits.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -20,8 +19,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
 use crate::admin::when::{Toward, parse_when};
@@ -29,48 +26,17 @@ use crate::error::Error;
 use crate::model::{Body, Draft, Envelope, Headers, WallMs};
 use crate::transport::http::{check_header, is_reserved};
 
+use super::handed::{Array, Handed, MESSAGES_MAX, Word, too_many};
 use super::listen::{answered, blocking};
 use super::payload::Answer;
 use super::problem::Problem;
 use super::render;
 use super::routes::{Call, decode, json};
 
-/// The most messages of one request.
-pub(super) const MESSAGES_MAX: usize = 10_000;
 /// The most brackets within brackets of a JSON body.
 const DEPTH_MAX: usize = 128;
-/// The most headers that a message may bring along.
-const HEADERS_MAX: usize = 64;
 /// Requests larger than this are read on another thread, so that the others need not wait.
 const INLINE_BYTES_MAX: usize = 256 << 10;
-
-/// One message as it is handed in.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an envelope, which is a JSON object")]
-struct Handed<'a> {
-    destination: Word,
-    #[serde(borrow)]
-    body: Option<&'a RawValue>,
-    #[serde(borrow)]
-    body_base64: Option<Cow<'a, str>>,
-    key: Option<Word>,
-    r#type: Option<Word>,
-    content_type: Option<Word>,
-    #[serde(default)]
-    headers: Along,
-    not_before: Option<Word>,
-    deadline: Option<Word>,
-    idempotency_key: Option<Word>,
-    version: Option<u64>,
-    traceparent: Option<Word>,
-}
-
-/// A text that is copied once.
-struct Word(Arc<str>);
-
-/// Headers in the order given.
-#[derive(Default)]
-struct Along(Headers);
 
 /// What the head says of all messages of the request.
 #[derive(Clone)]
@@ -192,7 +158,7 @@ fn of_json(bytes: &[u8], common: &Common) -> Result<(Vec<Draft>, bool), Problem>
         let handed: Handed = serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
         return Ok((vec![handed.draft(common, None).map_err(Problem::bad)?], true));
     }
-    let handed: Vec<Handed> = serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
+    let Array(handed) = serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
     let count = within(handed.len())?;
     let mut drafts = Vec::with_capacity(count);
     for (number, one) in (1..).zip(handed) {
@@ -224,7 +190,7 @@ fn within(count: usize) -> Result<usize, Problem> {
     match count {
         0 => Err(Problem::bad("the request has no message")),
         1..=MESSAGES_MAX => Ok(count),
-        _ => Err(Problem::bad(format!("the request has more than the {MESSAGES_MAX} messages that are allowed"))),
+        _ => Err(Problem::bad(too_many())),
     }
 }
 
@@ -316,9 +282,6 @@ fn depth_exceeds(json: &[u8], depth_max: usize) -> bool {
 }
 
 fn check_headers(headers: &Headers) -> Result<(), String> {
-    if headers.len() > HEADERS_MAX {
-        return Err(format!("it has more than {HEADERS_MAX} headers"));
-    }
     for (name, value) in headers {
         check_header(name, value)?;
         if is_reserved(name) {
@@ -328,48 +291,9 @@ fn check_headers(headers: &Headers) -> Result<(), String> {
     Ok(())
 }
 
-impl<'de> Deserialize<'de> for Word {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
-        struct Copied;
-        impl Visitor<'_> for Copied {
-            type Value = Word;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Word, E> {
-                Ok(Word(Arc::from(text)))
-            }
-        }
-        deserializer.deserialize_str(Copied)
-    }
-}
-
-impl<'de> Deserialize<'de> for Along {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Along, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Along;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of header names and values")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Along, A::Error> {
-                let mut headers = Headers::new();
-                while let Some((name, value)) = map.next_entry::<String, String>()? {
-                    headers.push((name.to_ascii_lowercase(), value));
-                }
-                Ok(Along(headers))
-            }
-        }
-        deserializer.deserialize_map(Pairs)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::handed::HEADERS_MAX;
     use super::*;
 
     fn common(key: Option<&str>) -> Common {
@@ -476,5 +400,20 @@ mod tests {
     fn there_is_a_most_of_messages() {
         let lines = "{\"destination\":\"a\",\"body\":1}\n".repeat(MESSAGES_MAX + 1);
         check_bad(of_lines(lines.as_bytes(), &common(None)), "more than the 10000");
+        // An array is read no further than that: what would come after it is not even well-formed.
+        let one = r#"{"destination":"a","body":1}"#;
+        let array = |count: usize, end: &str| format!("[{}{end}", vec![one; count].join(","));
+        assert_eq!(json_of(&array(MESSAGES_MAX, "]")).map(|drafts| drafts.len()).ok(), Some(MESSAGES_MAX));
+        check_bad(json_of(&array(MESSAGES_MAX + 1, ",oops")), "more than the 10000");
+    }
+
+    #[test]
+    fn there_is_a_most_of_headers() {
+        let with = |count: usize, end: &str| {
+            let headers: Vec<String> = (0..count).map(|n| format!("\"x-{n}\":\"\"")).collect();
+            format!("{{\"destination\":\"a\",\"body\":1,\"headers\":{{{}{end}", headers.join(","))
+        };
+        assert!(json_of(&with(HEADERS_MAX, "}}")).is_ok());
+        check_bad(json_of(&with(HEADERS_MAX + 1, ",oops")), "more than 64 headers");
     }
 }

@@ -6,6 +6,7 @@
 //! routes   the one table: method, path, right, handler
 //! access   token, Host and Origin
 //! payload  bodies both ways: limits, deadlines, minimum rate, one budget for all of them
+//! handed   envelopes in JSON, read no further than their limits
 //! intake   POST /v1/messages, POST /v1/send/{destination}
 //! manage   what is read, and what a person asks of a message
 //! events   transitions as server-sent events
@@ -25,6 +26,7 @@
 mod access;
 mod events;
 mod guard;
+mod handed;
 mod intake;
 mod listen;
 mod manage;
