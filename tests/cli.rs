@@ -225,3 +225,23 @@ fn a_signal_ends_cleanly_and_a_stopped_registry_is_verified() {
     let salvaged = goniec(&["salvage", data, "--into", into.to_str().unwrap()]).output().unwrap();
     check(&salvaged, 0, "1 messages carried over");
 }
+
+/// What `check` warns of, a node that is started without it says too.
+#[test]
+fn a_node_says_what_is_doubtful_in_its_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, data) = (dir.path().join("goniec.toml"), dir.path().join("data"));
+    // It ends at once, so that what it says can be read: a file is no registry.
+    std::fs::write(&data, "a letter").unwrap();
+    for (url, is_doubtful) in [("http://shop.example/", true), ("https://shop.example/", false)] {
+        std::fs::write(&file, format!("[destination.shop]\nurl = \"{url}\"\n")).unwrap();
+        let paths = [file.to_str().unwrap(), data.to_str().unwrap()];
+        let output = goniec(&["serve", "--listen", "127.0.0.1:0", "--config", paths[0], "--data", paths[1]])
+            .env("RUST_LOG", "warn")
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr).contains("can be read on its way");
+        assert_eq!(said, is_doubtful, "{output:?}");
+    }
+}

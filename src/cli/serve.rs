@@ -38,6 +38,9 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,sled=warn")).init();
     let signals = signals()?;
     let mut config = configured(arguments)?;
+    for warning in &config.warnings {
+        log::warn!("{}", super::plain(warning));
+    }
     destinations(arguments, &mut config)?;
     let first = config.destinations.first().map(|destination| destination.name.to_string()).unwrap_or_default();
     let data = text(arguments, "data").map(str::to_owned).or(config.data.take());
