@@ -213,7 +213,9 @@ pub fn judge(outcome: &Outcome, tried: Tried, policy: &Policy, now: WallMs) -> V
 }
 
 fn retry(failure: &Failure, tried: Tried, policy: &Policy, now: WallMs) -> Verdict {
-    if tried.attempts >= policy.retry.attempts {
+    // What our own stop cut off before it left says nothing of the destination: it is no message's last attempt.
+    let is_cut_by_us = failure.class == Class::Interrupted && failure.sent == Sent::No;
+    if tried.attempts >= policy.retry.attempts && !is_cut_by_us {
         return Verdict::GiveUp(Abandoned::Exhausted);
     }
     match policy.retry.delay_ms(tried) {
@@ -421,6 +423,14 @@ mod tests {
     fn the_last_attempt_is_the_last() {
         check(&answered(500), 2, &steady(3), Verdict::Retry(Failed::Due(WallMs(1_500))));
         check(&answered(500), 3, &steady(3), Verdict::GiveUp(Abandoned::Exhausted));
+    }
+
+    #[test]
+    fn our_own_stop_ends_no_message_that_never_left() {
+        let cut = |sent| Outcome::Failed(Failure::new(Class::Interrupted, sent, "goniec stopped"));
+        check(&cut(Sent::No), 3, &steady(3), Verdict::Retry(Failed::Due(WallMs(1_500))));
+        // The control: what may have left is an attempt like any other, else a message that ends the process would go out for ever.
+        check(&cut(Sent::Maybe), 3, &steady(3), Verdict::GiveUp(Abandoned::Exhausted));
     }
 
     #[test]
