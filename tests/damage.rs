@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use goniec::model::{Id, Message, Queued, State, WallMs};
-use goniec::store::sled::{Options, SledStore, salvage, verify};
-use goniec::store::{Batch, Expect, Incoming, Move, Store, StoreError};
+use goniec::model::{Id, Message, Place, Queued, State, WallMs};
+use goniec::store::sled::{Options, SledStore, repair, salvage, verify};
+use goniec::store::{Amendment, Batch, Expect, Incoming, Move, Store, StoreError};
 
 type Ledger = BTreeMap<Id, (State, Arc<[u8]>)>;
 
@@ -251,4 +251,77 @@ fn verify_is_content_with_a_whole_registry_and_with_no_riddled_one() {
         verify(dir.path(), 4 << 20).is_ok_and(|found| !found.problems.is_empty())
             || verify(dir.path(), 4 << 20).is_err()
     );
+}
+
+/// A registry in which each of many messages has been edited or held, after as many were accepted; where they lie.
+fn acted_on(dir: &Path, is_edit: bool) -> Vec<Place> {
+    let store = SledStore::open(dir, options()).expect("opens");
+    let erp = store.destination("erp").expect("a number");
+    let accept = |n: u64| {
+        let draft = Message::to("erp").body(b"old".to_vec());
+        let incoming = Incoming { draft, dest: erp, wait: Queued::Ready, id: None };
+        let done = store.commit(&Batch { now: WallMs(1000 + n), accepts: vec![incoming], ..Batch::default() });
+        done.expect("commits").accepted[0].1
+    };
+    let places: Vec<Place> = (0..300).map(accept).collect();
+    for place in &places {
+        let amend = Amendment { body: vec![1; 15_000].into(), content_type: None, who: "anna".into(), why: "x".into() };
+        let step = Move {
+            place: *place,
+            expect: Expect { state: State::Queued(Queued::Ready), attempts: 0, revision: 1 },
+            to: State::Queued(if is_edit { Queued::Ready } else { Queued::Held }),
+            by: None,
+            attempts: 0,
+            series: 0,
+            attempt: None,
+            amend: Some(amend),
+            untold: false,
+        };
+        let done = store.commit(&Batch { now: WallMs(2000), moves: vec![step], ..Batch::default() }).expect("commits");
+        store.sync(done.number).expect("syncs");
+    }
+    store.close().expect("closes");
+    places
+}
+
+/// What the start says after a bit was flipped in what sled wrote last of this message's status; `None` where it opens nothing.
+fn start_after(dir: &Path, place: Place) -> Option<(Result<Vec<String>, StoreError>, u16)> {
+    let db = dir.join("sled/db");
+    let mut bytes = fs::read(&db).expect("reads");
+    let head = [&[0x9b, b'g', b'n', 2, 8][..], &place.chunk().to_be_bytes()].concat();
+    let last = bytes.windows(head.len()).rposition(|window| window == head).expect("a row");
+    bytes[last + head.len() + 20] ^= 1;
+    fs::write(&db, bytes).expect("writes");
+    let store = SledStore::open(dir, options()).ok()?;
+    let found = store.load(place).map_or(0, |it| it.expect("is there").expect.revision);
+    let told = store.unfinished(&mut |_| ());
+    store.close().expect("closes");
+    Some((told, found))
+}
+
+#[test]
+fn nothing_that_was_done_is_undone_without_a_word() {
+    for is_edit in [true, false] {
+        let whole = tempfile::tempdir().expect("a directory");
+        let places = acted_on(whole.path(), is_edit);
+        let mut undone = 0;
+        for place in places.iter().step_by(10) {
+            let dir = tempfile::tempdir().expect("a directory");
+            copy(whole.path(), dir.path());
+            let Some((told, revision)) = start_after(dir.path(), *place) else { continue };
+            println!("{place}: revision {revision}, {told:?}");
+            assert!(revision != 1 || told.is_err() || told.is_ok_and(|aside| !aside.is_empty()), "{place}");
+            let found = verify(dir.path(), 4 << 20).map_or(Vec::new(), |found| found.problems);
+            if revision == 1 && found.iter().any(|what| what.contains("undone")) {
+                undone += 1;
+                let done = repair(dir.path(), &options()).expect("repairs");
+                assert!(done.mended.iter().any(|what| what.contains("taken as it is")), "{:?}", done.mended);
+                assert_eq!(done.left.problems, Vec::<String>::new());
+                let store = SledStore::open(dir.path(), options()).expect("opens");
+                assert_eq!(store.unfinished(&mut |_| ()).expect("starts"), Vec::<String>::new());
+            }
+        }
+        // The control: there is something to be said.
+        assert!(undone > 0, "edits: {is_edit}");
+    }
 }

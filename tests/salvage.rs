@@ -206,14 +206,21 @@ fn a_directory_without_a_registry_is_said_and_left_alone() {
     assert_eq!(left, ["letter"]);
 }
 
+/// The salt of a registry's check sums.
+fn salt(dir: &Path) -> u32 {
+    let text = std::fs::read_to_string(dir.join("format")).expect("reads");
+    let salt = text.lines().find_map(|line| line.strip_prefix("salt ")).expect("a salt");
+    u32::from_str_radix(salt, 16).expect("a number")
+}
+
 /// A row as it would lie in the file, whoever wrote it.
-fn row(tree: u8, key: &[u8], commit: u64, body: &[u8]) -> Vec<u8> {
+fn row(salt: u32, tree: u8, key: &[u8], commit: u64, body: &[u8]) -> Vec<u8> {
     let mut row = vec![0x9b, b'g', b'n', tree, u8::try_from(key.len()).expect("short")];
     row.extend_from_slice(key);
     row.extend_from_slice(&commit.to_be_bytes());
     row.extend_from_slice(&u32::try_from(body.len()).expect("short").to_be_bytes());
     row.extend_from_slice(body);
-    row.extend_from_slice(&crc32fast::hash(&row).to_le_bytes());
+    row.extend_from_slice(&(crc32fast::hash(&row) ^ salt).to_le_bytes());
     row
 }
 
@@ -226,14 +233,81 @@ fn rows_of_commits_that_never_were_are_not_believed() {
     store.sync(done.number).expect("syncs");
     store.close().expect("closes");
     let path = dir.path().join("sled/db");
-    let key = place.chunk().to_be_bytes();
+    let (key, salt) = (place.chunk().to_be_bytes(), salt(dir.path()));
     let mut bytes = std::fs::read(&path).expect("reads");
-    bytes.extend(row(CHUNK, &key, u64::MAX, b"another's"));
-    bytes.extend(row(STAT, &key, u64::MAX - 1, b""));
+    bytes.extend(row(salt, CHUNK, &key, u64::MAX, b"another's"));
+    bytes.extend(row(salt, STAT, &key, u64::MAX - 1, b""));
     std::fs::write(&path, bytes).expect("writes");
     let (_into, missing, store) = salvaged(dir.path());
     assert!(missing.iter().any(|what| what.contains("2 rows that claim a commit")), "{missing:?}");
     assert_eq!(&*store.load(place).expect("loads").expect("is there").message.body, b"mine");
     let more = accept(&store, NOW, Message::to("erp").body(b"more".to_vec()));
     assert!(store.get(more).expect("reads").is_some(), "commits go on");
+}
+
+#[test]
+fn a_row_that_a_sender_wrote_into_a_body_is_none_of_ours() {
+    // The control: with the salt, which nobody outside knows, the row would be believed.
+    for is_known in [true, false] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(dir.path());
+        let mine = accept(&store, NOW, Message::to("erp").body(b"mine".to_vec()));
+        let salt = salt(dir.path()).wrapping_add(u32::from(!is_known));
+        let emptied = row(salt, STAT, &mine.chunk().to_be_bytes(), 500, &NOW.0.to_be_bytes());
+        let hostile = accept(&store, NOW, Message::to("erp").body(emptied));
+        store.close().expect("closes");
+        assert!(break_rows(dir.path(), CHUNK, &hostile.chunk().to_be_bytes()) > 0);
+        let (_into, missing, store) = salvaged(dir.path());
+        assert!(!missing.is_empty());
+        assert_eq!(store.load(mine).expect("reads").is_none(), is_known, "{missing:?}");
+    }
+}
+
+#[test]
+fn a_salvage_finds_out_the_salt_that_is_lost() {
+    for lose in ["nothing", "file", "salt"] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(dir.path());
+        // As many rows under a salt of their own as a body holds, and each within the one before it.
+        let mut forged = row(7, STAT, &1_u64.to_be_bytes(), 3, b"");
+        while forged.len() < 60_000 {
+            forged = row(7, STAT, &1_u64.to_be_bytes(), 3, &forged);
+        }
+        let places: Vec<Place> = (0..4).map(|_| accept(&store, NOW, Message::to("erp").body(forged.clone()))).collect();
+        store.close().expect("closes");
+        let format = dir.path().join("format");
+        match lose {
+            "file" => std::fs::remove_file(format).expect("removes"),
+            "salt" => {
+                let text = std::fs::read_to_string(&format).expect("reads");
+                let other = format!("salt {:08x}", salt(dir.path()) ^ 1);
+                let known = format!("salt {:08x}", salt(dir.path()));
+                std::fs::write(&format, text.replace(&known, &other)).expect("writes");
+                assert!(matches!(SledStore::open(dir.path(), options()), Err(StoreError::Damaged(_))));
+            }
+            _ => {}
+        }
+        let (_into, missing, store) = salvaged(dir.path());
+        assert_eq!(missing, Vec::<String>::new(), "{lose} lost");
+        for place in places {
+            assert!(*store.load(place).expect("loads").expect("is there").message.body == *forged, "{lose} lost");
+        }
+    }
+}
+
+#[test]
+fn a_file_larger_than_what_is_looked_at_at_a_time_is_carried_over_whole() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let places: Vec<Place> =
+        (0..3_u8).map(|n| accept(&store, NOW, Message::to("erp").body(vec![n; 16_000_000]))).collect();
+    let last = accept(&store, NOW, Message::to("erp").body(b"last".to_vec()));
+    store.close().expect("closes");
+    assert!(std::fs::metadata(dir.path().join("sled/db")).expect("is there").len() > 48_000_000);
+    let (_into, missing, store) = salvaged(dir.path());
+    assert_eq!(missing, Vec::<String>::new());
+    for (n, place) in (0..3_u8).zip(places) {
+        assert!(*store.load(place).expect("loads").expect("is there").message.body == *vec![n; 16_000_000]);
+    }
+    assert_eq!(&*store.load(last).expect("loads").expect("is there").message.body, b"last");
 }

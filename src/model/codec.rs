@@ -56,7 +56,7 @@ pub enum CodecError {
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
     let mut frame = vec![FORMAT];
     write(value, &mut frame)?;
-    seal(&mut frame);
+    seal(&mut frame, NO_SALT);
     Ok(frame)
 }
 
@@ -65,7 +65,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// The bytes are not one whole frame of such a value.
 pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, CodecError> {
-    let (format, bytes) = open(frame)?.split_first().ok_or(CodecError::Checksum)?;
+    let (format, bytes) = open(frame, NO_SALT)?.split_first().ok_or(CodecError::Checksum)?;
     if *format != FORMAT {
         return Err(CodecError::Format(*format));
     }
@@ -111,20 +111,33 @@ fn limit<const BYTES_MAX: usize>() -> Configuration<LittleEndian, Varint, Limit<
     config::standard().with_limit::<BYTES_MAX>()
 }
 
-/// Appends the checksum of everything in `bytes`.
-pub fn seal(bytes: &mut Vec<u8>) {
-    bytes.extend_from_slice(&crc32fast::hash(bytes).to_le_bytes());
+/// What is mixed into a check sum that nobody outside needs to be kept from making.
+pub const NO_SALT: u32 = 0;
+
+/// Appends the check sum of everything in `bytes`, mixed with `salt`: who does not know that cannot make it.
+pub fn seal(bytes: &mut Vec<u8>, salt: u32) {
+    bytes.extend_from_slice(&(crc32fast::hash(bytes) ^ salt).to_le_bytes());
 }
 
-/// What [`seal`] closed, without the checksum.
+/// What [`seal`] closed with the same salt, without the check sum.
 ///
 /// # Errors
 /// [`CodecError::Checksum`]
-pub fn open(bytes: &[u8]) -> Result<&[u8], CodecError> {
-    match bytes.split_last_chunk::<CRC_BYTES>() {
-        Some((sealed, crc)) if crc32fast::hash(sealed) == u32::from_le_bytes(*crc) => Ok(sealed),
+pub fn open(bytes: &[u8], salt: u32) -> Result<&[u8], CodecError> {
+    match split(bytes) {
+        Some((sealed, found)) if found == salt => Ok(sealed),
         Some(_) | None => Err(CodecError::Checksum),
     }
+}
+
+/// The salt that [`seal`] closed these bytes with, if it did.
+pub fn salt_of(bytes: &[u8]) -> Option<u32> {
+    split(bytes).map(|(_, salt)| salt)
+}
+
+fn split(bytes: &[u8]) -> Option<(&[u8], u32)> {
+    let (sealed, sum) = bytes.split_last_chunk::<CRC_BYTES>()?;
+    Some((sealed, crc32fast::hash(sealed) ^ u32::from_le_bytes(*sum)))
 }
 
 impl fmt::Display for CodecError {
@@ -184,7 +197,7 @@ mod tests {
 
     /// Damaged bytes under a checksum that matches: what only the decoder itself can refuse.
     fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
-        seal(&mut bytes);
+        seal(&mut bytes, NO_SALT);
         bytes
     }
 
@@ -218,7 +231,7 @@ mod tests {
 
         #[test]
         fn damage_under_a_matching_checksum_never_panics(value in everything(), at in any::<usize>(), byte in any::<u8>()) {
-            let mut bytes = open(&encode(&value).expect("a frame")).expect("sealed").to_vec();
+            let mut bytes = open(&encode(&value).expect("a frame"), NO_SALT).expect("sealed").to_vec();
             let at = at % bytes.len();
             bytes[at] = byte;
             let _ = decode::<Everything>(&resealed(bytes.clone()));
@@ -273,8 +286,8 @@ mod tests {
         let mut row = Vec::new();
         let first = write(&Row(1, "one".into()), &mut row).expect("written");
         write(&Row(2, "two".into()), &mut row).expect("written");
-        seal(&mut row);
-        let bytes = open(&row).expect("sealed");
+        seal(&mut row, NO_SALT);
+        let bytes = open(&row, NO_SALT).expect("sealed");
         assert_eq!(read::<Row>(bytes).expect("read"), (Row(1, "one".into()), first));
         assert_eq!(read::<Row>(&bytes[first..]).expect("read").0, Row(2, "two".into()));
     }

@@ -139,7 +139,7 @@ pub(super) fn encode(mark: Mark, before: u32, changes: &[Change]) -> Result<(Vec
             sealed.extend_from_slice(body);
         }
     }
-    codec::seal(&mut sealed);
+    codec::seal(&mut sealed, codec::NO_SALT);
     let crc = crc_of(&sealed);
     let length = u32::try_from(sealed.len()).map_err(|_| StoreError::Full("a commit of more than 4 GiB".into()))?;
     let mut record = length.to_le_bytes().to_vec();
@@ -152,7 +152,7 @@ pub(super) fn decode(log: &[u8]) -> Result<Option<Record>, StoreError> {
     let Some((length, rest)) = log.split_first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
     let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
     let Some(sealed) = rest.get(..length) else { return Ok(None) };
-    let Ok(content) = codec::open(sealed) else { return Ok(None) };
+    let Ok(content) = codec::open(sealed, codec::NO_SALT) else { return Ok(None) };
     let Some((sequence, content)) = content.split_first_chunk::<8>() else { return Ok(None) };
     let Some((commit, content)) = content.split_first_chunk::<8>() else { return Ok(None) };
     let Some((before, content)) = content.split_first_chunk::<4>() else { return Ok(None) };

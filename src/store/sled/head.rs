@@ -21,10 +21,37 @@ pub(super) struct Head {
     pub(super) next_chunk: u64,
     /// No chunk below it is left.
     pub(super) floor: u64,
-    /// How many chunks have messages that are not final.
-    pub(super) open_chunks: u64,
+    /// The chunks that have messages which are not final.
+    pub(super) open: Open,
     /// The highest time that an id was given.
     pub(super) last_ms: u64,
+}
+
+/// The chunks with unfinished messages, as a number and a sum over what each says: where they do not come to the same, something was lost or came
+/// back from before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Open {
+    pub(super) chunks: u64,
+    sum: u64,
+}
+
+impl Open {
+    /// Counts a chunk by its [mark](super::slot::Stat::mark).
+    pub(super) fn add(&mut self, mark: Option<u64>) {
+        self.replace(None, mark);
+    }
+
+    /// Lets a chunk that had one mark have another, or none.
+    pub(super) fn replace(&mut self, before: Option<u64>, after: Option<u64>) {
+        if let Some(mark) = before {
+            self.chunks = self.chunks.saturating_sub(1);
+            self.sum = self.sum.wrapping_sub(mark);
+        }
+        if let Some(mark) = after {
+            self.chunks += 1;
+            self.sum = self.sum.wrapping_add(mark);
+        }
+    }
 }
 
 /// How many messages there are, by destination and state.
@@ -93,7 +120,7 @@ impl Counters {
     /// The body of the row of this group, if `change` has happened.
     pub(super) fn row(&self, head: &Head, group: u16, change: &Change) -> Vec<u8> {
         let mut body = Vec::new();
-        for number in [head.next_chunk, head.floor, head.open_chunks, head.last_ms] {
+        for number in [head.next_chunk, head.floor, head.open.chunks, head.open.sum, head.last_ms] {
             body.extend_from_slice(&number.to_be_bytes());
         }
         let first = group.saturating_mul(GROUP_DESTS);
@@ -116,7 +143,8 @@ impl Counters {
     pub(super) fn read(&mut self, commit: u64, body: &[u8]) -> Option<Head> {
         let mut cursor = Cursor(body);
         let [next_chunk, floor] = [cursor.u64()?, cursor.u64()?];
-        let [open_chunks, last_ms] = [cursor.u64()?, cursor.u64()?];
+        let open = Open { chunks: cursor.u64()?, sum: cursor.u64()? };
+        let last_ms = cursor.u64()?;
         while !cursor.0.is_empty() {
             let dest = usize::from(cursor.u16()?);
             if self.0.len() <= dest {
@@ -126,7 +154,7 @@ impl Counters {
                 *count = cursor.u64()?;
             }
         }
-        Some(Head { commit, next_chunk, floor, open_chunks, last_ms })
+        Some(Head { commit, next_chunk, floor, open, last_ms })
     }
 }
 
@@ -141,7 +169,11 @@ mod tests {
         change.add(Dest(1), StateName::Queued, 5);
         change.add(Dest(40), StateName::Delivered, 2);
         assert_eq!(change.groups(), [0, 1]);
-        let head = Head { commit: 3, next_chunk: 9, floor: 1, open_chunks: 4, last_ms: 77 };
+        let mut open = Open::default();
+        [5, u64::MAX].iter().for_each(|mark| open.add(Some(*mark)));
+        open.replace(Some(5), Some(6));
+        assert_eq!(open, Open { chunks: 2, sum: 5 });
+        let head = Head { commit: 3, next_chunk: 9, floor: 1, open, last_ms: 77 };
         let rows = [counters.row(&head, 0, &change), counters.row(&head, 1, &change)];
         counters.apply(&change);
         let mut again = Counters::default();

@@ -15,7 +15,8 @@
 //! | `meta`   | `c` group 2, `d` number 2  | counters and the head; the name of a destination           | one a commit; rare |
 //!
 //! Every row but the three markers is framed: magic, tree, key, commit, length, body, check sum. So a row can be trusted by itself,
-//! and found again in a file that the storage engine refuses.
+//! and found again in a file that the storage engine refuses. A number that only the registry knows is mixed into the check sum: bytes that a sender
+//! wrote into a body are never taken for a row.
 //!
 //! # What it does not know
 //!
@@ -31,7 +32,7 @@ use crate::model::{Envelope, Id, Place, WallMs, codec};
 use crate::store::StoreError;
 
 /// The format of a registry. A registry of a higher one is refused before anything is written.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// The most bytes of a chunk, an edit or a part. sled keeps up to 19 rows in a page, and a page of more than a quarter segment (512 KiB) becomes a
 /// file of its own that nothing ever syncs; so this must stay under 27,000.
 pub(super) const ROW_BYTES_MAX: usize = 17_400;
@@ -46,8 +47,10 @@ pub(super) const RANGE_CHUNKS: u64 = 256;
 /// How many destinations share one row of counters.
 pub(super) const GROUP_DESTS: u16 = 32;
 
-const MAGIC: [u8; 3] = [0x9b, b'g', b'n'];
+pub(super) const MAGIC: [u8; 3] = [0x9b, b'g', b'n'];
 const HEAD_BYTES: usize = 3 + 1 + 1;
+/// The most bytes of a row with its frame.
+pub(super) const FRAMED_BYTES_MAX: usize = HEAD_BYTES + 255 + 12 + BODY_BYTES_MAX + SUM_BYTES;
 /// The bytes of the check sum that ends a row.
 pub(super) const SUM_BYTES: usize = 4;
 
@@ -125,26 +128,45 @@ pub(super) struct Row<'a> {
     pub(super) body: &'a [u8],
 }
 
-/// Frames a row.
-pub(super) fn frame(tree: Tree, key: &[u8], commit: u64, body: &[u8]) -> Vec<u8> {
-    let mut row = Vec::with_capacity(HEAD_BYTES + key.len() + 12 + body.len() + SUM_BYTES);
-    row.extend_from_slice(&MAGIC);
-    row.push(tree.number());
-    row.push(u8::try_from(key.len()).unwrap_or(u8::MAX));
-    row.extend_from_slice(key);
-    row.extend_from_slice(&commit.to_be_bytes());
-    row.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
-    row.extend_from_slice(body);
-    codec::seal(&mut row);
-    row
-}
+/// What closes the rows of one registry: the salt of their check sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seal(pub(super) u32);
 
-/// The row under `key`, if these bytes are it.
-pub(super) fn unframe<'a>(tree: Tree, key: &[u8], bytes: &'a [u8]) -> Result<Row<'a>, StoreError> {
-    match carve(bytes) {
-        Some(carved) if carved.tree == tree && carved.key == key && carved.bytes == bytes.len() => Ok(carved.row),
-        Some(carved) => Err(damaged(tree, key, &format!("another row lies in its place ({})", carved.tree.name()))),
-        None => Err(damaged(tree, key, "its check sum does not hold")),
+impl Seal {
+    /// Frames a row.
+    pub(super) fn frame(self, tree: Tree, key: &[u8], commit: u64, body: &[u8]) -> Vec<u8> {
+        let mut row = Vec::with_capacity(HEAD_BYTES + key.len() + 12 + body.len() + SUM_BYTES);
+        row.extend_from_slice(&MAGIC);
+        row.push(tree.number());
+        row.push(u8::try_from(key.len()).unwrap_or(u8::MAX));
+        row.extend_from_slice(key);
+        row.extend_from_slice(&commit.to_be_bytes());
+        row.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+        row.extend_from_slice(body);
+        codec::seal(&mut row, self.0);
+        row
+    }
+
+    /// The row under `key`, if these bytes are it.
+    pub(super) fn unframe<'a>(self, tree: Tree, key: &[u8], bytes: &'a [u8]) -> Result<Row<'a>, StoreError> {
+        match self.carve(bytes) {
+            Some(carved) if carved.tree == tree && carved.key == key && carved.bytes == bytes.len() => Ok(carved.row),
+            Some(carved) => Err(damaged(tree, key, &format!("another row lies in its place ({})", carved.tree.name()))),
+            None => Err(damaged(tree, key, "its check sum does not hold")),
+        }
+    }
+
+    /// The row that begins where `bytes` begins, if one does and is whole.
+    pub(super) fn carve(self, bytes: &[u8]) -> Option<Carved<'_>> {
+        let (carved, whole) = shape(bytes)?;
+        codec::open(whole, self.0).ok()?;
+        Some(carved)
+    }
+
+    /// The seal that would make a row of what begins where `bytes` begins, and how many bytes it takes.
+    pub(super) fn of(bytes: &[u8]) -> Option<(Seal, usize)> {
+        let (carved, whole) = shape(bytes)?;
+        codec::salt_of(whole).map(|salt| (Seal(salt), carved.bytes))
     }
 }
 
@@ -157,8 +179,8 @@ pub(super) struct Carved<'a> {
     pub(super) bytes: usize,
 }
 
-/// The row that begins where `bytes` begins, if one does and is whole.
-pub(super) fn carve(bytes: &[u8]) -> Option<Carved<'_>> {
+/// What has the shape of a row where `bytes` begins, and all its bytes; the check sum is not looked at.
+fn shape(bytes: &[u8]) -> Option<(Carved<'_>, &[u8])> {
     let rest = bytes.strip_prefix(&MAGIC)?;
     let (&tree, rest) = rest.split_first()?;
     let tree = Tree::of(tree)?;
@@ -169,8 +191,7 @@ pub(super) fn carve(bytes: &[u8]) -> Option<Carved<'_>> {
     let body_bytes = usize::try_from(cursor.u32()?).ok().filter(|bytes| *bytes <= BODY_BYTES_MAX)?;
     let body = cursor.take(body_bytes)?;
     let whole = bytes.len() - cursor.0.len() + SUM_BYTES;
-    codec::open(bytes.get(..whole)?).ok()?;
-    Some(Carved { tree, key, row: Row { commit, body }, bytes: whole })
+    Some((Carved { tree, key, row: Row { commit, body }, bytes: whole }, bytes.get(..whole)?))
 }
 
 /// The error that names a row.

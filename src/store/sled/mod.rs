@@ -27,6 +27,7 @@ mod recent;
 mod repair;
 mod retain;
 mod salvage;
+mod search;
 mod slot;
 mod start;
 mod through;
@@ -41,12 +42,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use crate::model::{Attempt, Id, NodeTag, Place, Record, WallMs};
+use crate::model::{Attempt, Id, Place, Record, WallMs};
 use crate::store::{
     Batch, CommitNo, Committed, Count, Dest, Loaded, Page, Query, Retained, Retention, Revision, Room, Store,
     StoreError, Unfinished,
 };
-use open::Paths;
+use layout::Seal;
+use open::{Held, Identity, Paths};
 use plan::{View, Writer};
 use witness::Witness;
 use write::Database;
@@ -95,6 +97,7 @@ impl Default for Options {
 /// A registry in a directory of its own.
 pub struct SledStore {
     paths: Paths,
+    seal: Seal,
     options: Options,
     database: RwLock<Database>,
     writer: Mutex<Writer>,
@@ -122,19 +125,14 @@ impl SledStore {
     /// [`StoreError::Io`] from the disk.
     pub fn open(dir: &Path, options: Options) -> Result<SledStore, StoreError> {
         let held = open::hold(dir, options.cache_bytes)?;
-        let view = open::view(&held.paths, options.cache_bytes)?;
-        let store = SledStore::assemble(held.paths, held.node, held.lock, view, options)?;
+        let view = open::view(&held.paths, held.identity.seal, options.cache_bytes)?;
+        let store = SledStore::assemble(held, view, options)?;
         store.restore_ballast();
         Ok(store)
     }
 
-    fn assemble(
-        paths: Paths,
-        node: NodeTag,
-        lock: File,
-        view: View,
-        options: Options,
-    ) -> Result<SledStore, StoreError> {
+    fn assemble(held: Held, view: View, options: Options) -> Result<SledStore, StoreError> {
+        let Held { paths, identity: Identity { node, seal }, lock } = held;
         let names = start::names(&view.trees)?;
         let range = start::range(&view)?;
         let db = OpenOptions::new().read(true).write(true).open(&paths.db).map_err(open::disk)?;
@@ -142,6 +140,7 @@ impl SledStore {
         let number = view.head.commit;
         Ok(SledStore {
             paths,
+            seal,
             options,
             database: RwLock::new(Database::Open(Box::new(view))),
             writer: Mutex::new(Writer { node, hot: hot::Hot::default(), range, sweep: 0, refused: None }),

@@ -1,7 +1,7 @@
 //! Opening a registry: the directory, the lock, the format, the witness, and the head.
 //!
 //! ```text
-//! DIR/format     what this is, and the node's tag      written last, when the registry is made
+//! DIR/format     what this is, the node, the salt      written last, when the registry is made
 //! DIR/lock       the pid of the process that has it    locked for as long as it runs
 //! DIR/witness    the last durable commit               see `witness`
 //! DIR/ballast    nothing, to be given up when the disk is full while we run
@@ -27,7 +27,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::head::{Counters, Head};
-use super::layout::{FORMAT, Tree, damaged, frame, group_key, unframe};
+use super::layout::{FORMAT, Seal, Tree, damaged, group_key};
 use super::plan::View;
 use super::trees::{Trees, Writes};
 use super::witness::{Testimony, Witness};
@@ -64,10 +64,17 @@ impl Paths {
     }
 }
 
+/// What was drawn for a registry when it was made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Identity {
+    pub(super) node: NodeTag,
+    pub(super) seal: Seal,
+}
+
 /// A registry that is ours alone, not yet opened.
 pub(super) struct Held {
     pub(super) paths: Paths,
-    pub(super) node: NodeTag,
+    pub(super) identity: Identity,
     /// Held for as long as this lives.
     pub(super) lock: File,
 }
@@ -124,28 +131,28 @@ fn hold_after(dir: &Path, cache_bytes: u64, meanwhile: impl FnOnce()) -> Result<
     let lock = lock(&paths)?;
     // Another process may have made the registry since: only under the lock is it known whether there is none.
     let (known, anew) = look(&paths)?;
-    let node = match known {
-        Some(node) if !anew => node,
+    let identity = match known {
+        Some(identity) if !anew => identity,
         Some(_) | None if anew => make(&paths, cache_bytes)?,
         Some(_) | None => {
             return Err(StoreError::Damaged(format!("{} is missing, and a database is there", paths.format.display())));
         }
     };
-    Ok(Held { paths, node, lock })
+    Ok(Held { paths, identity, lock })
 }
 
-/// The node's tag, if the directory has one, and whether the registry is to be made anew.
-fn look(paths: &Paths) -> Result<(Option<NodeTag>, bool), StoreError> {
+/// What the directory's registry is, if it has one, and whether one is to be made anew.
+fn look(paths: &Paths) -> Result<(Option<Identity>, bool), StoreError> {
     let known = read_format(paths)?;
     let anew = paths.creating.exists() || known.is_none() && !paths.sled.exists() && !paths.witness.exists();
     Ok((known, anew))
 }
 
 /// Opens the database and compares it with the witness. On a full disk the ballasts make the room that this takes.
-pub(super) fn view(paths: &Paths, cache_bytes: u64) -> Result<View, StoreError> {
+pub(super) fn view(paths: &Paths, seal: Seal, cache_bytes: u64) -> Result<View, StoreError> {
     let mut ballasts = paths.ballasts.iter();
     loop {
-        match open_and_compare(paths, cache_bytes) {
+        match open_and_compare(paths, seal, cache_bytes) {
             Err(StoreError::Full(why)) => {
                 let given = ballasts.by_ref().find(|ballast| fs::remove_file(ballast).is_ok());
                 let Some(given) = given else { return Err(StoreError::Full(why)) };
@@ -156,8 +163,8 @@ pub(super) fn view(paths: &Paths, cache_bytes: u64) -> Result<View, StoreError> 
     }
 }
 
-fn open_and_compare(paths: &Paths, cache_bytes: u64) -> Result<View, StoreError> {
-    let (witnessed, trees) = database(paths, cache_bytes)?;
+fn open_and_compare(paths: &Paths, seal: Seal, cache_bytes: u64) -> Result<View, StoreError> {
+    let (witnessed, trees) = database(paths, seal, cache_bytes)?;
     match head(&trees) {
         Ok((head, _)) if head.commit < witnessed => {
             trees.shut();
@@ -173,7 +180,7 @@ fn open_and_compare(paths: &Paths, cache_bytes: u64) -> Result<View, StoreError>
 }
 
 /// Opens the database, whatever it holds; gives the commit that the witness knows, too.
-pub(super) fn database(paths: &Paths, cache_bytes: u64) -> Result<(u64, Trees), StoreError> {
+pub(super) fn database(paths: &Paths, seal: Seal, cache_bytes: u64) -> Result<(u64, Trees), StoreError> {
     let witnessed = match Witness::read(&paths.witness).map_err(disk)? {
         Testimony::Commit(commit) => commit,
         Testimony::Missing => return Err(StoreError::Damaged(format!("{} is missing", paths.witness.display()))),
@@ -186,7 +193,7 @@ pub(super) fn database(paths: &Paths, cache_bytes: u64) -> Result<(u64, Trees), 
             return Err(StoreError::Damaged(format!("{} is missing", needed.display())));
         }
     }
-    Ok((witnessed, Trees::open(&paths.sled, cache_bytes)?))
+    Ok((witnessed, Trees::open(&paths.sled, seal, cache_bytes)?))
 }
 
 /// Reads the head and the counters.
@@ -196,55 +203,64 @@ pub(super) fn head(trees: &Trees) -> Result<(Head, Counters), StoreError> {
     let mut walk = trees.under(Tree::Meta, b"c")?;
     while let Some(row) = walk.forth() {
         let (key, row) = row?;
-        let row = unframe(Tree::Meta, &key, &row)?;
+        let row = trees.seal().unframe(Tree::Meta, &key, &row)?;
         let head = counters.read(row.commit, row.body).ok_or_else(|| damaged(Tree::Meta, &key, "it is broken"))?;
         newest = newest.into_iter().chain([head]).max_by_key(|head| head.commit);
     }
     newest.map(|head| (head, counters)).ok_or_else(|| damaged(Tree::Meta, &group_key(0), "it is missing"))
 }
 
-fn make(paths: &Paths, cache_bytes: u64) -> Result<NodeTag, StoreError> {
+fn make(paths: &Paths, cache_bytes: u64) -> Result<Identity, StoreError> {
+    let identity = Identity::draw();
     File::create(&paths.creating).and_then(|file| file.sync_all()).map_err(disk)?;
     sync_dir(&paths.dir)?;
     for file in [&paths.format, &paths.witness] {
         remove(fs::remove_file(file))?;
     }
     remove(fs::remove_dir_all(&paths.sled))?;
-    let trees = Trees::open(&paths.sled, cache_bytes)?;
+    let trees = Trees::open(&paths.sled, identity.seal, cache_bytes)?;
     let empty = Head { next_chunk: 1, floor: 1, ..Head::default() };
     let body = Counters::default().row(&empty, 0, &super::head::Change::default());
     let mut writes = Writes::default();
-    writes.put(Tree::Meta, &group_key(0), frame(Tree::Meta, &group_key(0), 0, &body));
+    writes.put(Tree::Meta, &group_key(0), identity.seal.frame(Tree::Meta, &group_key(0), 0, &body));
     trees.apply(&writes)?;
     trees.flush(1)?;
     trees.shut();
     // A database that was never opened again keeps no snapshot, and then a flipped bit at its beginning can cost rows in silence.
-    Trees::open(&paths.sled, cache_bytes)?.shut();
+    Trees::open(&paths.sled, identity.seal, cache_bytes)?.shut();
     File::open(&paths.db).and_then(|db| db.sync_all()).map_err(disk)?;
     let mut witness = Witness::open(&paths.witness).map_err(disk)?;
     // Both slots, so that no later write needs room on the disk.
     witness.write(0).and_then(|()| witness.write(0)).and_then(|()| witness.sync()).map_err(disk)?;
-    let random = std::hash::RandomState::new().build_hasher().finish();
-    let node = NodeTag::new(u16::try_from(random & 0xfff).unwrap_or(0));
-    write_format(paths, node)?;
+    write_format(paths, identity)?;
     fs::remove_file(&paths.creating).map_err(disk)?;
     sync_dir(&paths.sled)?;
     sync_dir(&paths.dir)?;
     if let Some(parent) = paths.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         sync_dir(parent)?;
     }
-    Ok(node)
+    Ok(identity)
+}
+
+impl Identity {
+    /// What a new registry is.
+    fn draw() -> Identity {
+        let random = || std::hash::RandomState::new().build_hasher().finish();
+        let node = NodeTag::new(u16::try_from(random() & 0xfff).unwrap_or(0));
+        Identity { node, seal: Seal(u32::try_from(random() >> 32).unwrap_or(0)) }
+    }
 }
 
 /// Writes what this directory is.
-pub(super) fn write_format(paths: &Paths, node: NodeTag) -> Result<(), StoreError> {
-    let text = format!("goniec registry\nformat {FORMAT}\nnode {:03x}\n", node.to_u16());
+pub(super) fn write_format(paths: &Paths, identity: Identity) -> Result<(), StoreError> {
+    let (node, Seal(salt)) = (identity.node.to_u16(), identity.seal);
+    let text = format!("goniec registry\nformat {FORMAT}\nnode {node:03x}\nsalt {salt:08x}\n");
     let mut file = File::create(&paths.format).map_err(disk)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(disk)
 }
 
-/// The node's tag, if the directory says that it is a registry.
-pub(super) fn read_format(paths: &Paths) -> Result<Option<NodeTag>, StoreError> {
+/// What the registry is, if the directory says that it is one.
+pub(super) fn read_format(paths: &Paths) -> Result<Option<Identity>, StoreError> {
     let bytes = match fs::read(&paths.format) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -265,10 +281,15 @@ pub(super) fn read_format(paths: &Paths) -> Result<Option<NodeTag>, StoreError> 
         }
         None => return Err(StoreError::Foreign(format!("{path} does not say its format"))),
     }
-    let node =
-        lines.next().and_then(|line| line.strip_prefix("node ")).and_then(|hex| u16::from_str_radix(hex, 16).ok());
-    node.map(|node| Some(NodeTag::new(node)))
-        .ok_or_else(|| StoreError::Damaged(format!("{path} does not say its node")))
+    let mut number = |name: &str| {
+        let hex = lines.next().and_then(|line| line.strip_prefix(name));
+        hex.and_then(|hex| u32::from_str_radix(hex, 16).ok())
+    };
+    let (node, salt) = (number("node ").and_then(|node| u16::try_from(node).ok()), number("salt "));
+    match (node, salt) {
+        (Some(node), Some(salt)) => Ok(Some(Identity { node: NodeTag::new(node), seal: Seal(salt) })),
+        (None, _) | (_, None) => Err(StoreError::Damaged(format!("{path} does not say its node and its salt"))),
+    }
 }
 
 fn lock(paths: &Paths) -> Result<File, StoreError> {
@@ -319,11 +340,11 @@ mod tests {
     /// Makes the registry and writes a commit that somebody was promised.
     fn make_and_use(dir: &Path) {
         let held = hold(dir, CACHE_BYTES).expect("is made");
-        let found = view(&held.paths, CACHE_BYTES).expect("opens");
+        let found = view(&held.paths, held.identity.seal, CACHE_BYTES).expect("opens");
         let head = Head { commit: 7, ..found.head };
         let body = found.counters.row(&head, 0, &super::super::head::Change::default());
         let mut writes = Writes::default();
-        writes.put(Tree::Meta, &group_key(0), frame(Tree::Meta, &group_key(0), head.commit, &body));
+        writes.put(Tree::Meta, &group_key(0), found.trees.seal().frame(Tree::Meta, &group_key(0), head.commit, &body));
         found.trees.apply(&writes).expect("writes");
         found.trees.flush(1).expect("flushes");
         found.trees.shut();
@@ -333,14 +354,14 @@ mod tests {
     fn a_registry_that_another_process_made_before_the_lock_was_ours_is_kept() {
         let dir = tempfile::tempdir().expect("a directory");
         let held = hold_after(dir.path(), CACHE_BYTES, || make_and_use(dir.path())).expect("takes it");
-        let found = view(&held.paths, CACHE_BYTES).expect("opens");
+        let found = view(&held.paths, held.identity.seal, CACHE_BYTES).expect("opens");
         assert_eq!(found.head.commit, 7);
         found.trees.shut();
         drop(held);
         // The control: what is still being made holds no promise, and is made anew.
         File::create(dir.path().join("creating")).expect("creates");
         let held = hold(dir.path(), CACHE_BYTES).expect("takes it");
-        let found = view(&held.paths, CACHE_BYTES).expect("opens");
+        let found = view(&held.paths, held.identity.seal, CACHE_BYTES).expect("opens");
         assert_eq!(found.head.commit, 0);
         let made = fs::metadata(&held.paths.witness).expect("is there").len();
         let mut witness = Witness::open(&held.paths.witness).expect("opens");

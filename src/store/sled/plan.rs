@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::head::{Change, Counters, Head};
 use super::hot::Hot;
 use super::layout::{
-    ATTEMPTS_MAX, Edit, Kept, ROW_BYTES_MAX, Tree, damaged, encode, frame, group_key, numbered_key, part_key, place_key,
+    ATTEMPTS_MAX, Edit, Kept, ROW_BYTES_MAX, Tree, damaged, encode, group_key, numbered_key, part_key, place_key,
 };
 use super::slot::{Arrival, Slot, Stat};
 use super::trees::{Trees, Writes};
@@ -48,7 +48,8 @@ const CLOCK_BEHIND_MS_MAX: u64 = 60_000;
 /// A chunk that the commit touches.
 pub(super) struct Touched {
     pub(super) stat: Stat,
-    was_open: bool,
+    /// What of the head's mark is its share, as long as it has unfinished messages.
+    was_open: Option<u64>,
     dirty: bool,
     erased: BTreeSet<u8>,
     pub(super) stripped: BTreeSet<u8>,
@@ -171,7 +172,7 @@ impl<'a> Plan<'a> {
                 None => read::stat(&self.view.trees, &self.view.head, chunk)?,
             };
             let Some(stat) = stat else { return Ok(None) };
-            let was_open = stat.is_open();
+            let was_open = stat.mark(chunk);
             let _none = self.touched.insert(
                 chunk,
                 Touched { stat, was_open, dirty: false, erased: BTreeSet::new(), stripped: BTreeSet::new() },
@@ -191,12 +192,12 @@ impl<'a> Plan<'a> {
     pub(super) fn made(&mut self, chunk: u64, stat: Stat) {
         let _none = self.touched.insert(
             chunk,
-            Touched { stat, was_open: false, dirty: true, erased: BTreeSet::new(), stripped: BTreeSet::new() },
+            Touched { stat, was_open: None, dirty: true, erased: BTreeSet::new(), stripped: BTreeSet::new() },
         );
     }
 
     pub(super) fn put(&mut self, tree: Tree, key: &[u8], body: &[u8]) {
-        let row = frame(tree, key, self.head.commit, body);
+        let row = self.view.trees.seal().frame(tree, key, self.head.commit, body);
         self.writes.put(tree, key, row);
     }
 
@@ -420,12 +421,11 @@ impl<'a> Plan<'a> {
             } else if !touched.erased.is_empty() || !touched.stripped.is_empty() {
                 self.rewrite(chunk, &touched)?;
             }
-            let open = touched.stat.is_open();
-            if open != touched.was_open {
-                self.mark(Tree::Open, &key, open);
-                self.head.open_chunks =
-                    if open { self.head.open_chunks + 1 } else { self.head.open_chunks.saturating_sub(1) };
+            let open = touched.stat.mark(chunk);
+            if open.is_some() != touched.was_open.is_some() {
+                self.mark(Tree::Open, &key, open.is_some());
             }
+            self.head.open.replace(touched.was_open, open);
             self.put(Tree::Stat, &key, touched.stat.bytes());
             let _none = self.touched.insert(chunk, touched);
         }

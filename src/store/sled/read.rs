@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::head::Head;
 use super::layout::{
-    Cursor, Edit, Entries, Fixed, Kept, Tree, damaged, decode, name, numbered_key, part_key, place_key, unframe,
+    Cursor, Edit, Entries, Fixed, Kept, Tree, damaged, decode, name, numbered_key, part_key, place_key,
 };
 use super::plan::arrived;
 use super::slot::{Slot, Stat};
@@ -77,7 +77,7 @@ pub(super) fn parts(trees: &Trees, place: Place, revision: u16, bytes: Option<u3
     let mut expected = 0_u16;
     while let Some(row) = walk.forth() {
         let (key, row) = row?;
-        let row = unframe(Tree::Part, &key, &row)?;
+        let row = trees.seal().unframe(Tree::Part, &key, &row)?;
         if *key != part_key(place, revision, expected) {
             break;
         }
@@ -227,7 +227,7 @@ pub(super) fn attempts(trees: &Trees, head: &Head, place: Place) -> Result<Vec<A
         let mut walk = trees.under(Tree::Att, &place_key(place))?;
         while let Some(row) = walk.forth() {
             let (key, row) = row?;
-            let row = unframe(Tree::Att, &key, &row)?;
+            let row = trees.seal().unframe(Tree::Att, &key, &row)?;
             attempts.push(decode(row.body).ok_or_else(|| damaged(Tree::Att, &key, "it is no attempt"))?);
         }
         if attempts.is_empty() {

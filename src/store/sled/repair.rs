@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 
-use super::head::{Change, Counters, Head};
-use super::layout::{Cursor, Tree, carve, dest_key, frame, group_key, place_key, unframe};
+use super::head::{Change, Counters, Head, Open};
+use super::layout::{Cursor, Seal, Tree, dest_key, group_key, place_key};
 use super::open::{self, Paths};
 use super::plan::View;
 use super::slot::Slot;
@@ -46,27 +46,33 @@ const ROWS_PER_WRITE: usize = 512;
 /// The registry cannot be opened, or not be written; the error says why. What was mended until then stays mended.
 pub fn repair(dir: &Path, options: &Options) -> Result<Repaired, StoreError> {
     let held = open::hold_known(dir, options.cache_bytes)?;
-    let (view, is_derived) = opened(&held.paths, options.cache_bytes)?;
-    let mut mending =
-        Mending { view: &view, options, writes: Writes::default(), mended: BTreeMap::new(), is_whole: true };
+    let (view, is_derived) = opened(&held.paths, held.identity.seal, options.cache_bytes)?;
+    let mut mending = Mending {
+        view: &view,
+        options,
+        writes: Writes::default(),
+        mended: BTreeMap::new(),
+        is_whole: true,
+        is_undone: false,
+    };
     let outcome = mending.all(is_derived);
     let mended = mending.told(is_derived);
     view.trees.shut();
     outcome?;
     File::open(&held.paths.db).and_then(|db| db.sync_all()).map_err(open::disk)?;
-    let view = open::view(&held.paths, options.cache_bytes)?;
+    let view = open::view(&held.paths, held.identity.seal, options.cache_bytes)?;
     let left = verify::check(&view);
     view.trees.shut();
     Ok(Repaired { mended, left })
 }
 
 /// Opens the database; where the head cannot be read, with one derived from the rows.
-fn opened(paths: &Paths, cache_bytes: u64) -> Result<(View, bool), StoreError> {
-    let why = match open::view(paths, cache_bytes) {
+fn opened(paths: &Paths, seal: Seal, cache_bytes: u64) -> Result<(View, bool), StoreError> {
+    let why = match open::view(paths, seal, cache_bytes) {
         Err(StoreError::Damaged(why)) => why,
         other => return other.map(|view| (view, false)),
     };
-    let (witnessed, trees) = open::database(paths, cache_bytes)?;
+    let (witnessed, trees) = open::database(paths, seal, cache_bytes)?;
     // A head that can be read and is too old tells of commits that are gone; nothing can be derived from what is not there.
     let derived = if open::head(&trees).is_ok() { Ok(None) } else { derived(&trees) };
     match derived {
@@ -92,7 +98,7 @@ fn derived(trees: &Trees) -> Result<Option<Head>, StoreError> {
             let Some(chunk) = Cursor(&key).u64() else { continue };
             head.floor = head.floor.min(chunk);
             head.next_chunk = head.next_chunk.max(chunk.saturating_add(1));
-            if let Ok(row) = unframe(tree, &key, &row) {
+            if let Ok(row) = trees.seal().unframe(tree, &key, &row) {
                 head.commit = head.commit.max(row.commit);
                 head.last_ms = head.last_ms.max(Cursor(row.body).u64().unwrap_or(0));
             }
@@ -105,7 +111,7 @@ fn derived(trees: &Trees) -> Result<Option<Head>, StoreError> {
         let mut walk = trees.under(tree, b"")?;
         while let Some(row) = walk.forth() {
             let (key, row) = row?;
-            let Ok(row) = unframe(tree, &key, &row) else { continue };
+            let Ok(row) = trees.seal().unframe(tree, &key, &row) else { continue };
             head.commit = head.commit.max(row.commit);
             let is_head = tree == Tree::Meta && key.starts_with(b"c");
             if let Some(known) = Counters::default().read(row.commit, row.body).filter(|_| is_head) {
@@ -126,11 +132,13 @@ struct Mending<'a> {
     mended: BTreeMap<Tree, u64>,
     /// Whether every status could be read.
     is_whole: bool,
+    /// Whether statuses are older ones, of as many messages in the same states.
+    is_undone: bool,
 }
 
 impl Mending<'_> {
     fn all(&mut self, is_derived: bool) -> Result<(), StoreError> {
-        let (change, open_chunks) = self.messages()?;
+        let (change, open) = self.messages()?;
         for tree in [Tree::Open, Tree::Bad, Tree::Untold] {
             self.strangers(tree)?;
         }
@@ -141,18 +149,19 @@ impl Mending<'_> {
         self.write()?;
         let mut counters = Counters::default();
         counters.apply(&change);
-        let head = Head { open_chunks, ..self.view.head };
-        let differs = counters.list() != self.view.counters.list() || open_chunks != self.view.head.open_chunks;
-        if is_derived || self.is_whole && differs {
+        let head = Head { open, ..self.view.head };
+        let is_recounted = counters.list() != self.view.counters.list() || open.chunks != self.view.head.open.chunks;
+        self.is_undone = !is_derived && self.is_whole && !is_recounted && open != self.view.head.open;
+        if is_derived || self.is_undone || self.is_whole && is_recounted {
             self.head(&head, &change)?;
         }
         self.write()
     }
 
-    /// Goes through the messages; gives their number by destination and state, and how many chunks have unfinished ones.
-    fn messages(&mut self) -> Result<(Change, u64), StoreError> {
+    /// Goes through the messages; gives their number by destination and state, and the chunks that have unfinished ones.
+    fn messages(&mut self) -> Result<(Change, Open), StoreError> {
         let view = self.view;
-        let (mut change, mut open_chunks) = (Change::default(), 0);
+        let (mut change, mut open) = (Change::default(), Open::default());
         let mut named = BTreeSet::new();
         for chunk in view.head.floor..view.head.next_chunk {
             let Ok(Some(stat)) = read::stat(&view.trees, &view.head, chunk) else {
@@ -160,7 +169,7 @@ impl Mending<'_> {
                 continue;
             };
             self.marker(Tree::Open, &chunk.to_be_bytes(), stat.is_open())?;
-            open_chunks += u64::from(stat.is_open());
+            open.add(stat.mark(chunk));
             for (number, slot) in stat.slots() {
                 let place = Place::new(chunk, number);
                 change.add(slot.dest, StateName::of(slot.state), 1);
@@ -171,7 +180,7 @@ impl Mending<'_> {
         }
         self.names(&named)?;
         self.write()?;
-        Ok((change, open_chunks))
+        Ok((change, open))
     }
 
     /// The rows that only a message's envelope can tell: the name of its destination, and the place of an id given elsewhere.
@@ -200,7 +209,9 @@ impl Mending<'_> {
         while let Some(row) = walk.forth() {
             let (key, row) = row?;
             let number = key.get(1..).and_then(|number| Cursor(number).u16());
-            if unframe(Tree::Meta, &key, &row).is_err() && !number.is_some_and(|number| named.contains(&number)) {
+            if self.seal().unframe(Tree::Meta, &key, &row).is_err()
+                && !number.is_some_and(|number| named.contains(&number))
+            {
                 self.remove(Tree::Meta, &key)?;
             }
         }
@@ -232,7 +243,7 @@ impl Mending<'_> {
         let mut walk = view.trees.under(Tree::Alias, b"")?;
         while let Some(row) = walk.forth() {
             let (key, row) = row?;
-            let place = unframe(Tree::Alias, &key, &row).ok().and_then(|row| Cursor(row.body).u64());
+            let place = self.seal().unframe(Tree::Alias, &key, &row).ok().and_then(|row| Cursor(row.body).u64());
             let bears = match place {
                 Some(place) => read::id_at(&view.trees, &view.head, Place::from_u64(place)),
                 None => Ok(None),
@@ -264,7 +275,11 @@ impl Mending<'_> {
         }
         for group in change.groups() {
             let body = Counters::default().row(head, group, change);
-            self.writes.put(Tree::Meta, &group_key(group), frame(Tree::Meta, &group_key(group), head.commit, &body));
+            self.writes.put(
+                Tree::Meta,
+                &group_key(group),
+                self.seal().frame(Tree::Meta, &group_key(group), head.commit, &body),
+            );
             *self.mended.entry(Tree::Meta).or_default() += 1;
         }
         Ok(())
@@ -287,12 +302,12 @@ impl Mending<'_> {
         let bytes = self.view.trees.raw(tree, key)?;
         let is_there = bytes
             .as_deref()
-            .and_then(carve)
+            .and_then(|bytes| self.seal().carve(bytes))
             .is_some_and(|found| found.tree == tree && found.key == key && found.row.body == body);
         if is_there {
             return Ok(());
         }
-        self.writes.put(tree, key, frame(tree, key, self.view.head.commit, body));
+        self.writes.put(tree, key, self.seal().frame(tree, key, self.view.head.commit, body));
         self.mended(tree)
     }
 
@@ -319,10 +334,17 @@ impl Mending<'_> {
         self.view.trees.flush(writes.rows())
     }
 
+    fn seal(&self) -> Seal {
+        self.view.trees.seal()
+    }
+
     fn told(&self, is_derived: bool) -> Vec<String> {
         let mut told: Vec<String> = Vec::new();
         if is_derived {
             told.push("the head of the registry, derived from the messages and their statuses".into());
+        }
+        if self.is_undone {
+            told.push(format!("taken as it is, and not mended: {}", verify::UNDONE));
         }
         told.extend(self.mended.iter().map(|(tree, rows)| {
             let what = if *tree == Tree::Meta { "counters and names of destinations" } else { "index" };

@@ -16,7 +16,7 @@
 
 use std::ops::Range;
 
-use super::layout::{Entries, Entry, Kept, RANGE_CHUNKS, Tree, part_key, place_key, unframe};
+use super::layout::{Entries, Entry, Kept, RANGE_CHUNKS, Tree, part_key, place_key};
 use super::plan::{Plan, encode_edit};
 use super::read;
 use super::slot::{Slot, Stat};
@@ -99,7 +99,7 @@ impl Plan<'_> {
             let mut walk = self.view.trees.under(Tree::Over, &place_key(place))?;
             while let Some(row) = walk.forth() {
                 let (key, row) = row?;
-                let row = unframe(Tree::Over, &key, &row)?;
+                let row = self.view.trees.seal().unframe(Tree::Over, &key, &row)?;
                 let edit = read::read_edit(row.body)
                     .ok_or_else(|| super::layout::damaged(Tree::Over, &key, "it is not what it should be"))?;
                 let mut body = Vec::new();

@@ -142,6 +142,12 @@ impl Stat {
         self.codes().any(|code| (CODE_OPEN_MIN..=CODE_OPEN_MAX).contains(&code))
     }
 
+    /// What this chunk adds to the head's sum over chunks with unfinished messages; `None` where it has none.
+    pub(super) fn mark(&self, chunk: u64) -> Option<u64> {
+        // The upper half keeps equal statuses of two chunks apart.
+        self.is_open().then(|| chunk << 32 ^ u64::from(crc32fast::hash(&self.body)))
+    }
+
     /// Whether no message of it is left.
     pub(super) fn is_empty(&self) -> bool {
         self.codes().all(|code| code == 0)

@@ -12,11 +12,13 @@
 
 use std::sync::Arc;
 
-use super::layout::{Cursor, RANGE_CHUNKS, Tree, damaged, unframe};
+use super::head::Open;
+use super::layout::{Cursor, RANGE_CHUNKS, Tree, damaged};
 use super::plan::View;
 use super::read;
 use super::slot::{Slot, Stat};
 use super::trees::{Trees, Walk};
+use super::verify::UNDONE;
 use crate::model::{Place, WallMs};
 use crate::store::{Dest, StateName, StoreError, Unfinished};
 
@@ -26,7 +28,7 @@ pub(super) fn names(trees: &Trees) -> Result<Vec<(Dest, Arc<str>)>, StoreError> 
     let mut walk = trees.under(Tree::Meta, b"d")?;
     while let Some(row) = walk.forth() {
         let (key, row) = row?;
-        let row = unframe(Tree::Meta, &key, &row)?;
+        let row = trees.seal().unframe(Tree::Meta, &key, &row)?;
         let number = key.get(1..).and_then(|number| Cursor(number).u16());
         match (number, std::str::from_utf8(row.body)) {
             (Some(number), Ok(name)) => names.push((Dest(number), Arc::from(name))),
@@ -78,31 +80,31 @@ impl<'a> Stats<'a> {
             return Ok(Err(damaged(Tree::Stat, &wanted, "it is missing")));
         };
         self.next = Some(chunk + 1);
-        Ok(stat(&key, &row))
+        Ok(stat(self.view, &key, &row))
     }
 }
 
 /// The slots in this row.
-fn stat(key: &[u8], row: &[u8]) -> Result<Stat, StoreError> {
-    let row = unframe(Tree::Stat, key, row)?;
+fn stat(view: &View, key: &[u8], row: &[u8]) -> Result<Stat, StoreError> {
+    let row = view.trees.seal().unframe(Tree::Stat, key, row)?;
     Stat::read(row.body).ok_or_else(|| damaged(Tree::Stat, key, "it is not what it should be"))
 }
 
 /// Every message that is not final, in order of acceptance; gives what had to be passed over.
 pub(super) fn unfinished(view: &View, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
     let mut aside = Aside::default();
-    let (mut found, mut chunks, mut is_blind) = (0_u64, 0_u64, false);
+    let (mut found, mut open, mut unread) = (0_u64, Open::default(), 0_u64);
     // Both walks rise together.
     let mut markers = view.trees.between(Tree::Open, 0, u64::MAX)?;
     let mut stats = Stats::new(view)?;
     while let Some(marker) = markers.forth() {
         let (wanted, _) = marker?;
-        chunks += 1;
         let chunk = Cursor(&wanted).u64().unwrap_or(0);
         let Some(stat) = aside.take(stats.at(chunk)?)? else {
-            is_blind = true;
+            unread += 1;
             continue;
         };
+        open.add(stat.mark(chunk));
         for (number, slot) in stat.slots().filter(|(_, slot)| !slot.state.is_final()) {
             found += 1;
             let place = Place::new(chunk, number);
@@ -111,11 +113,16 @@ pub(super) fn unfinished(view: &View, each: &mut dyn FnMut(Unfinished)) -> Resul
             each(unfinished_of(place, &slot, deadline));
         }
     }
-    let open = |name: StateName| matches!(name, StateName::Queued | StateName::Sending | StateName::Failed);
-    let expected: u64 = view.counters.list().iter().filter(|count| open(count.state)).map(|count| count.messages).sum();
-    let unseen = expected.checked_sub(found).filter(|unseen| *unseen == 0 || is_blind);
+    let waits = |name: StateName| matches!(name, StateName::Queued | StateName::Sending | StateName::Failed);
+    let expected: u64 =
+        view.counters.list().iter().filter(|count| waits(count.state)).map(|count| count.messages).sum();
+    let unseen = expected.checked_sub(found).filter(|unseen| *unseen == 0 || unread > 0);
+    let chunks = open.chunks + unread;
     match unseen {
-        Some(unseen) if chunks == view.head.open_chunks => {
+        Some(_) if chunks == view.head.open.chunks && unread == 0 && open != view.head.open => {
+            Err(StoreError::Damaged(UNDONE.into()))
+        }
+        Some(unseen) if chunks == view.head.open.chunks => {
             if unseen > 0 {
                 aside
                     .told
@@ -125,7 +132,7 @@ pub(super) fn unfinished(view: &View, each: &mut dyn FnMut(Unfinished)) -> Resul
         }
         Some(_) | None => Err(StoreError::Damaged(format!(
             "{expected} messages in {} chunks wait to be delivered, and {found} in {chunks} were found",
-            view.head.open_chunks
+            view.head.open.chunks
         ))),
     }
 }
@@ -189,7 +196,7 @@ pub(super) fn idempotent(
             aside.told.push(format!("the statuses of chunks {} to {} are missing", chunk + 1, expected - 1));
         }
         expected = chunk;
-        let Some(stat) = aside.take(stat(&key, &row))? else { continue };
+        let Some(stat) = aside.take(stat(view, &key, &row))? else { continue };
         if stat.made_at() < since {
             break;
         }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 use sled::{IVec, Transactional};
 
-use super::layout::{Row, SUM_BYTES, Tree, damaged, unframe};
+use super::layout::{Row, SUM_BYTES, Seal, Tree, damaged};
 use super::recent::{Recent, Verified};
 use super::through::write_through;
 use crate::store::StoreError;
@@ -47,6 +47,7 @@ pub(super) struct Trees {
     db: sled::Db,
     trees: Vec<sled::Tree>,
     recent: Mutex<Recent>,
+    seal: Seal,
     is_through: bool,
 }
 
@@ -94,11 +95,11 @@ impl Writes {
 
 impl Trees {
     /// Opens, or makes, the database in this directory.
-    pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Trees, StoreError> {
+    pub(super) fn open(path: &Path, seal: Seal, cache_bytes: u64) -> Result<Trees, StoreError> {
         sweep(path)?;
         let mut tries = 0;
         let trees = loop {
-            match Trees::try_open(path, cache_bytes) {
+            match Trees::try_open(path, seal, cache_bytes) {
                 Err(StoreError::Locked { .. }) if tries < LOCK_TRIES_MAX => {
                     tries += 1;
                     // sled's threads give no sign when they are done.
@@ -118,12 +119,17 @@ impl Trees {
         Ok(Trees { is_through, ..trees })
     }
 
+    /// What closes the rows.
+    pub(super) fn seal(&self) -> Seal {
+        self.seal
+    }
+
     /// Whether what is flushed is durable.
     pub(super) fn is_through(&self) -> bool {
         self.is_through
     }
 
-    fn try_open(path: &Path, cache_bytes: u64) -> Result<Trees, StoreError> {
+    fn try_open(path: &Path, seal: Seal, cache_bytes: u64) -> Result<Trees, StoreError> {
         guard("opening the database", || {
             let db = sled::Config::new()
                 .path(path)
@@ -133,7 +139,7 @@ impl Trees {
                 .flush_every_ms(None)
                 .open()?;
             let trees = Tree::ALL.iter().map(|tree| db.open_tree(tree.name())).collect::<Result<_, _>>()?;
-            Ok(Trees { db, trees, recent: Mutex::default(), is_through: false })
+            Ok(Trees { db, trees, recent: Mutex::default(), seal, is_through: false })
         })
     }
 
@@ -203,7 +209,7 @@ impl Trees {
         each: impl FnOnce(Row<'_>) -> Option<T>,
     ) -> Result<Option<T>, StoreError> {
         let Some(bytes) = self.raw(tree, key)? else { return Ok(None) };
-        let row = unframe(tree, key, &bytes)?;
+        let row = self.seal.unframe(tree, key, &bytes)?;
         each(row).map(Some).ok_or_else(|| damaged(tree, key, "it is not what it should be"))
     }
 
@@ -220,7 +226,7 @@ impl Trees {
             Some(verified) => verified,
             None => {
                 let Some(bytes) = self.raw(tree, &key)? else { return Ok(None) };
-                let row = unframe(tree, &key, &bytes)?;
+                let row = self.seal.unframe(tree, &key, &bytes)?;
                 let (commit, body) = (row.commit, bytes.len() - SUM_BYTES - row.body.len());
                 let verified = Verified::new(commit, bytes, body);
                 self.recent().put(tree, chunk, verified.clone());

@@ -12,15 +12,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::head::{Change, Counters};
+use super::head::{Change, Counters, Open};
 use super::keys;
-use super::layout::{Cursor, RANGE_CHUNKS, Tree, name, place_key, unframe};
+use super::layout::{Cursor, RANGE_CHUNKS, Tree, name, place_key};
 use super::open;
 use super::plan::View;
 use super::read;
 use super::start;
 use crate::model::{Id, Place};
 use crate::store::{Dest, StateName, StoreError};
+
+/// What is to be said where the head's sum over the unfinished differs, and their number does not.
+pub(super) const UNDONE: &str = "what was done last with messages that wait (an edit, a hold, an attempt) has been undone: \
+    some statuses are older ones";
 
 /// What a verification found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +50,7 @@ impl Verified {
 /// The registry cannot be opened; the error says why.
 pub fn verify(dir: &Path, cache_bytes: u64) -> Result<Verified, StoreError> {
     let held = open::hold_known(dir, cache_bytes)?;
-    let view = open::view(&held.paths, cache_bytes)?;
+    let view = open::view(&held.paths, held.identity.seal, cache_bytes)?;
     let found = check(&view);
     view.trees.shut();
     Ok(found)
@@ -60,7 +64,7 @@ pub(super) fn check(view: &View) -> Verified {
         Vec::new()
     });
     let mut change = Change::default();
-    let mut open_chunks = 0;
+    let mut open = Open::default();
     for chunk in view.head.floor..view.head.next_chunk {
         match read::stat(&view.trees, &view.head, chunk) {
             Ok(Some(stat)) => {
@@ -70,7 +74,7 @@ pub(super) fn check(view: &View) -> Verified {
                         .problems
                         .push(format!("chunk {chunk}: the index of the unfinished does not follow its status"));
                 }
-                open_chunks += u64::from(stat.is_open());
+                open.add(stat.mark(chunk));
                 for (number, slot) in stat.slots() {
                     change.add(slot.dest, StateName::of(slot.state), 1);
                     found.messages += 1;
@@ -83,8 +87,12 @@ pub(super) fn check(view: &View) -> Verified {
     }
     let mut counters = Counters::default();
     counters.apply(&change);
-    if found.problems.is_empty() && (counters.list() != view.counters.list() || open_chunks != view.head.open_chunks) {
-        found.problems.push("the kept counters do not follow the messages".into());
+    if found.problems.is_empty() {
+        if counters.list() != view.counters.list() || open.chunks != view.head.open.chunks {
+            found.problems.push("the kept counters do not follow the messages".into());
+        } else if open != view.head.open {
+            found.problems.push(UNDONE.into());
+        }
     }
     for tree in [Tree::Open, Tree::Bad, Tree::Untold] {
         found.note(index(view, tree));
@@ -143,7 +151,7 @@ fn aliases(view: &View) -> Result<(), StoreError> {
     let mut walk = view.trees.under(Tree::Alias, b"")?;
     while let Some(row) = walk.forth() {
         let (key, row) = row?;
-        let place = Cursor(unframe(Tree::Alias, &key, &row)?.body).u64().map(Place::from_u64);
+        let place = Cursor(view.trees.seal().unframe(Tree::Alias, &key, &row)?.body).u64().map(Place::from_u64);
         let id = match place {
             Some(place) => read::id_at(&view.trees, &view.head, place)?,
             None => None,

@@ -65,7 +65,7 @@ impl Witness {
         let mut slot = MAGIC.to_vec();
         slot.extend_from_slice(&self.turn.to_be_bytes());
         slot.extend_from_slice(&commit.to_be_bytes());
-        codec::seal(&mut slot);
+        codec::seal(&mut slot, codec::NO_SALT);
         let offset = if self.turn.is_multiple_of(2) { SLOT_OFFSETS[0] } else { SLOT_OFFSETS[1] };
         self.file.write_all_at(&slot, offset)
     }
@@ -90,7 +90,7 @@ fn newest(file: &File) -> io::Result<Option<(u64, u64)>> {
 }
 
 fn parse(slot: &[u8; SLOT_BYTES]) -> Option<(u64, u64)> {
-    let mut cursor = Cursor(codec::open(slot).ok()?.strip_prefix(&MAGIC)?);
+    let mut cursor = Cursor(codec::open(slot, codec::NO_SALT).ok()?.strip_prefix(&MAGIC)?);
     Some((cursor.u64()?, cursor.u64()?))
 }
 

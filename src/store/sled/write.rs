@@ -197,7 +197,8 @@ impl SledStore {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         let counts = database.counts();
         database.close();
-        let opened = self.fault(Step::Reopen).and_then(|()| open::view(&self.paths, self.options.cache_bytes));
+        let opened =
+            self.fault(Step::Reopen).and_then(|()| open::view(&self.paths, self.seal, self.options.cache_bytes));
         let outcome = opened.and_then(|view| self.take_over(writer, view));
         match outcome {
             Ok(view) => {
