@@ -403,3 +403,24 @@ fn a_second_end_is_told_though_the_first_was_being_told() {
     until("and the mark is gone", || store.untold(None, 10).expect("reads").is_empty());
     engine.shutdown(Duration::from_secs(1)).expect("ends");
 }
+
+/// A stop waits for no channel that hangs, and nobody is told of anything more once it has ended.
+#[test]
+fn a_stop_does_not_wait_for_a_channel_that_hangs() {
+    let refuses = |_: &Message| Outcome::Failed(Failure::new(Class::Rejected, Sent::Answered, "no such article"));
+    let shops: Vec<Destination> = ["a", "b", "c"].map(|name| Destination::new(name, refuses)).into();
+    let slow = Slow::default();
+    let rule = Rule { destinations: Vec::new(), channel: Arc::new(slow.clone()), digest_ms: 0 };
+    let store = Arc::new(MemoryStore::new());
+    let engine = Engine::start(store.clone(), shops, Settings::default(), vec![rule]).expect("starts");
+    let drafts = ["a", "b", "c"].map(Message::to).into();
+    let _ids = engine.accept_wait(drafts).expect("accepts");
+    until("all have ended", || store.untold(None, 10).expect("reads").len() == 3);
+    until("the first is being told", || slow.begun.load(Ordering::SeqCst) >= 1);
+    engine.shutdown(Duration::ZERO).expect("stops");
+    let begun = slow.begun.load(Ordering::SeqCst);
+    assert!(!slow.is_free.load(Ordering::SeqCst) && slow.told.load(Ordering::SeqCst) < begun, "it was left behind");
+    slow.is_free.store(true, Ordering::SeqCst);
+    until("it has come to an end", || Arc::strong_count(&slow.told) == 1);
+    assert_eq!((slow.begun.load(Ordering::SeqCst), slow.told.load(Ordering::SeqCst)), (begun, begun));
+}

@@ -7,7 +7,7 @@ mod peer;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use goniec::model::{Class, NodeTag, Place, Sent, WallMs};
 use goniec::transport::Transport;
@@ -200,4 +200,32 @@ fn a_token_endpoint_that_never_ends_fills_no_memory() {
         assert_eq!(matches!(outcome, Outcome::Delivered(_)), is_sent, "{filler}: {outcome:?}");
         assert_eq!(shop.requests().len(), usize::from(is_sent));
     }
+}
+
+#[test]
+fn who_waits_for_anothers_token_waits_no_longer_than_it_may_and_a_stop_ends_the_wait() {
+    let endpoint = Peer::start(|line| {
+        let _request = line.request();
+        line.hold(Duration::from_secs(60));
+    });
+    let shop = Peer::answering(OK);
+    let oauth = OAuth::new(&endpoint.url("/token"), "me", secret("s3"), None, Grant::ClientCredentials);
+    let http = Http::post(&shop.url("/")).oauth(oauth);
+    std::thread::scope(|scope| {
+        let patient = scope.spawn(|| http.send(&message(), Duration::from_secs(50)));
+        let limit = Instant::now() + Duration::from_secs(10);
+        while endpoint.requests().is_empty() {
+            assert!(Instant::now() < limit, "the token endpoint is asked");
+            std::thread::yield_now();
+        }
+        let Outcome::Failed(failure) = http.send(&message(), Duration::from_millis(50)) else {
+            panic!("there is no token");
+        };
+        assert_eq!((failure.class, failure.sent), (Class::Auth, Sent::No));
+        assert!(!patient.is_finished(), "the other one still has the turn: {}", failure.detail);
+        http.shutdown();
+        let Outcome::Failed(failure) = patient.join().expect("ends") else { panic!("there is no token") };
+        assert_eq!((failure.class, failure.sent), (Class::Interrupted, Sent::No), "{}", failure.detail);
+    });
+    assert_eq!(shop.connections(), 0);
 }

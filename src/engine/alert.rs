@@ -142,7 +142,9 @@ impl Alerter {
     }
 
     /// Tells what may be told at `now`; answers with the messages of which everyone has been told, as they were at that time.
-    pub(super) fn turn(&mut self, registry: &Registry, now: Stamp) -> Vec<(Place, WallMs)> {
+    ///
+    /// `go_on` is asked before each: telling may take long, and a stop does not wait for all of it.
+    pub(super) fn turn(&mut self, registry: &Registry, now: Stamp, go_on: &dyn Fn() -> bool) -> Vec<(Place, WallMs)> {
         if now.mono_ms < self.next_look_ms {
             return Vec::new();
         }
@@ -151,7 +153,7 @@ impl Alerter {
         let all: HashSet<usize> = (0..self.rules.len()).collect();
         self.damaged.extend(registry.fresh_damage().into_iter().map(|what| (what, all.clone())));
         for rule in 0..self.rules.len() {
-            self.tell(rule, registry, now);
+            self.tell(rule, registry, now, go_on);
         }
         self.damaged.retain(|(_, rules)| !rules.is_empty());
         let told: Vec<(Place, WallMs)> = self
@@ -218,11 +220,11 @@ impl Alerter {
     }
 
     /// Tells by one rule what it has yet to tell; a channel that fails is left alone for a while.
-    fn tell(&mut self, number: usize, registry: &Registry, now: Stamp) {
-        if self.failed_until.get(&number).is_some_and(|until| now.mono_ms < *until) {
+    fn tell(&mut self, number: usize, registry: &Registry, now: Stamp, go_on: &dyn Fn() -> bool) {
+        if !go_on() || self.failed_until.get(&number).is_some_and(|until| now.mono_ms < *until) {
             return;
         }
-        let told = self.tell_damage(number, now).and_then(|()| self.tell_messages(number, registry, now));
+        let told = self.tell_damage(number, now).and_then(|()| self.tell_messages(number, registry, now, go_on));
         if let (Err(why), Some(rule)) = (told, self.rules.get(number)) {
             log::error!("alert channel {} failed: {}", rule.channel.name(), why.escape_debug());
             self.failed_until.insert(number, now.mono_ms.saturating_add(AGAIN_MS));
@@ -254,7 +256,13 @@ impl Alerter {
         Ok(())
     }
 
-    fn tell_messages(&mut self, number: usize, registry: &Registry, now: Stamp) -> Result<(), String> {
+    fn tell_messages(
+        &mut self,
+        number: usize,
+        registry: &Registry,
+        now: Stamp,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<(), String> {
         let Some(rule) = self.rules.get(number) else { return Ok(()) };
         let mut causes: BTreeMap<Cause, Vec<Place>> = BTreeMap::new();
         for (place, (cause, rules, _)) in &self.known {
@@ -263,6 +271,9 @@ impl Alerter {
             }
         }
         for (cause, places) in causes {
+            if !go_on() {
+                break;
+            }
             let quiet = (number, cause.clone());
             if self.quiet_until.get(&quiet).is_some_and(|until| now.mono_ms < *until) {
                 continue;

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 
 use super::alert::{Alerter, LOOK_MS};
 use super::commit::Committer;
@@ -242,8 +242,9 @@ pub(super) fn spawn(
 }
 
 fn alert_loop(shared: &Shared, mut alerter: Alerter, stop: &Receiver<()>) {
+    let go_on = || matches!(stop.try_recv(), Err(TryRecvError::Empty));
     while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(Duration::from_millis(LOOK_MS)) {
-        let told = alerter.turn(&shared.registry, shared.clock.now());
+        let told = alerter.turn(&shared.registry, shared.clock.now(), &go_on);
         if !told.is_empty() && shared.inbox.send(Request::Told(told)).is_err() {
             return;
         }
@@ -279,7 +280,7 @@ impl Threads {
         let joined = [committer.join(), syncer.join()];
         crews.iter().flatten().for_each(Crew::dismiss);
         let _ = tell.send(Vec::new());
-        let joined_rest = [scheduler.join(), alerter.join()];
+        let joined_rest = [scheduler.join(), join_within(alerter, until + CUT_PATIENCE)];
         let closed = shared.registry.store.close();
         if joined.iter().chain(&joined_rest).any(Result::is_err) {
             shared.registry.poison("a thread of the engine panicked");
@@ -289,6 +290,18 @@ impl Threads {
             None => closed.map_err(Error::Store),
         }
     }
+}
+
+/// Joins the thread if it ends by then; else it is left behind. Whom it is telling of something is told once more after the next start.
+fn join_within(thread: JoinHandle<()>, until: Instant) -> std::thread::Result<()> {
+    while !thread.is_finished() {
+        if Instant::now() >= until {
+            log::warn!("leaving behind a channel of alerts that does not come to an end");
+            return Ok(());
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    thread.join()
 }
 
 /// The longest that a stop waits for what is out.

@@ -124,7 +124,7 @@ impl Turn {
     pub fn turn_out(&mut self, now: Stamp, flights: &mut Vec<Flight>) -> Result<Option<u64>, Error> {
         loop {
             self.write(now)?;
-            let told = self.alerter.turn(&self.registry, now);
+            let told = self.alerter.turn(&self.registry, now, &|| true);
             if !told.is_empty() {
                 self.inbox.push(Request::Told(told));
             }

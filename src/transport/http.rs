@@ -335,6 +335,7 @@ impl Transport for Http {
         let (agent, names) = self.agent();
         names.close();
         agent.clone().shutdown();
+        self.oauth.iter().for_each(OAuth::shutdown);
     }
 }
 

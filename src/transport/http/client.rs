@@ -10,6 +10,7 @@
 //! What the answers mean.
 
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ureq::Agent;
@@ -18,6 +19,7 @@ use ureq::http::{Method, Request, Response};
 
 use super::attempt::{self, Phase};
 use super::outcome::{self, Limits};
+use super::resolver::Names;
 use super::{CONNECT_DEFAULT, CONNECTIONS_DEFAULT, DEADLINE_MAX, RESOLVE_DEFAULT, Target, USER, agent, headers};
 use crate::model::{Class, Failure, Sent};
 
@@ -46,10 +48,10 @@ pub struct Stream {
 }
 
 /// Keeps its connections between calls.
-#[derive(Debug)]
 pub struct Client {
-    agent: Agent,
+    agent: (Agent, Names),
     body_bytes_max: usize,
+    stopping: AtomicBool,
 }
 
 /// Asks once, over a connection of its own.
@@ -71,7 +73,11 @@ impl Client {
     #[must_use]
     pub fn new() -> Client {
         let limits = Limits { resolve: RESOLVE_DEFAULT, connect: CONNECT_DEFAULT, deadline: DEADLINE_MAX };
-        Client { agent: agent(limits, CONNECTIONS_DEFAULT).0, body_bytes_max: BODY_BYTES_MAX }
+        Client {
+            agent: agent(limits, CONNECTIONS_DEFAULT),
+            body_bytes_max: BODY_BYTES_MAX,
+            stopping: AtomicBool::new(false),
+        }
     }
 
     /// The same, for strangers: it takes no answer that is longer.
@@ -96,9 +102,12 @@ impl Client {
         let headers = listed(answer.headers());
         let mut whole = Vec::new();
         let most = u64::try_from(self.body_bytes_max).unwrap_or(u64::MAX);
-        answer.into_body().into_reader().take(most.saturating_add(1)).read_to_end(&mut whole).map_err(|error| {
-            outcome::broken(&ureq::Error::from(error), &attempt::current(), &peer, limits(timeout), false)
-        })?;
+        answer
+            .into_body()
+            .into_reader()
+            .take(most.saturating_add(1))
+            .read_to_end(&mut whole)
+            .map_err(|error| self.broken(&ureq::Error::from(error), &peer, timeout))?;
         if whole.len() > self.body_bytes_max {
             let detail = format!("{peer} answered with more than {} bytes", self.body_bytes_max);
             return Err(Failure::new(Class::Protocol, Sent::Maybe, detail));
@@ -135,6 +144,18 @@ impl Client {
         })
     }
 
+    /// Cuts off what is under way, and asks nobody any more.
+    pub(super) fn shutdown(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let (agent, names) = &self.agent;
+        names.close();
+        agent.clone().shutdown();
+    }
+
+    fn broken(&self, error: &ureq::Error, peer: &str, timeout: Duration) -> Failure {
+        outcome::broken(error, &attempt::current(), peer, limits(timeout), self.stopping.load(Ordering::Relaxed))
+    }
+
     fn ask(
         &self,
         method: &str,
@@ -152,16 +173,23 @@ impl Client {
             let (name, value) = headers::pair(name, value).map_err(wrong)?;
             map.append(name, value);
         }
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(Failure::new(
+                Class::Interrupted,
+                Sent::No,
+                format!("goniec stopped before {} was asked", target.peer),
+            ));
+        }
         attempt::begin(Instant::now() + timeout.min(DEADLINE_MAX));
         let takes_body = matches!(method, Method::POST | Method::PUT | Method::PATCH) || !body.is_empty();
         let answer = if takes_body {
-            self.agent.run(assembled(method, &target, map, body))
+            self.agent.0.run(assembled(method, &target, map, body))
         } else {
-            self.agent.run(assembled(method, &target, map, ()))
+            self.agent.0.run(assembled(method, &target, map, ()))
         };
         match answer {
             Ok(answer) => Ok((answer, target.peer)),
-            Err(error) => Err(outcome::broken(&error, &attempt::current(), &target.peer, limits(timeout), false)),
+            Err(error) => Err(self.broken(&error, &target.peer, timeout)),
         }
     }
 }
@@ -177,6 +205,12 @@ impl Read for Stream {
         attempt::begin(Instant::now() + self.quiet_max);
         attempt::enter(Phase::Open, None);
         self.body.read(buffer)
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! # What holds
 //!
-//! * However many messages need a token, the token endpoint is asked by one of them; the others wait for its answer.
+//! * However many messages need a token, the token endpoint is asked by one of them; the others wait for its answer, each until its own deadline.
 //! * A token is used until [`MARGIN`] before it expires. One that a destination refused is renewed once, by whoever still holds it.
 //! * A refresh token that came anew is handed to the [`TokenKeeper`] before anything is done with what came beside it. Where it cannot be
 //!   kept, the new access token is not used, and the next attempt hands the same refresh token over again.
@@ -12,7 +12,7 @@
 //! Where refresh tokens are kept; messages.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -61,6 +61,7 @@ pub struct OAuth {
     grant: Grant,
     client: Client,
     held: Mutex<Held>,
+    back: Condvar,
 }
 
 /// What is held.
@@ -72,6 +73,22 @@ struct Held {
     refresh: Option<Secret>,
     /// A refresh token that came and could not be kept yet.
     unkept: bool,
+    /// Whether somebody has it out of the lock.
+    is_out: bool,
+}
+
+/// What is held, in the hands of one: the lock is free meanwhile, so that the others can wait for as long as they may.
+struct Hand<'a> {
+    of: &'a OAuth,
+    held: Held,
+}
+
+impl Drop for Hand<'_> {
+    fn drop(&mut self) {
+        // A panic in between leaves nothing half-made.
+        *self.of.lock() = std::mem::take(&mut self.held);
+        self.of.back.notify_one();
+    }
 }
 
 /// What a token endpoint answers.
@@ -104,6 +121,7 @@ impl OAuth {
             grant,
             client: Client::reading_at_most(ANSWER_BYTES_MAX),
             held: Mutex::default(),
+            back: Condvar::new(),
         }
     }
 
@@ -112,8 +130,9 @@ impl OAuth {
     /// # Errors
     /// None can be had: nothing was sent to the destination.
     pub(super) fn token(&self, refused: Option<&Arc<Secret>>, deadline: Instant) -> Result<Arc<Secret>, Failure> {
-        // Whoever holds the lock asks; who waits here finds its answer. A panic in between leaves nothing half-made.
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever has it in hand asks; who waits here finds its answer.
+        let mut hand = self.take(deadline)?;
+        let held = &mut hand.held;
         if let Some((token, until)) = &held.access
             && Instant::now() < *until
             && refused.is_none_or(|refused| !Arc::ptr_eq(refused, token))
@@ -121,12 +140,12 @@ impl OAuth {
             return Ok(Arc::clone(token));
         }
         held.access = None;
-        self.keep(&mut held)?;
-        let granted = self.ask(&held, deadline)?;
+        self.keep(held)?;
+        let granted = self.ask(held, deadline)?;
         if let Some(refresh) = granted.refresh_token {
             held.refresh = Some(Secret::new(refresh));
             held.unkept = true;
-            self.keep(&mut held)?;
+            self.keep(held)?;
         }
         let life = Duration::from_secs(granted.expires_in.unwrap_or(LIFE_DEFAULT_S).min(LIFE_S_MAX));
         // Of a short life half is used: a margin longer than it would have every message ask.
@@ -134,6 +153,29 @@ impl OAuth {
         let token = Arc::new(Secret::new(granted.access_token));
         held.access = Some((Arc::clone(&token), Instant::now() + used));
         Ok(token)
+    }
+
+    /// Cuts off what is asked, and asks no more.
+    pub(super) fn shutdown(&self) {
+        self.client.shutdown();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in hand what is held, as soon as nobody else has it.
+    fn take(&self, deadline: Instant) -> Result<Hand<'_>, Failure> {
+        let mut held = self.lock();
+        while held.is_out {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.failed("another message waited for its answer all the time".into()));
+            }
+            held = self.back.wait_timeout(held, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let out = Held { is_out: true, ..Held::default() };
+        Ok(Hand { of: self, held: std::mem::replace(&mut held, out) })
     }
 
     /// Has the newest refresh token kept, where that is still to be done.
@@ -168,7 +210,11 @@ impl OAuth {
         ];
         let left = deadline.saturating_duration_since(Instant::now());
         let answer = self.client.call("POST", &self.url, &headers, form.expose(), left);
-        let answer = answer.map_err(|failure| self.failed(failure.detail))?;
+        let answer = answer.map_err(|failure| {
+            // What our own stop cut off is no fault of the endpoint, and nothing has left for the destination.
+            let is_ours = failure.class == Class::Interrupted;
+            if is_ours { Failure { sent: Sent::No, ..failure } } else { self.failed(failure.detail) }
+        })?;
         if answer.status == 200 {
             return serde_json::from_slice(&answer.body)
                 .map_err(|_| self.failed("its answer holds no access token".into()));
