@@ -104,8 +104,8 @@ impl Store for Faulty {
         self.inner.attempts(place)
     }
 
-    fn revisions(&self, place: Place) -> Result<Vec<Revision>, StoreError> {
-        self.inner.revisions(place)
+    fn revision(&self, place: Place, number: u16) -> Result<Option<Revision>, StoreError> {
+        self.inner.revision(place, number)
     }
 
     fn list(&self, query: &Query) -> Result<Page, StoreError> {

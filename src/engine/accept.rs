@@ -140,7 +140,7 @@ impl Window {
         if record.envelope.idempotency_key.as_ref() != Some(key) {
             return Ok(Repeated::No);
         }
-        let first = store.revisions(place)?.into_iter().next().and_then(|revision| revision.body);
+        let first = store.revision(place, 1)?.and_then(|revision| revision.body);
         let is_same = record.envelope.destination == draft.envelope.destination
             && record.envelope.key == draft.envelope.key
             && first.is_none_or(|body| body == draft.body);

@@ -162,7 +162,15 @@ impl Engine {
         self.shared.registry.attempts(id)
     }
 
-    /// The bodies of a message, the first one first.
+    /// One body of a message, by the number of its revision, or the newest; `None` where there is no such revision.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or what hinders the read.
+    pub fn revision(&self, id: Id, number: Option<u16>) -> Result<Option<Revision>, Error> {
+        self.shared.registry.revision(id, number)
+    }
+
+    /// The bodies of a message, the first one first, all of them in memory at once.
     ///
     /// # Errors
     /// [`Error::NotFound`], or what hinders the read.

@@ -198,6 +198,15 @@ impl Registry {
         Ok(self.store.attempts(self.place(id)?)?)
     }
 
+    pub(super) fn revision(&self, id: Id, number: Option<u16>) -> Result<Option<Revision>, Error> {
+        let place = self.place(id)?;
+        let number = match number {
+            Some(number) => number,
+            None => self.store.get(place)?.ok_or(Error::NotFound(id))?.revision,
+        };
+        Ok(self.store.revision(place, number)?)
+    }
+
     pub(super) fn revisions(&self, id: Id) -> Result<Vec<Revision>, Error> {
         Ok(self.store.revisions(self.place(id)?)?)
     }

@@ -17,7 +17,7 @@ use crate::engine::{Act, Engine, Shown};
 use crate::error::Error;
 use crate::model::nearest::nearest;
 use crate::model::{Body, Id, Queued, WallMs};
-use crate::store::Query;
+use crate::store::{Query, Revision};
 
 use super::intake::{now, text};
 use super::listen::{answered, blocking};
@@ -66,11 +66,7 @@ pub(super) async fn body(call: Call<'_>) -> Result<Answer, Problem> {
         Some(number) => Some(number.parse::<u16>().map_err(|_| Problem::bad("revision is a number from 1"))?),
         None => None,
     };
-    let revisions = read(&call, move |engine| engine.revisions(id)).await?;
-    let found = match wanted {
-        Some(number) => revisions.into_iter().find(|revision| revision.number == number),
-        None => revisions.into_iter().next_back(),
-    };
+    let found = read(&call, move |engine| engine.revision(id, wanted)).await?;
     let named = || wanted.map_or("any revision".into(), |number| format!("revision {number}"));
     let revision = found.ok_or_else(|| Problem::no_revision(format!("message {id} has not {}", named())))?;
     let Some(bytes) = revision.body else {
@@ -95,8 +91,30 @@ pub(super) async fn attempts(call: Call<'_>) -> Result<Answer, Problem> {
 /// `GET /v1/messages/{id}/revisions`.
 pub(super) async fn revisions(call: Call<'_>) -> Result<Answer, Problem> {
     let id = id(&call)?;
-    let revisions = read(&call, move |engine| engine.revisions(id)).await?;
+    let revisions = read(&call, move |engine| listed(engine, id)).await?;
     Ok(json(StatusCode::OK, render::revisions(&revisions)))
+}
+
+/// How many bytes of bodies a list of revisions holds.
+const LISTED_BODIES_BYTES_MAX: usize = 16 << 20;
+
+/// The revisions of a message with the lengths of their bodies; a body that is more than one answer should hold is left out.
+fn listed(engine: &Engine, id: Id) -> Result<Vec<(Revision, Option<usize>)>, Error> {
+    let newest = engine.show(id)?.record.revision;
+    let mut bytes = 0_usize;
+    let mut listed = Vec::new();
+    for number in 1..=newest {
+        let Some(mut revision) = engine.revision(id, Some(number))? else { continue };
+        let length = revision.body.as_ref().map(|body| body.len());
+        let all = bytes.saturating_add(length.unwrap_or(0));
+        if all > LISTED_BODIES_BYTES_MAX {
+            revision.body = None;
+        } else {
+            bytes = all;
+        }
+        listed.push((revision, length));
+    }
+    Ok(listed)
 }
 
 /// `PUT /v1/messages/{id}/body`: a new revision.

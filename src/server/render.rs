@@ -164,13 +164,13 @@ pub(super) fn attempts(attempts: &[Attempt]) -> Vec<u8> {
     bytes(&Shape { attempts: attempts.iter().map(attempt).collect() })
 }
 
-/// The bodies of a message: as text where they are text, in base64 where they are not.
-pub(super) fn revisions(revisions: &[Revision]) -> Vec<u8> {
+/// The bodies of a message and their lengths: as text where they are text, in base64 where they are not.
+pub(super) fn revisions(revisions: &[(Revision, Option<usize>)]) -> Vec<u8> {
     #[derive(Serialize)]
     struct Shape<'a> {
         revisions: Vec<RevisionShape<'a>>,
     }
-    bytes(&Shape { revisions: revisions.iter().map(revision).collect() })
+    bytes(&Shape { revisions: revisions.iter().map(|(of, body_bytes)| revision(of, *body_bytes)).collect() })
 }
 
 /// The figures of the engine.
@@ -290,7 +290,7 @@ fn attempt(attempt: &Attempt) -> AttemptShape<'_> {
     }
 }
 
-fn revision(revision: &Revision) -> RevisionShape<'_> {
+fn revision(revision: &Revision, body_bytes: Option<usize>) -> RevisionShape<'_> {
     let text = revision.body.as_deref().map(std::str::from_utf8);
     RevisionShape {
         number: revision.number,
@@ -298,7 +298,7 @@ fn revision(revision: &Revision) -> RevisionShape<'_> {
         who: &revision.who,
         why: &revision.why,
         content_type: revision.content_type.as_deref(),
-        body_bytes: revision.body.as_ref().map(|body| body.len()),
+        body_bytes,
         body: text.and_then(Result::ok),
         body_base64: match (text, &revision.body) {
             (Some(Err(_)), Some(body)) => Some(STANDARD.encode(body)),

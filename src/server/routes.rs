@@ -138,7 +138,7 @@ static ROUTES: [Route; 20] = [
         Right::View,
         0,
         Handler::ShowRevisions,
-        "its bodies, with who changed them and why",
+        "its bodies, with who changed them and why; what goes beyond 16 MiB together is left out, with its length, and `/body?revision=N` has it",
     ),
     route(
         Method::PUT,

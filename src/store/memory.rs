@@ -255,8 +255,8 @@ impl Store for MemoryStore {
         Ok(self.with(place, tables::Row::attempts)?.unwrap_or_default())
     }
 
-    fn revisions(&self, place: Place) -> Result<Vec<Revision>, StoreError> {
-        Ok(self.with(place, tables::Row::revisions)?.unwrap_or_default())
+    fn revision(&self, place: Place, number: u16) -> Result<Option<Revision>, StoreError> {
+        Ok(self.with(place, |row| row.revision(number))?.flatten())
     }
 
     fn list(&self, query: &Query) -> Result<Page, StoreError> {

@@ -104,11 +104,20 @@ pub trait Store: Send + Sync + 'static {
     /// Whatever hinders the read.
     fn attempts(&self, place: Place) -> Result<Vec<Attempt>, StoreError>;
 
-    /// The revisions of this message's body, the first one first. Bodies that retention removed are `None`.
+    /// A revision of this message's body, by its number from 1; `None` where there is none. A body that retention removed is `None` in it.
     ///
     /// # Errors
     /// Whatever hinders the read.
-    fn revisions(&self, place: Place) -> Result<Vec<Revision>, StoreError>;
+    fn revision(&self, place: Place, number: u16) -> Result<Option<Revision>, StoreError>;
+
+    /// All its revisions, the first one first: as many bodies as were ever written lie in memory then.
+    ///
+    /// # Errors
+    /// Whatever hinders the read.
+    fn revisions(&self, place: Place) -> Result<Vec<Revision>, StoreError> {
+        let newest = self.get(place)?.map_or(0, |record| record.revision);
+        (1..=newest).filter_map(|number| self.revision(place, number).transpose()).collect()
+    }
 
     /// One page of the messages that match, newest first.
     ///

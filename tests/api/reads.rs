@@ -170,6 +170,18 @@ pub fn revisions(api: &Api) {
     assert_eq!((&first["number"], &first["body"]), (&1.into(), &"one".into()));
     assert_eq!((&second["number"], &second["why"], &second["who"]), (&2.into(), &"a slip".into(), &"local".into()));
     assert_eq!(second["body_base64"], "/w==", "what is no text comes in base64");
+    // Of 18 bodies of 1 MiB beside the small ones 15 have room in the answer.
+    let large = vec![b'x'; 1 << 20];
+    for number in 2..20 {
+        api.call("PUT", &edit, &[("if-match", &format!("\"{number}\""))], &large).expect(200);
+    }
+    let listed = api.get(&format!("/v1/messages/{id}/revisions")).expect(200).json();
+    let listed = listed["revisions"].as_array().unwrap();
+    assert!(listed[2..].iter().all(|one| one["body_bytes"].as_u64() == Some(1 << 20)));
+    let has_body: Vec<bool> =
+        listed.iter().map(|one| one["body"].is_string() || one["body_base64"].is_string()).collect();
+    assert_eq!(has_body, [vec![true; 17], vec![false; 3]].concat());
+    assert_eq!(api.get(&format!("/v1/messages/{id}/body?revision=20")).expect(200).body.len(), large.len());
     check_unknown(api, "/revisions");
 }
 

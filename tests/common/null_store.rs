@@ -76,8 +76,8 @@ impl Store for NullStore {
         Ok(Vec::new())
     }
 
-    fn revisions(&self, _place: Place) -> Result<Vec<Revision>, StoreError> {
-        Ok(Vec::new())
+    fn revision(&self, _place: Place, _number: u16) -> Result<Option<Revision>, StoreError> {
+        Ok(None)
     }
 
     fn list(&self, _query: &Query) -> Result<Page, StoreError> {

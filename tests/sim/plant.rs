@@ -168,7 +168,7 @@ impl Store for Planted {
         let mut loaded = self.inner.load(place)?;
         if self.plant == Plant::WrongBody
             && let Some(loaded) = &mut loaded
-            && let Some(body) = self.inner.revisions(place)?.into_iter().next().and_then(|first| first.body)
+            && let Some(body) = self.inner.revision(place, 1)?.and_then(|first| first.body)
         {
             loaded.message.body = body;
         }
@@ -185,9 +185,9 @@ impl Store for Planted {
         self.inner.attempts(place)
     }
 
-    fn revisions(&self, place: Place) -> Result<Vec<Revision>, StoreError> {
+    fn revision(&self, place: Place, number: u16) -> Result<Option<Revision>, StoreError> {
         self.sound(place)?;
-        self.inner.revisions(place)
+        self.inner.revision(place, number)
     }
 
     fn list(&self, query: &Query) -> Result<Page, StoreError> {

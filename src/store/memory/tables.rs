@@ -247,17 +247,16 @@ impl Row {
         Some(Loaded { message, expect: self.status.expect(), series: self.status.series })
     }
 
-    pub(super) fn revisions(&self) -> Vec<Revision> {
-        let editions = self.editions.iter();
-        let revision = |edition: &Edition| Revision {
-            number: edition.number,
+    pub(super) fn revision(&self, number: u16) -> Option<Revision> {
+        let edition = self.editions.iter().find(|edition| edition.number == number)?;
+        Some(Revision {
+            number,
             body: edition.body.clone(),
             content_type: edition.content_type.clone(),
             at: edition.at,
             who: edition.who.clone(),
             why: edition.why.clone(),
-        };
-        editions.map(revision).collect()
+        })
     }
 
     /// The failed attempts, and after them what the status tells of a delivery.

@@ -305,8 +305,8 @@ impl Store for SledStore {
         self.read_on(|view| read::attempts(&view.trees, &view.head, place))
     }
 
-    fn revisions(&self, place: Place) -> Result<Vec<Revision>, StoreError> {
-        self.read_on(|view| read::revisions(&view.trees, &view.head, place))
+    fn revision(&self, place: Place, number: u16) -> Result<Option<Revision>, StoreError> {
+        self.read_on(|view| read::revision(&view.trees, &view.head, place, number))
     }
 
     fn list(&self, query: &Query) -> Result<Page, StoreError> {

@@ -193,30 +193,32 @@ fn body_of(
     }
 }
 
-/// Every revision, the first one first.
-pub(super) fn revisions(trees: &Trees, head: &Head, place: Place) -> Result<Vec<Revision>, StoreError> {
-    let Some(slot) = slot(trees, head, place)? else { return Ok(Vec::new()) };
-    let first = first(trees, place, true)?.ok_or_else(|| lost(place))?;
-    let mut revisions = vec![Revision {
-        number: 1,
-        body: body_of(trees, place, 1, first.kept, first.body_bytes, first.body)?,
-        content_type: first.fixed.envelope.content_type,
-        at: first.fixed.id.accepted_at(),
-        who: String::new(),
-        why: String::new(),
-    }];
-    for number in 2..=slot.revision {
-        let (edit, inline) = edit_of(trees, place, number)?;
-        revisions.push(Revision {
-            number,
-            body: body_of(trees, place, number, edit.kept, edit.body_bytes, inline)?,
-            content_type: edit.content_type,
-            at: edit.at,
-            who: edit.who,
-            why: edit.why,
-        });
+/// One revision of a message; `None` where there is none of this number.
+pub(super) fn revision(trees: &Trees, head: &Head, place: Place, number: u16) -> Result<Option<Revision>, StoreError> {
+    let newest = slot(trees, head, place)?.map_or(0, |slot| slot.revision);
+    if number == 0 || number > newest {
+        return Ok(None);
     }
-    Ok(revisions)
+    if number == 1 {
+        let first = first(trees, place, true)?.ok_or_else(|| lost(place))?;
+        return Ok(Some(Revision {
+            number,
+            body: body_of(trees, place, number, first.kept, first.body_bytes, first.body)?,
+            content_type: first.fixed.envelope.content_type,
+            at: first.fixed.id.accepted_at(),
+            who: String::new(),
+            why: String::new(),
+        }));
+    }
+    let (edit, inline) = edit_of(trees, place, number)?;
+    Ok(Some(Revision {
+        number,
+        body: body_of(trees, place, number, edit.kept, edit.body_bytes, inline)?,
+        content_type: edit.content_type,
+        at: edit.at,
+        who: edit.who,
+        why: edit.why,
+    }))
 }
 
 /// The attempts that are kept, oldest first.

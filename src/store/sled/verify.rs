@@ -108,7 +108,9 @@ fn message(view: &View, names: &[(Dest, Arc<str>)], place: Place) -> Result<(), 
     let (trees, head) = (&view.trees, &view.head);
     let Some(slot) = read::slot(trees, head, place)? else { return Ok(()) };
     let record = read::record(trees, head, place, &slot)?;
-    let _bodies = read::revisions(trees, head, place)?;
+    for number in 1..=slot.revision {
+        let _body = read::revision(trees, head, place, number)?;
+    }
     let _attempts = read::attempts(trees, head, place)?;
     if read::find(trees, head, record.id)? != Some(place) {
         return Err(StoreError::Damaged(format!("message {place} is not found by its id {}", record.id)));
