@@ -8,6 +8,7 @@
 //! Clocks, files, sockets, threads, logs, and every floor above it. `tests/tidy.rs` holds it to that.
 
 pub mod codec;
+pub mod cron;
 pub mod id;
 pub mod message;
 pub mod nearest;
@@ -16,7 +17,9 @@ pub mod span;
 pub mod state;
 pub mod statuses;
 pub mod time;
+pub mod timetable;
 pub mod wheel;
+mod zone;
 
 pub use id::{Id, NodeTag, Place};
 pub use message::{Attempt, Body, Draft, Envelope, Headers, Message, Record, Told};

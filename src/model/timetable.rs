@@ -1,0 +1,435 @@
+//! Timetables: when the next sync cycle starts, and when a destination is open.
+//!
+//! A cycle is `every 15m`, counted from the epoch, or a cron line of five fields with a zone after it
+//! (`*/15 6-20 * * MON-FRI Europe/Warsaw`). Opening hours are `Mon-Fri 08:00-18:00, Sat 09:00-13:00 Europe/Warsaw`; a
+//! maintenance window is written in the same way, or as two moments (`2026-12-24T00:00:00Z/2026-12-27T00:00:00Z`). Without a zone, UTC is meant.
+//!
+//! # What holds
+//!
+//! * The next start is always later than the time asked about, so that a cycle that takes no time cannot start itself again.
+//! * Local times follow their zone over the changes of summer time: what falls into the hour that is skipped starts right
+//!   after it, what falls into the repeated one starts once.
+//! * A timetable that never comes (`0 0 30 2 *`) is refused when it is read.
+//!
+//! # What it does not know
+//!
+//! The clock, and who waits.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+
+use super::cron::Cron;
+use super::nearest::nearest;
+use super::span::parse_span_ms;
+use super::time::WallMs;
+use super::zone::{local, parse_zone, wall};
+
+/// The shortest period of a cycle, in milliseconds.
+pub const CYCLE_MS_MIN: u64 = 1_000;
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+/// How far opening hours are looked ahead: a week, and a day for the zone.
+const DAYS_AHEAD: i64 = 8;
+
+/// When sync cycles start.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cycle {
+    /// At whole multiples of so many milliseconds since the epoch. Never 0.
+    Every(u64),
+    /// By the calendar.
+    Cron(Box<Cron>),
+}
+
+/// When a destination takes messages.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hours {
+    /// Only then; `None` is always.
+    pub open: Option<Weekly>,
+    /// Not then, whatever the opening hours say.
+    pub closed: Vec<Closure>,
+}
+
+/// Spans of time that come back every week.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weekly {
+    spans: Vec<WeekSpan>,
+    zone: TimeZone,
+}
+
+/// A time in which nothing is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Closure {
+    /// Every week.
+    Weekly(Weekly),
+    /// Once, from the first moment and before the second.
+    Once(WallMs, WallMs),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct WeekSpan {
+    /// Which days it begins on, Monday first.
+    days: [bool; 7],
+    from_min: i16,
+    /// 1440 is midnight; not after `from_min` where the span runs into the next day.
+    to_min: i16,
+}
+
+impl Cycle {
+    /// The first start after `now`; `None` where the calendar ends before.
+    #[must_use]
+    pub fn next_start(&self, now: WallMs) -> Option<WallMs> {
+        match self {
+            Cycle::Every(period_ms) => {
+                let period_ms = (*period_ms).max(1);
+                (now.0 / period_ms).checked_add(1)?.checked_mul(period_ms).map(WallMs)
+            }
+            Cycle::Cron(cron) => cron.next_after(now),
+        }
+    }
+
+    /// The first start after `now`, or the end of time.
+    #[must_use]
+    pub fn after(&self, now: WallMs) -> WallMs {
+        self.next_start(now).unwrap_or(WallMs(u64::MAX))
+    }
+}
+
+impl FromStr for Cycle {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Cycle, String> {
+        let text = text.trim();
+        if let Some(period) = text.strip_prefix("every ") {
+            let period_ms = parse_span_ms(period).map_err(|wrong| wrong.to_string())?;
+            if period_ms < CYCLE_MS_MIN {
+                return Err(format!("a cycle of {period:?} is too short; the shortest is 1s"));
+            }
+            return Ok(Cycle::Every(period_ms));
+        }
+        let cycle = Cycle::Cron(Box::new(text.parse()?));
+        // Leap days come at most eight years apart, so a line without a start after any day of our time never starts.
+        cycle.next_start(WallMs(0)).map(|_| cycle).ok_or_else(|| format!("the cron line {text:?} never comes"))
+    }
+}
+
+impl fmt::Display for Cycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cycle::Every(period_ms) => write!(f, "every {}", super::span::show_span(*period_ms)),
+            Cycle::Cron(cron) => cron.fmt(f),
+        }
+    }
+}
+
+impl Hours {
+    /// Whether it is open at `now`.
+    #[must_use]
+    pub fn is_open(&self, now: WallMs) -> bool {
+        self.open.as_ref().is_none_or(|weekly| weekly.contains(now))
+            && !self.closed.iter().any(|closure| closure.contains(now))
+    }
+
+    /// When it opens, where it is closed now; `None` where it is open, or not seen to open again.
+    #[must_use]
+    pub fn opens_at(&self, now: WallMs) -> Option<WallMs> {
+        if self.is_open(now) {
+            return None;
+        }
+        let mut at = now;
+        // Every step ends one span or closure; a closure may begin where a span ends, a few times in a row.
+        for _ in 0..64 {
+            at = self.edges(at).into_iter().filter(|edge| *edge > at).min()?;
+            if self.is_open(at) {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// When it closes, where it is open now; `None` where it is closed, or never closes.
+    #[must_use]
+    pub fn closes_at(&self, now: WallMs) -> Option<WallMs> {
+        if !self.is_open(now) {
+            return None;
+        }
+        let mut edges: Vec<WallMs> = self.edges(now).into_iter().filter(|edge| *edge > now).collect();
+        edges.sort_unstable();
+        edges.into_iter().find(|edge| !self.is_open(*edge))
+    }
+
+    fn edges(&self, now: WallMs) -> Vec<WallMs> {
+        let mut edges = Vec::new();
+        if let Some(open) = &self.open {
+            open.edges(now, &mut edges);
+        }
+        for closure in &self.closed {
+            match closure {
+                Closure::Weekly(weekly) => weekly.edges(now, &mut edges),
+                Closure::Once(from, to) => edges.extend([*from, *to]),
+            }
+        }
+        edges
+    }
+}
+
+impl Closure {
+    fn contains(&self, now: WallMs) -> bool {
+        match self {
+            Closure::Weekly(weekly) => weekly.contains(now),
+            Closure::Once(from, to) => *from <= now && now < *to,
+        }
+    }
+}
+
+impl FromStr for Closure {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Closure, String> {
+        let Some((from, to)) = text.split_once("Z/").map(|(from, to)| (format!("{from}Z"), to)) else {
+            return text.parse().map(Closure::Weekly);
+        };
+        let moment = |text: &str| {
+            let stamp = text.trim().parse::<Timestamp>().ok();
+            stamp.and_then(|stamp| u64::try_from(stamp.as_millisecond()).ok()).map(WallMs)
+        };
+        match (moment(&from), moment(to)) {
+            (Some(from), Some(to)) if from < to => Ok(Closure::Once(from, to)),
+            (Some(_), Some(_)) => Err(format!("{text:?} ends before it begins")),
+            (_, _) => {
+                Err(format!("{text:?} is no maintenance window; write 2026-12-24T00:00:00Z/2026-12-27T00:00:00Z"))
+            }
+        }
+    }
+}
+
+impl Weekly {
+    fn contains(&self, now: WallMs) -> bool {
+        let Some(local) = local(now, &self.zone) else { return true };
+        let minute = i16::from(local.hour()) * 60 + i16::from(local.minute());
+        let today = usize::try_from(local.weekday().to_monday_zero_offset()).unwrap_or(0);
+        let yesterday = (today + 6) % 7;
+        let on = |span: &WeekSpan, day: usize| span.days.get(day).copied().unwrap_or(false);
+        self.spans.iter().any(|span| {
+            if span.from_min < span.to_min {
+                on(span, today) && (span.from_min..span.to_min).contains(&minute)
+            } else {
+                (on(span, today) && minute >= span.from_min) || (on(span, yesterday) && minute < span.to_min)
+            }
+        })
+    }
+
+    /// The moments of the coming week, and of the day before it, at which a span may begin or end.
+    fn edges(&self, now: WallMs, edges: &mut Vec<WallMs>) {
+        let Some(local) = local(now, &self.zone) else { return };
+        for days in -1..=DAYS_AHEAD {
+            let Ok(day) = local.date().checked_add(Span::new().days(days)) else { continue };
+            for minute in self.spans.iter().flat_map(|span| [span.from_min, span.to_min]) {
+                let (day, minute) = if minute >= 1_440 { (day.tomorrow().unwrap_or(day), 0) } else { (day, minute) };
+                let (hour, minute) = (i8::try_from(minute / 60), i8::try_from(minute % 60));
+                let (Ok(hour), Ok(minute)) = (hour, minute) else { continue };
+                let Ok(time) = Time::new(hour, minute, 0, 0) else { continue };
+                let zoned = self.zone.to_ambiguous_zoned_datetime(day.to_datetime(time)).compatible();
+                edges.extend(zoned.ok().as_ref().and_then(wall));
+            }
+        }
+    }
+}
+
+impl FromStr for Weekly {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Weekly, String> {
+        let text = text.trim();
+        let (spans, zone) = match text.rsplit_once(char::is_whitespace) {
+            Some((spans, zone)) if !zone.starts_with(|letter: char| letter.is_ascii_digit()) => {
+                (spans, parse_zone(zone)?)
+            }
+            Some(_) | None => (text, TimeZone::UTC),
+        };
+        let spans: Vec<WeekSpan> = spans.split(',').map(WeekSpan::from_str).collect::<Result<_, _>>()?;
+        Ok(Weekly { spans, zone })
+    }
+}
+
+impl FromStr for WeekSpan {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<WeekSpan, String> {
+        let wrong = || format!("{:?} are no hours; write Mon-Fri 08:00-18:00", text.trim());
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (days, times) = match words.as_slice() {
+            [times] => ([true; 7], *times),
+            [days, times] => (parse_days(days)?, *times),
+            _ => return Err(wrong()),
+        };
+        let (from, to) = times.split_once('-').ok_or_else(wrong)?;
+        let (from_min, to_min) = (parse_minute(from).ok_or_else(wrong)?, parse_minute(to).ok_or_else(wrong)?);
+        if from_min == to_min || from_min == 1_440 {
+            return Err(format!("{:?} is no time at all; the whole day is 00:00-24:00", text.trim()));
+        }
+        Ok(WeekSpan { days, from_min, to_min: if to_min == 0 { 1_440 } else { to_min } })
+    }
+}
+
+fn parse_days(text: &str) -> Result<[bool; 7], String> {
+    let day = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        DAYS.iter().position(|known| *known == lower).ok_or_else(|| match nearest(&lower, DAYS) {
+            Some(near) => format!("{name:?} is no day of the week; did you mean {near:?}?"),
+            None => format!("{name:?} is no day of the week: mon, tue, wed, thu, fri, sat, sun"),
+        })
+    };
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) => (day(first)?, day(last)?),
+        None => (day(text)?, day(text)?),
+    };
+    let mut days = [false; 7];
+    for (number, is_on) in days.iter_mut().enumerate() {
+        *is_on = if first <= last { (first..=last).contains(&number) } else { number >= first || number <= last };
+    }
+    Ok(days)
+}
+
+fn parse_minute(text: &str) -> Option<i16> {
+    let (hour, minute) = text.split_once(':')?;
+    let is_plain = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_plain(hour) || !is_plain(minute) {
+        return None;
+    }
+    let (hour, minute): (i16, i16) = (hour.parse().ok()?, minute.parse().ok()?);
+    let total = hour * 60 + minute;
+    (minute < 60 && total <= 1_440).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> WallMs {
+        WallMs(u64::try_from(text.parse::<Timestamp>().expect("a time").as_millisecond()).expect("after 1970"))
+    }
+
+    #[track_caller]
+    fn starts(cycle: &str, after: &str, expect: &[&str]) {
+        let cycle: Cycle = cycle.parse().expect("a cycle");
+        let mut now = at(after);
+        for next in expect {
+            now = cycle.next_start(now).expect("a start");
+            assert_eq!(
+                now,
+                at(next),
+                "{}",
+                Timestamp::from_millisecond(i64::try_from(now.0).expect("near")).expect("near")
+            );
+        }
+    }
+
+    #[test]
+    fn cycles_start_at_whole_multiples_and_never_now() {
+        let every = Cycle::Every(900_000);
+        assert_eq!(every.next_start(WallMs(1)), Some(WallMs(900_000)));
+        assert_eq!(every.next_start(WallMs(900_000)), Some(WallMs(1_800_000)));
+        assert_eq!(every.next_start(WallMs(u64::MAX)), None);
+    }
+
+    #[test]
+    fn cron_lines_follow_their_zone_over_summer_time() {
+        starts("0 6 * * *", "2026-11-24T05:00:00Z", &["2026-11-24T06:00:00Z", "2026-11-25T06:00:00Z"]);
+        starts("0 6 * * MON-FRI Europe/Warsaw", "2026-11-27T05:00:00Z", &["2026-11-30T05:00:00Z"]);
+        // 02:30 does not exist on 29 March 2026 in Warsaw, and exists twice on 25 October.
+        starts("30 2 * * * Europe/Warsaw", "2026-03-28T12:00:00Z", &["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]);
+        starts("30 2 * * * Europe/Warsaw", "2026-10-24T12:00:00Z", &["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]);
+        starts("0 0 29 2 *", "2026-01-01T00:00:00Z", &["2028-02-29T00:00:00Z"]);
+    }
+
+    #[test]
+    fn wrong_timetables_are_refused_with_what_was_expected() {
+        for (text, words) in [
+            ("15m", "every 15m"),
+            ("every 15", "unit"),
+            ("every 10ms", "too short"),
+            ("61 * * * *", "cron line"),
+            ("0 0 30 2 *", "never comes"),
+            ("0 6 * * * Europe/Warszawa", "Europe/Warsaw"),
+            ("* * * * * * *", "five cron fields"),
+            ("", "every 15m"),
+        ] {
+            let wrong = text.parse::<Cycle>().expect_err(text);
+            assert!(wrong.contains(words), "{text:?}: {wrong}");
+        }
+    }
+
+    fn office() -> Hours {
+        Hours {
+            open: Some("Mon-Fri 08:00-18:00, Sat 09:00-13:00 Europe/Warsaw".parse().expect("hours")),
+            closed: vec![
+                "Wed 12:00-12:30 Europe/Warsaw".parse().expect("a window"),
+                "2026-11-26T00:00:00Z/2026-11-27T00:00:00Z".parse().expect("a window"),
+            ],
+        }
+    }
+
+    #[test]
+    fn hours_open_and_close() {
+        let office = office();
+        let monday_noon = at("2026-11-23T12:00:00Z");
+        assert!(office.is_open(monday_noon));
+        assert_eq!(office.closes_at(monday_noon), Some(at("2026-11-23T17:00:00Z")));
+        assert_eq!(office.opens_at(at("2026-11-23T17:00:00Z")), Some(at("2026-11-24T07:00:00Z")));
+        assert_eq!(office.opens_at(at("2026-11-25T11:10:00Z")), Some(at("2026-11-25T11:30:00Z")));
+        // From Wednesday evening over the closed Thursday to Friday.
+        assert_eq!(office.opens_at(at("2026-11-25T19:00:00Z")), Some(at("2026-11-27T07:00:00Z")));
+        assert_eq!(office.opens_at(at("2026-11-28T14:00:00Z")), Some(at("2026-11-30T07:00:00Z")));
+        assert_eq!(Hours::default().closes_at(monday_noon), None);
+        assert!(Hours::default().is_open(monday_noon));
+    }
+
+    #[test]
+    fn a_night_shift_runs_into_the_next_day() {
+        let night = Hours { open: Some("Fri 22:00-06:00".parse().expect("hours")), closed: Vec::new() };
+        assert!(night.is_open(at("2026-11-27T23:00:00Z")) && night.is_open(at("2026-11-28T05:59:00Z")));
+        assert!(!night.is_open(at("2026-11-28T06:00:00Z")) && !night.is_open(at("2026-11-27T05:00:00Z")));
+        assert_eq!(night.closes_at(at("2026-11-27T23:00:00Z")), Some(at("2026-11-28T06:00:00Z")));
+    }
+
+    #[test]
+    fn what_never_opens_again_says_so() {
+        let never = Hours { open: None, closed: vec!["Mon-Sun 00:00-24:00".parse().expect("a window")] };
+        assert_eq!((never.is_open(WallMs(0)), never.opens_at(WallMs(0))), (false, None));
+    }
+
+    #[test]
+    fn opening_is_where_minutes_turn_open() {
+        let office = office();
+        let mut now = at("2026-10-23T00:00:00Z");
+        for _ in 0..14 * 24 * 12 {
+            let next = now.plus(300_000);
+            if !office.is_open(now) && office.is_open(next) {
+                assert_eq!(office.opens_at(now), Some(next));
+            }
+            if office.is_open(now) && !office.is_open(next) {
+                assert_eq!(office.closes_at(now), Some(next));
+            }
+            now = next;
+        }
+    }
+
+    #[test]
+    fn wrong_hours_are_refused() {
+        for text in [
+            "Mon-Fri",
+            "Mon-Fri 8-18",
+            "Foo 08:00-18:00",
+            "08:00-08:00",
+            "24:00-25:00",
+            "Mon 08:00-09:00 Nowhere/City",
+            "",
+        ] {
+            assert!(text.parse::<Weekly>().is_err(), "{text:?}");
+        }
+        assert!("2026-12-27T00:00:00Z/2026-12-24T00:00:00Z".parse::<Closure>().is_err());
+    }
+}
