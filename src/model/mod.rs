@@ -7,12 +7,14 @@
 //!
 //! Clocks, files, sockets, threads, logs, and every floor above it. `tests/tidy.rs` holds it to that.
 
+pub mod breaker;
 pub mod codec;
 pub mod cron;
 pub mod id;
 pub mod message;
 pub mod nearest;
 pub mod policy;
+pub mod rate;
 pub mod span;
 pub mod state;
 pub mod statuses;
