@@ -62,6 +62,14 @@ impl Store for Faulty {
         self.inner.commit(batch)
     }
 
+    fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.note(key)
+    }
+
+    fn notes(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        self.inner.notes(prefix, each)
+    }
+
     fn load(&self, place: Place) -> Result<Option<Loaded>, StoreError> {
         self.check(place)?;
         self.inner.load(place)

@@ -104,6 +104,14 @@ impl Gated {
 }
 
 impl Store for Gated {
+    fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.note(key)
+    }
+
+    fn notes(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        self.inner.notes(prefix, each)
+    }
+
     fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         self.waits.fetch_add(1, Ordering::SeqCst);
         until("the gate opens", || !self.is_shut.load(Ordering::SeqCst));

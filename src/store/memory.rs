@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use self::change::{Change, Mark};
 use self::tables::Tables;
 use super::{
-    Batch, CommitNo, Committed, Count, Dest, Loaded, Page, Query, Retained, Retention, Revision, Room, Store,
+    Batch, CommitNo, Committed, Count, Dest, Loaded, Note, Page, Query, Retained, Retention, Revision, Room, Store,
     StoreError, Unfinished,
 };
 use crate::model::{Attempt, Id, NodeTag, Place, Record, WallMs};
@@ -214,6 +214,7 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        batch.notes.iter().try_for_each(Note::check)?;
         let mut tables = self.write()?;
         let (changes, mut done) = plan::commit(&tables, batch);
         done.number = self.log().append(&mut tables, changes, 1)?;
@@ -261,6 +262,17 @@ impl Store for MemoryStore {
 
     fn list(&self, query: &Query) -> Result<Page, StoreError> {
         Ok(self.read()?.list(query))
+    }
+
+    fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.read()?.notes.get(key).filter(|value| !value.is_empty()).cloned())
+    }
+
+    fn notes(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        let tables = self.read()?;
+        let known = tables.notes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        known.filter(|(_, value)| !value.is_empty()).for_each(|(key, value)| each(key, value));
+        Ok(())
     }
 
     fn counts(&self) -> Vec<Count> {

@@ -125,6 +125,18 @@ pub trait Store: Send + Sync + 'static {
     /// Whatever hinders the read.
     fn list(&self, query: &Query) -> Result<Page, StoreError>;
 
+    /// The note under this key; `None` where there is none, or an empty one.
+    ///
+    /// # Errors
+    /// Whatever hinders the read.
+    fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Every note that is not empty and whose key begins with `prefix`, in order of their keys.
+    ///
+    /// # Errors
+    /// Whatever hinders the read.
+    fn notes(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError>;
+
     /// How many messages there are, by destination and state. Kept, never counted.
     fn counts(&self) -> Vec<Count>;
 
@@ -158,6 +170,36 @@ pub struct Batch {
     pub deletes: Vec<Place>,
     /// Messages whose end a person has now been told of.
     pub told: Vec<Place>,
+    /// What else must be remembered, and stand or fall with this commit. The last word on a key counts.
+    pub notes: Vec<Note>,
+}
+
+/// A small thing to remember under a key: that a destination is paused, how far a source was read, the newest version of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// At most [`NOTE_KEY_BYTES_MAX`] bytes. The first says what kind it is.
+    pub key: Vec<u8>,
+    /// At most [`NOTE_BYTES_MAX`] bytes; empty takes the note back.
+    pub value: Vec<u8>,
+}
+
+/// The longest key of a note.
+pub const NOTE_KEY_BYTES_MAX: usize = 200;
+/// The most bytes of a note.
+pub const NOTE_BYTES_MAX: usize = 16_000;
+
+impl Note {
+    /// Whether a store takes it.
+    ///
+    /// # Errors
+    /// The key or the value is too long.
+    pub fn check(&self) -> Result<(), StoreError> {
+        if self.key.len() <= NOTE_KEY_BYTES_MAX && self.value.len() <= NOTE_BYTES_MAX {
+            return Ok(());
+        }
+        let sizes = format!("a note of {} bytes under a key of {}", self.value.len(), self.key.len());
+        Err(StoreError::Io(std::io::Error::new(std::io::ErrorKind::InvalidInput, sizes)))
+    }
 }
 
 /// A message to write down.

@@ -56,6 +56,14 @@ impl Store for NullStore {
         Ok(Vec::new())
     }
 
+    fn note(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    fn notes(&self, _prefix: &[u8], _each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn untold(&self, _after: Option<Place>, _limit: usize) -> Result<Vec<Place>, StoreError> {
         Ok(Vec::new())
     }

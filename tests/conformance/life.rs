@@ -2,7 +2,9 @@
 
 use super::*;
 use goniec::model::{Id, NodeTag, Place, Queued, State, WallMs};
-use goniec::store::{Amendment, Batch, Incoming, Move, Moved, key_hash};
+use goniec::store::{
+    Amendment, Batch, Incoming, Move, Moved, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Note, StoreError, key_hash,
+};
 
 pub const CASES: &[super::Case] = &[
     ("commits are numbered from one without holes", commits_are_numbered),
@@ -17,7 +19,30 @@ pub const CASES: &[super::Case] = &[
     ("bodies of every size come back", bodies_of_every_size),
     ("many messages in one commit come back", many_in_one_commit),
     ("destinations keep their numbers", destinations_keep_their_numbers),
+    ("notes stand or fall with their commit, and the last word counts", notes_stand_with_their_commit),
 ];
+
+fn notes_stand_with_their_commit(world: &World) {
+    let store = world.opened();
+    let note = |key: &[u8], value: &[u8]| Note { key: key.to_vec(), value: value.to_vec() };
+    let batch = |notes| Batch { now: T0, notes, ..Batch::default() };
+    commit(&*store, &batch(vec![note(b"p/a", b"1"), note(b"p/b", b"2"), note(b"q", b"3"), note(b"p/a", b"4")]));
+    commit(&*store, &batch(vec![note(b"p/b", b"")]));
+    let store = world.reopened(store);
+    let read = |key: &[u8]| store.note(key).expect("reads");
+    assert_eq!((read(b"p/a"), read(b"p/b"), read(b"p")), (Some(b"4".to_vec()), None, None));
+    let mut under = Vec::new();
+    store.notes(b"p/", &mut |key, value| under.push((key.to_vec(), value.to_vec()))).expect("reads");
+    assert_eq!(under, [(b"p/a".to_vec(), b"4".to_vec())]);
+    let dest = store.destination("erp").expect("a number");
+    for wrong in [note(&[b'k'; NOTE_KEY_BYTES_MAX + 1], b""), note(b"k", &[0; NOTE_BYTES_MAX + 1])] {
+        let refused = Batch { accepts: vec![incoming(dest, draft("k"))], ..batch(vec![wrong]) };
+        assert!(matches!(store.commit(&refused), Err(StoreError::Io(_))));
+    }
+    assert_eq!(dump(&*store).messages.len(), 0, "a refused commit keeps nothing");
+    commit(&*store, &batch(vec![note(&[b'k'; NOTE_KEY_BYTES_MAX], &[7; NOTE_BYTES_MAX])]));
+    world.reopened(store);
+}
 
 fn commits_are_numbered(world: &World) {
     let store = world.opened();

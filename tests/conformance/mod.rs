@@ -161,6 +161,7 @@ pub struct Dump {
     pub unfinished: Vec<String>,
     pub idempotent: Vec<(u64, Place)>,
     pub untold: Vec<Place>,
+    pub notes: Vec<(Vec<u8>, Vec<u8>)>,
     pub counts: Vec<String>,
     pub destinations: Vec<(Dest, Arc<str>)>,
 }
@@ -183,12 +184,8 @@ pub fn dump(store: &dyn Store) -> Dump {
     let mut destinations = store.destinations();
     destinations.sort();
     let messages = page.records.into_iter().rev().map(whole).collect();
-    Dump {
-        messages,
-        unfinished,
-        idempotent,
-        untold: store.untold(None, usize::MAX).expect("reads"),
-        counts,
-        destinations,
-    }
+    let mut notes = Vec::new();
+    store.notes(b"", &mut |key, value| notes.push((key.to_vec(), value.to_vec()))).expect("reads");
+    let untold = store.untold(None, usize::MAX).expect("reads");
+    Dump { messages, unfinished, idempotent, untold, notes, counts, destinations }
 }

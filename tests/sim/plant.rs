@@ -159,6 +159,14 @@ impl Store for Planted {
         self.inner.untold(after, limit)
     }
 
+    fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.note(key)
+    }
+
+    fn notes(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        self.inner.notes(prefix, each)
+    }
+
     fn find(&self, id: Id) -> Result<Option<Place>, StoreError> {
         self.inner.find(id)
     }

@@ -40,6 +40,8 @@ pub(super) enum Change {
     BodiesGone { place: Place },
     /// A message was removed whole.
     Gone { place: Place },
+    /// Something was noted.
+    Note { key: Vec<u8>, value: Vec<u8> },
 }
 
 /// Where a message stands: everything about it that changes, but bodies and attempts.

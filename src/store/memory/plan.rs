@@ -52,6 +52,8 @@ pub(super) fn commit(tables: &Tables, batch: &Batch) -> (Vec<Change>, Committed)
     for place in &batch.deletes {
         done.deleted.push(plan.delete(*place));
     }
+    let notes = batch.notes.iter().map(|note| Change::Note { key: note.key.clone(), value: note.value.clone() });
+    plan.changes.extend(notes);
     (plan.finish(), done)
 }
 
@@ -81,7 +83,8 @@ pub(super) fn retain(tables: &Tables, rule: &Retention, now: WallMs) -> (Vec<Cha
             | Change::Accepted { .. }
             | Change::Status { .. }
             | Change::Revision { .. }
-            | Change::Attempt { .. } => {}
+            | Change::Attempt { .. }
+            | Change::Note { .. } => {}
         }
         changes.push(change);
     }
@@ -165,7 +168,8 @@ impl Plan<'_> {
             | Change::Revision { .. }
             | Change::Attempt { .. }
             | Change::BodiesGone { .. }
-            | Change::Gone { .. } => None,
+            | Change::Gone { .. }
+            | Change::Note { .. } => None,
         })
     }
 

@@ -27,6 +27,7 @@ pub(super) struct Tables {
     /// The time in the newest id: the next one is not below it.
     pub(super) last_id_at: WallMs,
     pub(super) destinations: BTreeMap<u16, Arc<str>>,
+    pub(super) notes: BTreeMap<Vec<u8>, Vec<u8>>,
     rows: BTreeMap<Place, Row>,
     index: Index,
 }
@@ -64,6 +65,7 @@ impl Tables {
             next_message: 0,
             last_id_at: WallMs(0),
             destinations: BTreeMap::new(),
+            notes: BTreeMap::new(),
             rows: BTreeMap::new(),
             index: Index::default(),
         }
@@ -92,6 +94,10 @@ impl Tables {
                 let row = Row { id, dest, envelope, status, editions: Vec::new(), attempts: Vec::new() };
                 self.index.add(place, &row);
                 self.rows.insert(place, row);
+                Ok(())
+            }
+            Change::Note { key, value } => {
+                self.notes.insert(key, value);
                 Ok(())
             }
             Change::Status { place, status } => self.change(place, |row| row.status = status),
@@ -123,6 +129,7 @@ impl Tables {
         let mut changes = vec![self.registry()];
         let names = self.destinations.iter();
         changes.extend(names.map(|(number, name)| Change::Destination { number: *number, name: Arc::clone(name) }));
+        changes.extend(self.notes.clone().into_iter().map(|(key, value)| Change::Note { key, value }));
         for (place, row) in &self.rows {
             let place = *place;
             let (id, dest, envelope) = (row.id, row.dest, Arc::clone(&row.envelope));

@@ -12,6 +12,7 @@
 //! | `part`   | place 8, revision 2, part 2| a piece of a body; revision 0: of an envelope              | what is too big for its row |
 //! | `alias`  | id 16                      | place 8                                                    | ids that were given elsewhere |
 //! | `keys`   | range 8                    | a Bloom filter over the keys of 256 chunks                 | once, when the range is full |
+//! | `note`   | the note's own             | the note                                                   | pauses, cursors, fences: see the engine |
 //! | `meta`   | `c` group 2, `d` number 2  | counters and the head; the name of a destination           | one a commit; rare |
 //!
 //! Every row but the three markers is framed: magic, tree, key, commit, length, body, check sum. So a row can be trusted by itself,
@@ -69,10 +70,11 @@ pub(super) enum Tree {
     Alias = 9,
     Keys = 10,
     Meta = 11,
+    Note = 12,
 }
 
 impl Tree {
-    pub(super) const ALL: [Tree; 11] = [
+    pub(super) const ALL: [Tree; 12] = [
         Tree::Chunk,
         Tree::Stat,
         Tree::Open,
@@ -84,6 +86,7 @@ impl Tree {
         Tree::Alias,
         Tree::Keys,
         Tree::Meta,
+        Tree::Note,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -99,6 +102,7 @@ impl Tree {
             Tree::Alias => "alias",
             Tree::Keys => "keys",
             Tree::Meta => "meta",
+            Tree::Note => "note",
         }
     }
 
@@ -212,6 +216,7 @@ pub(super) fn name(tree: Tree, key: &[u8]) -> String {
         Tree::Over => format!("an edit of message {place}"),
         Tree::Part => format!("a part of the body of message {place}"),
         Tree::Alias => "the place of an id given elsewhere".to_owned(),
+        Tree::Note => format!("the note {:?}", key.escape_ascii().to_string()),
         Tree::Meta => format!("the head of the registry ({:?})", key.escape_ascii().to_string()),
     }
 }

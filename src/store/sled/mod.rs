@@ -262,16 +262,7 @@ impl Store for SledStore {
             .and_then(|()| if is_through && !is_first { Ok(()) } else { durable.db.sync_data().map_err(open::disk) })
             .and_then(|()| self.fault(Step::Witness))
             .and_then(|()| durable.witness.write(target).map_err(open::disk));
-        match outcome {
-            Ok(()) => {
-                self.synced.store(target, Ordering::Release);
-                Ok(())
-            }
-            Err(error) => {
-                self.poison(&error);
-                Err(error)
-            }
-        }
+        outcome.inspect(|()| self.synced.store(target, Ordering::Release)).inspect_err(|error| self.poison(error))
     }
 
     fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
@@ -321,6 +312,14 @@ impl Store for SledStore {
             }
             other => other,
         }
+    }
+
+    fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|view| start::note(&view.trees, key))
+    }
+
+    fn notes(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        self.read(|view| start::notes(&view.trees, prefix, each))
     }
 
     fn counts(&self) -> Vec<Count> {

@@ -150,6 +150,10 @@ impl<'a> Plan<'a> {
         for place in &batch.told {
             self.told(*place)?;
         }
+        for note in &batch.notes {
+            note.check()?;
+            self.put(Tree::Note, &note.key, &note.value);
+        }
         committed.accepted = self.accept(&batch.accepts, &supersedes)?;
         for (place, newer) in followed {
             if let Some((id, _)) = committed.accepted.get(newer) {

@@ -107,7 +107,7 @@ fn derived(trees: &Trees) -> Result<Option<Head>, StoreError> {
     if head.next_chunk == 0 {
         return Ok(None);
     }
-    for tree in [Tree::Att, Tree::Over, Tree::Part, Tree::Alias, Tree::Keys, Tree::Meta] {
+    for tree in [Tree::Att, Tree::Over, Tree::Part, Tree::Alias, Tree::Keys, Tree::Meta, Tree::Note] {
         let mut walk = trees.under(tree, b"")?;
         while let Some(row) = walk.forth() {
             let (key, row) = row?;

@@ -149,7 +149,7 @@ impl Carry<'_> {
         for (dest, name) in std::mem::take(&mut self.names) {
             self.new.put(Tree::Meta, &dest_key(dest), head.commit, &name)?;
         }
-        for tree in [Tree::Alias, Tree::Keys] {
+        for tree in [Tree::Alias, Tree::Keys, Tree::Note] {
             self.rows(tree, b"")?;
         }
         let mut recounted = Counters::default();

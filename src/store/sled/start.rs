@@ -38,6 +38,24 @@ pub(super) fn names(trees: &Trees) -> Result<Vec<(Dest, Arc<str>)>, StoreError> 
     Ok(names)
 }
 
+/// The note under this key, where there is one that is not empty.
+pub(super) fn note(trees: &Trees, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(trees.row(Tree::Note, key, |row| Some(row.body.to_vec()))?.filter(|note| !note.is_empty()))
+}
+
+/// The notes whose keys begin with `prefix`.
+pub(super) fn notes(trees: &Trees, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+    let mut walk = trees.under(Tree::Note, prefix)?;
+    while let Some(row) = walk.forth() {
+        let (key, row) = row?;
+        let row = trees.seal().unframe(Tree::Note, &key, &row)?;
+        if !row.body.is_empty() {
+            each(&key, row.body);
+        }
+    }
+    Ok(())
+}
+
 /// The hashes of the keys in the range of chunks being filled; `None` where a status in it cannot be read.
 pub(super) fn range(view: &View) -> Result<Option<Vec<u64>>, StoreError> {
     let next = view.head.next_chunk;

@@ -98,6 +98,7 @@ pub(super) fn check(view: &View) -> Verified {
         found.note(index(view, tree));
     }
     found.note(aliases(view));
+    found.note(start::notes(&view.trees, b"", &mut |_, _| {}));
     for range in ranges(view) {
         found.note(filter(view, range));
     }
