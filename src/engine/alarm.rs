@@ -9,7 +9,6 @@
 //!
 //! Who goes first, and how many may be out.
 
-use super::cycle::next_start;
 use super::news::{Step, Who};
 use super::schedule::{Scheduler, Taken};
 use crate::model::wheel::Handle;
@@ -27,6 +26,8 @@ pub(super) enum Alarm {
     Deadline(Who, WallMs),
     /// A lane's next cycle, a wall time.
     Cycle(Dest, WallMs),
+    /// A lane's gate may open.
+    Gate(Dest),
 }
 
 /// A wall clock that moves by more than this against the monotonic one has jumped.
@@ -69,7 +70,7 @@ impl Scheduler {
         post.lane.defer(who.entry);
         post.cycling.push(who.entry);
         if post.cycle_alarm.is_none() {
-            let at = next_start(cycle, now.wall);
+            let at = cycle.after(now.wall);
             post.cycle_alarm = Some(at);
             self.wheel.insert(mono(at, now), Alarm::Cycle(who.dest, at));
         }
@@ -87,6 +88,11 @@ impl Scheduler {
                 Alarm::Retry(who) | Alarm::NotBefore(who, _) => self.with_lane(who.dest, |lane| lane.ripen(who.entry)),
                 Alarm::Deadline(who, at) => self.pass_deadline(who, at, now),
                 Alarm::Cycle(dest, _) => self.begin_cycle(dest),
+                Alarm::Gate(dest) => {
+                    if let Some(post) = self.posts.get_mut(usize::from(dest.0)) {
+                        post.gate_alarm_ms = None;
+                    }
+                }
             }
         }
     }
@@ -163,7 +169,7 @@ impl Scheduler {
             match alarm {
                 Alarm::Cycle(dest, _) => self.rearm_cycle(dest, now),
                 Alarm::NotBefore(_, at) | Alarm::Deadline(_, at) => self.arm(alarm, mono(at, now)),
-                Alarm::Retry(_) => {}
+                Alarm::Retry(_) | Alarm::Gate(_) => {}
             }
         }
     }
@@ -171,7 +177,7 @@ impl Scheduler {
     fn rearm_cycle(&mut self, dest: Dest, now: Stamp) {
         let Some(post) = self.posts.get_mut(usize::from(dest.0)) else { return };
         let Some(cycle) = &post.cycle else { return };
-        let at = next_start(cycle, now.wall);
+        let at = cycle.after(now.wall);
         post.cycle_alarm = Some(at);
         self.arm(Alarm::Cycle(dest, at), mono(at, now));
     }

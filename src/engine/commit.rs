@@ -21,6 +21,7 @@ use std::sync::atomic::Ordering;
 
 use super::accept::Window;
 use super::draft::{Cause, Draft, Slot};
+use super::gate::Ended;
 use super::news::{News, Who};
 use super::pending::{Answer, Pending, transition};
 use super::registry::Registry;
@@ -220,6 +221,9 @@ impl Committer {
         };
         match cause {
             Cause::Report(report) => {
+                pending
+                    .news
+                    .push(News::Ended(report.who.dest, Ended::of(&report.outcome, report.who.entry.place.to_u64())));
                 let Report { who, loaded: Loaded { message, .. }, .. } = *report;
                 if done {
                     self.count(step);

@@ -4,7 +4,9 @@
 //!
 //! Who tells, and who does it.
 
+use super::gate::Ended;
 use super::lane::Entry;
+use crate::model::breaker::Turned;
 use crate::model::{Queued, State, WallMs};
 use crate::store::{Dest, Loaded};
 
@@ -36,6 +38,8 @@ pub(super) enum News {
         /// What it is now.
         state: State,
     },
+    /// An attempt ended so: what it says of the destination.
+    Ended(Dest, Ended),
     /// A claim came to nothing: the message is not there any more.
     Void(Who),
     /// A message that was out cannot be read or written now; it waits a while, and holds back the later ones of its key.
@@ -71,6 +75,8 @@ pub(super) enum Step {
     Send(Delivery),
     /// Write down that this message goes out, before it does.
     Claim(Delivery),
+    /// Say that a destination is left alone, or asked again.
+    Turned(Dest, Turned),
     /// Give this message up: its deadline passed, this one.
     Expire(Who, WallMs),
 }

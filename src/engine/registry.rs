@@ -19,6 +19,7 @@ use super::schedule::Scheduler;
 use super::settle::Report;
 use super::words::{Destination, Order, Settings, Shown, ShownPage, Stats, Transition};
 use crate::error::Error;
+use crate::model::breaker::Turned;
 use crate::model::nearest::nearest;
 use crate::model::{Attempt, Id, Message, Place, Record, Stamp, State, WallMs};
 use crate::store::{Dest, Query, Revision, Store, StoreError, key_hash};
@@ -295,6 +296,17 @@ impl Registry {
 
     fn damage(&self) -> MutexGuard<'_, Damage> {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A destination's breaker has turned.
+    pub(super) fn turned(&self, dest: Dest, turned: Turned) {
+        let name = self.names.get(usize::from(dest.0)).map_or("?", |name| &**name);
+        match turned {
+            Turned::Opened => {
+                log::warn!("destination {name} fails: it is left alone, and tried with one message from time to time")
+            }
+            Turned::Closed => log::warn!("destination {name} answers again"),
+        }
     }
 
     /// Why the engine takes nothing more, where it failed.

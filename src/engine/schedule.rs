@@ -16,10 +16,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::alarm::{Alarm, gap};
+use super::gate::{Ended, Gate, Room};
 use super::lane::{Entry, Lane};
 use super::news::{Delivery, News, Step, Who};
 use super::place_map::PlaceHash;
 use super::words::{Cycle, Destination, Waits};
+use crate::model::breaker::Turned;
 use crate::model::wheel::{Handle, Wheel};
 use crate::model::{Failed, OnUncertain, Place, Queued, Stamp, State, WallMs};
 use crate::store::{Dest, Loaded, Unfinished};
@@ -42,6 +44,12 @@ pub(super) struct Post {
     durable_claims: bool,
     pub(super) cycling: Vec<Entry>,
     pub(super) cycle_alarm: Option<WallMs>,
+    /// What the destination lets through; `None` where it is not configured, and nothing goes anyway.
+    gate: Option<Gate>,
+    /// When the gate is looked at again, on the monotonic clock.
+    pub(super) gate_alarm_ms: Option<u64>,
+    /// Why the gate let nothing through when it was last asked.
+    shut: Option<Waits>,
 }
 
 /// Decides who goes when.
@@ -61,9 +69,9 @@ fn has_durable_claims(rule: &Destination) -> bool {
 }
 
 /// How many a lane may be given in advance: none where a claim is durable, because after a crash nobody could tell those that were merely
-/// given from those that had left, and a person would have to look into each.
+/// given from those that had left, and a person would have to look into each; nor where the gate must weigh each.
 fn advance_of(rule: &Destination, advance_max: usize) -> usize {
-    if has_durable_claims(rule) { 0 } else { advance_max }
+    if has_durable_claims(rule) || !Gate::is_plain(rule) { 0 } else { advance_max }
 }
 
 impl Scheduler {
@@ -72,6 +80,9 @@ impl Scheduler {
         let post = |destination: &Option<&Destination>| match destination {
             Some(rule) => Post {
                 lane: Lane::new(rule.concurrency, rule.order, advance_of(rule, advance_max), true),
+                gate: Some(Gate::new(rule, now)),
+                gate_alarm_ms: None,
+                shut: None,
                 cycle: rule.cycle.clone(),
                 durable_claims: has_durable_claims(rule),
                 cycling: Vec::new(),
@@ -79,6 +90,9 @@ impl Scheduler {
             },
             None => Post {
                 lane: Lane::new(1, super::words::Order::None, 0, false),
+                gate: None,
+                gate_alarm_ms: None,
+                shut: None,
                 cycle: None,
                 durable_claims: false,
                 cycling: Vec::new(),
@@ -127,6 +141,7 @@ impl Scheduler {
                     self.steps.push_back(Step::Send(Delivery { who, loaded: Some(loaded) }));
                 }
                 News::Settled { who, state } => self.settled(who, state, now),
+                News::Ended(dest, ended) => self.ended(dest, ended, now),
                 News::SetBack(who) => self.set_back(who, now),
                 News::Unexpired(who, deadline) => self.unexpired(who, deadline, now),
                 News::Void(who) => {
@@ -141,6 +156,11 @@ impl Scheduler {
         self.change(&mut changes, now);
         for post in &mut self.posts {
             post.lane.widen();
+            if post.lane.out() == 0
+                && let Some(gate) = &mut post.gate
+            {
+                gate.is_idle();
+            }
         }
     }
 
@@ -152,7 +172,7 @@ impl Scheduler {
         let lanes = self.posts.len();
         for turn in 0..lanes {
             let number = (self.first + turn) % lanes;
-            self.serve(number, give);
+            self.serve(number, now, give);
         }
         self.first = if lanes == 0 { 0 } else { (self.first + 1) % lanes };
     }
@@ -162,16 +182,51 @@ impl Scheduler {
         self.steps.drain(..).for_each(give);
     }
 
-    fn serve(&mut self, number: usize, give: &mut dyn FnMut(Step)) {
+    fn serve(&mut self, number: usize, now: Stamp, give: &mut dyn FnMut(Step)) {
         let Some(post) = self.posts.get_mut(number) else { return };
         let Ok(dest) = u16::try_from(number).map(Dest) else { return };
         let claims = &mut self.claims;
-        while let Some((entry, fresh)) = post.lane.take(|entry| is_taken(claims, dest, entry)) {
-            claims.insert(entry.place, Claim::Out);
-            let who = Who { dest, entry };
-            let delivery = Delivery { who, loaded: fresh };
-            give(if post.durable_claims { Step::Claim(delivery) } else { Step::Send(delivery) });
+        post.shut = None;
+        while post.lane.has_room() {
+            let mut left = match post.gate.as_mut().map(|gate| gate.room(post.lane.out(), now)) {
+                Some(Room::For(room)) => room,
+                Some(Room::Shut(why, again_ms)) => {
+                    post.shut = Some(why);
+                    if let Some(again_ms) = again_ms.filter(|at| post.gate_alarm_ms.is_none_or(|armed| *at < armed)) {
+                        post.gate_alarm_ms = Some(again_ms);
+                        self.wheel.insert(again_ms, Alarm::Gate(dest));
+                    }
+                    return;
+                }
+                None => return,
+            };
+            while left > 0
+                && let Some((entry, fresh)) = post.lane.take(|entry| is_taken(claims, dest, entry))
+            {
+                left -= 1;
+                claims.insert(entry.place, Claim::Out);
+                if let Some(gate) = &mut post.gate {
+                    gate.went(now);
+                }
+                let delivery = Delivery { who: Who { dest, entry }, loaded: fresh };
+                give(if post.durable_claims { Step::Claim(delivery) } else { Step::Send(delivery) });
+            }
         }
+    }
+
+    /// An attempt tells of its destination.
+    fn ended(&mut self, dest: Dest, ended: Ended, now: Stamp) {
+        let Some(gate) = self.posts.get_mut(usize::from(dest.0)).and_then(|post| post.gate.as_mut()) else { return };
+        match gate.ended(ended, now) {
+            Some(Turned::Opened) => self.steps.push_back(Step::Turned(dest, Turned::Opened)),
+            Some(Turned::Closed) => self.steps.push_back(Step::Turned(dest, Turned::Closed)),
+            None => {}
+        }
+    }
+
+    /// Whether the lane's gate let nothing through when it was last asked.
+    pub(super) fn is_shut(&self, dest: Dest) -> bool {
+        self.posts.get(usize::from(dest.0)).is_some_and(|post| post.shut.is_some())
     }
 
     /// When there is something to do again, on the monotonic clock; `None` while only news can bring it.
@@ -181,7 +236,7 @@ impl Scheduler {
 
     /// Whether something can be done at once.
     pub(super) fn has_work(&self) -> bool {
-        !self.steps.is_empty() || self.posts.iter().any(|post| post.lane.has_room())
+        !self.steps.is_empty() || self.posts.iter().any(|post| post.shut.is_none() && post.lane.has_room())
     }
 
     /// Reserves a message for a person's change, so that it does not go out meanwhile.
@@ -227,6 +282,9 @@ impl Scheduler {
     pub(super) fn give_back(&mut self, delivery: &Delivery) {
         self.claims.remove(&delivery.who.entry.place);
         self.with_lane(delivery.who.dest, |lane| lane.give_back(delivery.who.entry));
+        if let Some(gate) = self.posts.get_mut(usize::from(delivery.who.dest.0)).and_then(|post| post.gate.as_mut()) {
+            gate.came_back();
+        }
     }
 
     /// The lanes that were given more than they can have under way.
@@ -251,6 +309,7 @@ impl Scheduler {
         let ready = || match &post.lane {
             lane if !lane.is_open() => Waits::Paused,
             lane if lane.is_behind(who.entry) => Waits::KeyOrder,
+            _ if post.shut.is_some() => post.shut.unwrap_or(Waits::Due),
             lane if lane.is_full() => Waits::Concurrency,
             _ => Waits::Due,
         };
@@ -309,6 +368,7 @@ impl Scheduler {
                 News::Accepted { .. }
                 | News::Claimed { .. }
                 | News::Settled { .. }
+                | News::Ended(..)
                 | News::Void(_)
                 | News::SetBack(_)
                 | News::Unchanged(_)

@@ -15,7 +15,6 @@
 //!
 //! Threads, stores, the clock. It is given outcomes and their times.
 
-use super::cycle::next_start;
 use super::news::Who;
 use super::words::Cycle;
 use crate::model::policy::{RETRY_AFTER_MS_MAX, Tried};
@@ -82,9 +81,9 @@ fn no_sooner(wait: Failed, outcome: &Outcome, cycle: Option<&Cycle>, now: WallMs
     };
     let asked = now.plus(asked_ms);
     match (wait, cycle) {
-        (Failed::NextCycle, Some(cycle)) if asked > next_start(cycle, now) => {
+        (Failed::NextCycle, Some(cycle)) if asked > cycle.after(now) => {
             // A start at the very time that was asked for is late enough.
-            Failed::Due(next_start(cycle, WallMs(asked.0.saturating_sub(1))))
+            Failed::Due(cycle.after(WallMs(asked.0.saturating_sub(1))))
         }
         (Failed::NextCycle, None) if asked_ms > 0 => Failed::Due(asked),
         (Failed::NextCycle | Failed::Due(_) | Failed::Held, _) => wait,

@@ -189,6 +189,7 @@ impl Turn {
     fn take(&mut self, step: Step, now: Stamp) -> Option<Flight> {
         match step {
             Step::Claim(delivery) => self.inbox.push(Request::Claims(vec![delivery])),
+            Step::Turned(dest, turned) => self.registry.turned(dest, turned),
             Step::Expire(who, deadline) => self.inbox.push(Request::Expire(vec![(who, deadline)])),
             Step::Send(delivery) => return self.pick_up(delivery, now),
         }

@@ -8,6 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Error;
+pub use crate::model::timetable::Cycle;
+
+use crate::model::breaker::BreakerRule;
+use crate::model::rate::Rate;
+use crate::model::timetable::Hours;
 use crate::model::{Body, Id, Policy, Queued, Record, WallMs};
 use crate::store::{Retention, Room, StateName};
 use crate::transport::Transport;
@@ -29,6 +34,12 @@ pub struct Destination {
     pub order: Order,
     /// Its timetable: when messages that wait for the next cycle go.
     pub cycle: Option<Cycle>,
+    /// When it takes messages.
+    pub hours: Hours,
+    /// How much it takes in how much time.
+    pub rate: Option<Rate>,
+    /// When it is left alone because it fails.
+    pub breaker: Option<BreakerRule>,
     /// How long one attempt may take, in milliseconds.
     pub timeout_ms: u64,
     /// Given to every message without a deadline of its own, in milliseconds from acceptance.
@@ -43,13 +54,6 @@ pub enum Order {
     None,
     /// Messages of one key go one at a time, in order of acceptance.
     Key,
-}
-
-/// A timetable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cycle {
-    /// At every whole multiple of so many milliseconds since the epoch.
-    Every(u64),
 }
 
 /// Limits and habits of an engine. Every limit has its default here.
@@ -110,6 +114,8 @@ pub enum Waits {
     Concurrency,
     /// The destination's breaker is open.
     Breaker,
+    /// The destination is closed at this hour.
+    Closed,
     /// The destination is paused, or no longer configured.
     Paused,
     /// A person.
@@ -193,6 +199,9 @@ impl Destination {
             concurrency: 8,
             order: Order::None,
             cycle: None,
+            hours: Hours::default(),
+            rate: None,
+            breaker: None,
             timeout_ms: 30_000,
             deadline_ms: None,
         }
@@ -233,6 +242,7 @@ impl Waits {
             Waits::Rate => "rate",
             Waits::Concurrency => "concurrency",
             Waits::Breaker => "breaker",
+            Waits::Closed => "closed",
             Waits::Paused => "paused",
             Waits::Held => "held",
         }

@@ -63,6 +63,7 @@ pub(super) fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard:
         for step in steps {
             match step {
                 Step::Claim(delivery) => claims.push(delivery),
+                Step::Turned(dest, turned) => shared.registry.turned(dest, turned),
                 Step::Expire(who, deadline) => passed.push((who, deadline)),
                 Step::Send(delivery) => {
                     if let Some(Some(crew)) = crews.get(usize::from(delivery.who.dest.0)) {
@@ -117,7 +118,7 @@ fn call_back(shared: &Shared, crews: &[Option<Crew>], progress: &mut [(u64, Inst
         if ended_now != *ended {
             (*ended, *since) = (ended_now, Instant::now());
         }
-        if is_draining || since.elapsed() >= STALL {
+        if is_draining || since.elapsed() >= STALL || shared.registry.scheduler().is_shut(*dest) {
             let back = crew.call_back();
             let mut scheduler = shared.registry.scheduler();
             scheduler.narrow(*dest);

@@ -1,0 +1,228 @@
+//! What a destination lets through now: opening hours, the time it asked to be left alone, its rate, its breaker.
+//!
+//! # What holds
+//!
+//! * A shut gate burns no attempts: what waits behind it waits as it was.
+//! * Whatever shuts it also says when to look again, unless only an attempt that is out can open it.
+//! * A `Retry-After` binds the destination, not only the message that heard it.
+//!
+//! # What it does not know
+//!
+//! Which messages wait, and in which order they go.
+
+use super::words::{Destination, Waits};
+use crate::model::breaker::{Breaker, Phase, Turned};
+use crate::model::policy::RETRY_AFTER_MS_MAX;
+use crate::model::rate::Bucket;
+use crate::model::timetable::Hours;
+use crate::model::{Failure, Outcome, Sent, Stamp};
+
+/// The gate of one destination.
+pub(super) struct Gate {
+    limit: usize,
+    hours: Hours,
+    bucket: Option<Bucket>,
+    breaker: Option<Breaker>,
+    /// Left alone until this time on the monotonic clock.
+    asked_until_ms: u64,
+}
+
+/// How an attempt ended, as far as it concerns the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// It failed, or could not be reached.
+    failed: bool,
+    /// How long it asked to be left alone.
+    asked_ms: u64,
+    /// Where chance comes from.
+    seed: u64,
+}
+
+/// What a gate lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// So many.
+    For(usize),
+    /// None, for this reason; look again at this time on the monotonic clock, where a time opens it.
+    Shut(Waits, Option<u64>),
+}
+
+impl Ended {
+    /// What this outcome says of the destination.
+    pub(super) fn of(outcome: &Outcome, seed: u64) -> Ended {
+        match outcome {
+            Outcome::Delivered(_) => Ended { failed: false, asked_ms: 0, seed },
+            Outcome::Failed(failure) => Ended {
+                failed: is_its_fault(failure),
+                asked_ms: failure.retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MS_MAX),
+                seed,
+            },
+        }
+    }
+}
+
+/// Whether the failure is one of the destination: it was not reached, did not answer, or says that it fails. One that refuses a message works.
+fn is_its_fault(failure: &Failure) -> bool {
+    match failure.sent {
+        Sent::Maybe => true,
+        Sent::No | Sent::Answered => failure.class.delivery() != crate::model::Delivery::Rejected,
+    }
+}
+
+impl Gate {
+    /// The gate that these rules make.
+    pub(super) fn new(rules: &Destination, now: Stamp) -> Gate {
+        Gate {
+            limit: usize::from(rules.concurrency.max(1)),
+            hours: rules.hours.clone(),
+            bucket: rules.rate.map(|rate| Bucket::new(rate, now.mono_ms)),
+            breaker: rules.breaker.map(Breaker::new),
+            asked_until_ms: 0,
+        }
+    }
+
+    /// Whether so much may be given out in advance as helps: not where each message must be weighed.
+    pub(super) fn is_plain(rules: &Destination) -> bool {
+        rules.rate.is_none() && rules.breaker.is_none()
+    }
+
+    /// How many may go now, while so many are out.
+    pub(super) fn room(&mut self, out: usize, now: Stamp) -> Room {
+        if !self.hours.is_open(now.wall) {
+            let opens_ms = self.hours.opens_at(now.wall).map(|at| now.mono_ms.saturating_add(at.since(now.wall)));
+            return Room::Shut(Waits::Closed, opens_ms);
+        }
+        if now.mono_ms < self.asked_until_ms {
+            return Room::Shut(Waits::Rate, Some(self.asked_until_ms));
+        }
+        let mut room = usize::MAX;
+        if let Some(breaker) = &self.breaker {
+            room = breaker.permits(self.limit, now.mono_ms).saturating_sub(out);
+            if room == 0 {
+                return match breaker.phase() {
+                    Phase::Open(until_ms) if out == 0 => Room::Shut(Waits::Breaker, Some(until_ms)),
+                    Phase::Open(_) | Phase::Probing(_) | Phase::Ramp(..) => Room::Shut(Waits::Breaker, None),
+                    Phase::Closed => Room::Shut(Waits::Concurrency, None),
+                };
+            }
+        }
+        if let Some(bucket) = &mut self.bucket {
+            room = room.min(usize::try_from(bucket.room(now.mono_ms)).unwrap_or(usize::MAX));
+            if room == 0 {
+                return Room::Shut(Waits::Rate, Some(bucket.next_ms(now.mono_ms)));
+            }
+        }
+        Room::For(room)
+    }
+
+    /// A message has gone.
+    pub(super) fn went(&mut self, now: Stamp) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(now.mono_ms);
+        }
+        if let Some(breaker) = &mut self.breaker {
+            breaker.went(now.mono_ms);
+        }
+    }
+
+    /// A message that was given out was not sent.
+    pub(super) fn came_back(&mut self) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.give_back();
+        }
+    }
+
+    /// Nothing is out: a canary that never flew may be sent again.
+    pub(super) fn is_idle(&mut self) {
+        if let Some(breaker) = &mut self.breaker {
+            breaker.came_back();
+        }
+    }
+
+    /// An attempt has ended. What has turned by it.
+    pub(super) fn ended(&mut self, ended: Ended, now: Stamp) -> Option<Turned> {
+        if ended.asked_ms > 0 {
+            self.asked_until_ms = self.asked_until_ms.max(now.mono_ms.saturating_add(ended.asked_ms));
+        }
+        self.breaker.as_mut()?.ended(ended.failed, self.limit, ended.seed, now.mono_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::breaker::BreakerRule;
+    use crate::model::rate::Rate;
+    use crate::model::{Class, Message, Receipt, WallMs};
+
+    const NOW: Stamp = Stamp { wall: WallMs(1_795_435_200_000), mono_ms: 1_000 };
+
+    fn at(ms: u64) -> Stamp {
+        Stamp { wall: NOW.wall.plus(ms), mono_ms: NOW.mono_ms + ms }
+    }
+
+    fn gate(rule: impl FnOnce(&mut Destination)) -> Gate {
+        let mut rules = Destination::new("erp", |_: &Message| ());
+        rule(&mut rules);
+        Gate::new(&rules, NOW)
+    }
+
+    fn failed(class: Class, sent: Sent, retry_after_ms: Option<u64>) -> Ended {
+        Ended::of(&Outcome::Failed(Failure { retry_after_ms, ..Failure::new(class, sent, "no") }), 0)
+    }
+
+    #[test]
+    fn a_plain_gate_is_open() {
+        assert_eq!(gate(|_| ()).room(999, NOW), Room::For(usize::MAX));
+    }
+
+    #[test]
+    fn a_destination_that_asks_is_left_alone_and_not_for_ever() {
+        let mut gate = gate(|_| ());
+        gate.ended(failed(Class::RateLimited, Sent::Answered, Some(5_000)), NOW);
+        assert_eq!(gate.room(0, at(4_999)), Room::Shut(Waits::Rate, Some(6_000)));
+        assert_eq!(gate.room(0, at(5_000)), Room::For(usize::MAX));
+        gate.ended(failed(Class::RateLimited, Sent::Answered, Some(u64::MAX)), at(5_000));
+        assert_eq!(gate.room(0, at(5_000 + RETRY_AFTER_MS_MAX)), Room::For(usize::MAX));
+    }
+
+    #[test]
+    fn a_rate_gives_room_by_and_by() {
+        let mut gate = gate(|rules| rules.rate = Some(Rate::new(10, 1_000)));
+        assert_eq!(gate.room(0, NOW), Room::For(1));
+        gate.went(NOW);
+        assert_eq!(gate.room(1, NOW), Room::Shut(Waits::Rate, Some(1_100)));
+        gate.came_back();
+        assert_eq!(gate.room(0, NOW), Room::For(1));
+    }
+
+    #[test]
+    fn a_breaker_shuts_probes_and_opens_and_a_refusal_is_no_failure_of_the_destination() {
+        let rule = BreakerRule { failures: 3, window_ms: 30_000, probe_ms: 1_000 };
+        let mut gate = gate(|rules| rules.breaker = Some(rule));
+        for _ in 0..9 {
+            assert_eq!(gate.ended(failed(Class::Rejected, Sent::Answered, None), NOW), None);
+        }
+        for _ in 0..90 {
+            gate.ended(failed(Class::Connect, Sent::No, None), NOW);
+        }
+        assert_eq!(gate.room(0, NOW), Room::Shut(Waits::Breaker, Some(2_000)));
+        assert_eq!(gate.room(0, at(1_000)), Room::For(1));
+        gate.went(at(1_000));
+        assert_eq!(gate.room(1, at(1_000)), Room::Shut(Waits::Breaker, None));
+        gate.is_idle();
+        assert_eq!(gate.room(0, at(1_000)), Room::For(1), "a canary that never flew is sent again");
+        gate.went(at(1_000));
+        gate.ended(Ended::of(&Outcome::Delivered(Receipt::default()), 0), at(1_010));
+        assert_eq!(gate.room(0, at(1_010)), Room::For(2));
+    }
+
+    #[test]
+    fn closed_hours_say_when_they_open() {
+        let open = "Mon-Sun 13:00-14:00".parse().expect("hours");
+        let mut gate = gate(|rules| rules.hours = Hours { open: Some(open), closed: Vec::new() });
+        // Noon on a day in November 2026.
+        assert_eq!(gate.room(0, NOW), Room::Shut(Waits::Closed, Some(3_601_000)));
+        assert_eq!(gate.room(0, at(3_600_000)), Room::For(usize::MAX));
+    }
+}
