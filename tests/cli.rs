@@ -125,6 +125,11 @@ fn what_is_wrong_is_said_in_one_line_with_the_right_exit_code() {
     let file = dir.path().join("goniec.toml");
     std::fs::write(&file, "[server]\nbody_mx = \"1MiB\"\n").unwrap();
     check(&node.run(&["check", "--config", file.to_str().unwrap()]), 2, "did you mean `body_max`?");
+    let limited =
+        "[destination.erp]\nurl = \"http://127.0.0.1:1\"\nrate = \"100/1m\"\nhours = \"Mon-Fri 08:00-18:00\"\n";
+    std::fs::write(&file, limited).unwrap();
+    let said = check(&node.run(&["check", "--config", file.to_str().unwrap()]), 0, "sound; 1 destination(s)");
+    assert!(said.contains("  erp: at most 100/1m, 1 at once; open Mon-Fri 08:00-18:00"), "{said}");
 }
 
 #[test]

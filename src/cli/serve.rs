@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use crate::config::{Config, PLACES, Process, Role, Token, VARIABLE};
+use crate::config::{Config, PLACES, Process, Role, Token, VARIABLE, limits};
 use crate::engine::{Destination, Engine, LogLine, Rule};
 use crate::error::Error;
 use crate::model::Message;
@@ -119,7 +119,14 @@ pub(super) fn check(arguments: &ArgMatches) -> Result<(), Fail> {
     say(&format!(
         "{from}: the configuration is sound; {count} destination(s), {} alert channel(s)",
         config.alerts.len()
-    ))
+    ))?;
+    for destination in &config.destinations {
+        let limits = limits(destination);
+        if !limits.is_empty() {
+            say(&format!("  {}: {}", super::plain(&destination.name), super::plain(&limits)))?;
+        }
+    }
+    Ok(())
 }
 
 fn configured(arguments: &ArgMatches) -> Result<Config, Fail> {

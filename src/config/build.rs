@@ -10,7 +10,8 @@ use super::read::{Field, Place, Section};
 use super::{Config, Problem, Role, Token};
 use crate::admin::channel::{Command, Webhook};
 use crate::engine::{Channel, Destination, LogLine, Order, Rule, Settings};
-use crate::model::{Backoff, OnUncertain, Policy, Retry};
+use crate::model::breaker::BreakerRule;
+use crate::model::{Backoff, OnUncertain, Policy, Retry, WallMs};
 use crate::transport::answer::{Answers, Meaning, Rule as AnswerRule, Wrong};
 use crate::transport::http::Http;
 use crate::transport::secret::{Secret, Signing};
@@ -180,7 +181,46 @@ fn destination(
         built.cycle = Some(cycle.clone());
     }
     built.policy = Policy { retry: build_retry(retry, problems), on_uncertain };
+    hold_back(&mut built, section, problems);
     Some(built)
+}
+
+/// What holds messages back: rate, breaker, hours.
+fn hold_back(built: &mut Destination, section: &Section, problems: &mut Vec<Problem>) {
+    let burst = section.number("burst").and_then(|number| u32::try_from(number).ok());
+    if let Some(Field::Rate(rate)) = section.field("rate") {
+        if burst.is_some_and(|burst| burst > rate.count) {
+            note(
+                problems,
+                section.place("burst"),
+                "more than the rate lets through",
+                "at most what stands before the `/`",
+            );
+        }
+        built.rate = Some(burst.map_or(*rate, |burst| rate.with_burst(burst)));
+    } else if burst.is_some() && !section.has("rate") {
+        note(problems, section.place("burst"), "does nothing without `rate`", "rate = \"100/1m\"");
+    }
+    built.breaker = section.section("breaker").map(|breaker| {
+        let default = BreakerRule::default();
+        let failures = breaker.number("failures").and_then(|number| u16::try_from(number).ok());
+        BreakerRule {
+            failures: failures.unwrap_or(default.failures),
+            window_ms: breaker.number("window").unwrap_or(default.window_ms),
+            probe_ms: breaker.number("probe").unwrap_or(default.probe_ms),
+        }
+    });
+    if let Some(Field::Hours(open)) = section.field("hours") {
+        built.hours.open = Some(open.clone());
+    }
+    if let Some(Field::Closures(closed)) = section.field("maintenance") {
+        built.hours.closed.clone_from(closed);
+    }
+    // What is closed at the beginning of time and never seen to open is closed every week.
+    let start = WallMs(0);
+    if !built.hours.is_open(start) && built.hours.opens_at(start).is_none() {
+        note(problems, section.place("maintenance"), "the destination never opens", "");
+    }
 }
 
 /// What the destination's answers mean, where it is not for the status alone to say.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use crate::engine::{Destination, Rule, Settings};
 
-pub use print::reference;
+pub use print::{limits, reference};
 
 /// Where the configuration is looked for when nobody says where, in this order.
 pub const PLACES: [&str; 2] = ["goniec.toml", "/etc/goniec/goniec.toml"];

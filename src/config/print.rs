@@ -1,12 +1,13 @@
-//! The table of rules as a page for people: `docs/configuration.md`.
+//! Configuration for people: the table of rules as a page, `docs/configuration.md`, and what a destination was configured to be held to.
 //!
 //! # What it does not know
 //!
-//! Which of it a file uses.
+//! Where it is printed.
 
 use std::fmt::Write;
 
 use super::rules::{Kind, RULES, Rule};
+use crate::engine::Destination;
 use crate::model::span::show_span;
 
 /// The page.
@@ -34,6 +35,26 @@ pub fn reference() -> String {
         let _ = writeln!(page, "* `{}`: {}", rule.path, rule.doc);
     }
     page
+}
+
+/// What holds messages back from a destination, in words: its rate, its breaker, its hours and its timetable. Empty where nothing does.
+#[must_use]
+pub fn limits(destination: &Destination) -> String {
+    let mut words = Vec::new();
+    if let Some(rate) = destination.rate {
+        words.push(format!("at most {rate}, {} at once", rate.burst));
+    }
+    if let Some(breaker) = destination.breaker {
+        let (window, probe) = (show_span(breaker.window_ms), show_span(breaker.probe_ms));
+        words.push(format!(
+            "left alone after {} failures in a row within {window}, tried {probe} later",
+            breaker.failures
+        ));
+    }
+    words.extend(destination.hours.open.iter().map(|open| format!("open {open}")));
+    words.extend(destination.hours.closed.iter().map(|closed| format!("closed {closed}")));
+    words.extend(destination.cycle.iter().map(|cycle| format!("cycle {cycle}")));
+    words.join("; ")
 }
 
 fn row(rule: &Rule, table: &str) -> String {
@@ -64,7 +85,12 @@ fn takes(kind: Kind) -> String {
             format!("a list of {}", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "))
         }
         Kind::Texts => "a list of texts".into(),
-        Kind::Cycle => "`every 15m`".into(),
+        Kind::Cycle => "`every 15m`, or `0 6 * * MON-FRI Europe/Warsaw`".into(),
+        Kind::Rate => "`100/1m`".into(),
+        Kind::Hours => "`Mon-Fri 08:00-18:00, Sat 09:00-13:00 Europe/Warsaw`".into(),
+        Kind::Closures => {
+            "`Sun 02:00-04:00 Europe/Warsaw` or `2026-12-24T00:00:00Z/2026-12-27T00:00:00Z`, or a list of them".into()
+        }
         Kind::Secret => "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`".into(),
         Kind::Headers => "names and texts or secrets".into(),
         Kind::Later => "nothing yet".into(),

@@ -13,7 +13,9 @@ use super::rules::{self, Kind, Rule};
 use super::{Outside, Problem};
 use crate::engine::Cycle;
 use crate::model::nearest::nearest;
+use crate::model::rate::Rate;
 use crate::model::span::{parse_span_ms, show_span};
+use crate::model::timetable::{Closure, Weekly};
 
 /// Where a field stands: in the file, or in a variable.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +49,9 @@ pub(super) enum Field {
     Share(f64),
     Yes,
     Cycle(Cycle),
+    Rate(Rate),
+    Hours(Weekly),
+    Closures(Vec<Closure>),
     /// The secret itself: it goes nowhere but into what uses it.
     Secret(String),
 }
@@ -331,10 +336,7 @@ fn checked(kind: Kind, value: &DeValue<'_>) -> Result<Field, String> {
             Some(list) if !list.is_empty() => Ok(Field::Texts(list.into_iter().map(str::to_owned).collect())),
             Some(_) | None => Err("a list of texts is expected".into()),
         },
-        Kind::Cycle => match value.as_str() {
-            Some(text) => cycle(text).map(Field::Cycle),
-            None => wrong("a timetable, as \"every 15m\","),
-        },
+        Kind::Cycle | Kind::Rate | Kind::Hours | Kind::Closures => timed(kind, value),
         Kind::Table | Kind::Named | Kind::Headers => wrong("a table"),
         Kind::Tables => wrong("a list of tables"),
         Kind::Secret | Kind::Later => wrong("something else"),
@@ -361,13 +363,27 @@ fn choice(word: &str, words: &[&str]) -> Result<(), String> {
     }
 }
 
-fn cycle(text: &str) -> Result<Cycle, String> {
-    let length =
-        text.strip_prefix("every ").ok_or_else(|| format!("{text:?} is no timetable; write it as \"every 15m\""))?;
-    match parse_span_ms(length).map_err(|wrong| wrong.to_string())? {
-        0..1_000 => Err("a cycle of less than a second is none".into()),
-        length_ms => Ok(Cycle::Every(length_ms)),
+/// A timetable, a rate, hours, or windows.
+fn timed(kind: Kind, value: &DeValue<'_>) -> Result<Field, String> {
+    if kind == Kind::Closures {
+        let one = |item: &DeValue<'_>| -> Result<Closure, String> {
+            let sample = "a maintenance window is expected, as \"Sun 02:00-04:00 Europe/Warsaw\"";
+            item.as_str().ok_or(sample)?.parse()
+        };
+        let closures = match value.as_array() {
+            Some(list) => list.iter().map(|item| one(item.get_ref())).collect::<Result<_, _>>()?,
+            None => vec![one(value)?],
+        };
+        return Ok(Field::Closures(closures));
     }
+    let text = |sample: &str| value.as_str().ok_or_else(|| format!("{sample} is expected, not {}", value.type_str()));
+    if kind == Kind::Cycle {
+        return text("a timetable, as \"every 15m\",")?.parse().map(Field::Cycle);
+    }
+    if kind == Kind::Rate {
+        return text("a rate, as \"100/1m\",")?.parse().map(Field::Rate);
+    }
+    text("opening hours, as \"Mon-Fri 08:00-18:00 Europe/Warsaw\",")?.parse().map(Field::Hours)
 }
 
 fn span(text: &str, least_ms: u64, most_ms: u64) -> Result<u64, String> {

@@ -7,6 +7,7 @@
 //! TOML, files, and what is built from the values.
 
 use crate::engine::REQUEST_BYTES_MAX;
+use crate::model::rate::RATE_COUNT_MAX;
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -56,8 +57,14 @@ pub(super) enum Kind {
     Choices(&'static [&'static str]),
     /// Texts, at least one.
     Texts,
-    /// `every 15m`.
+    /// `every 15m`, or a cron line and a zone.
     Cycle,
+    /// `100/1m`.
+    Rate,
+    /// `Mon-Fri 08:00-18:00 Europe/Warsaw`.
+    Hours,
+    /// Spans of the week or of time in which nothing is sent: one, or a list.
+    Closures,
     /// `{ env = "NAME" }` or `{ file = "PATH" }`.
     Secret,
     /// Headers: texts or secrets by name.
@@ -183,7 +190,50 @@ pub(super) const RULES: &[Rule] = &[
         "20",
         "How often a message is tried before it is abandoned as exhausted.",
     ),
-    rule("destination.*.retry.cycle", Kind::Cycle, "", "The timetable of the destination."),
+    rule(
+        "destination.*.retry.cycle",
+        Kind::Cycle,
+        "",
+        "The timetable of the destination. A cron line has five fields and may name a zone; without one UTC is meant.",
+    ),
+    rule(
+        "destination.*.rate",
+        Kind::Rate,
+        "",
+        "How many messages in how much time. No window of that length sees more, and sends are spaced evenly.",
+    ),
+    rule(
+        "destination.*.burst",
+        Kind::Whole(1, RATE_COUNT_MAX as u64),
+        "",
+        "How many may go at once after a pause; what fits into 50 ms without it. Never more than the rate lets through.",
+    ),
+    rule(
+        "destination.*.breaker",
+        Kind::Table,
+        "",
+        "Leaves the destination alone while it fails; without the table it is always asked. No attempts are used up meanwhile.",
+    ),
+    rule(
+        "destination.*.breaker.failures",
+        Kind::Whole(1, 1_000),
+        "5",
+        "It opens after so many failures in a row, where nine of ten of the last twenty attempts failed too.",
+    ),
+    rule("destination.*.breaker.window", Kind::Span(SECOND, DAY), "30s", "Attempts that ended earlier are forgotten."),
+    rule(
+        "destination.*.breaker.probe",
+        Kind::Span(100 * MS, DAY),
+        "15s",
+        "So long after it opened one message is tried; the time grows up to eight times while that fails.",
+    ),
+    rule(
+        "destination.*.hours",
+        Kind::Hours,
+        "",
+        "When it takes messages; always without it. What waits for the opening uses up no attempts.",
+    ),
+    rule("destination.*.maintenance", Kind::Closures, "", "When it takes none, whatever `hours` says."),
     rule("alert", Kind::Tables, "", "Who is told of what."),
     rule(
         "alert[].on",
@@ -236,8 +286,6 @@ pub(super) const RULES: &[Rule] = &[
     rule("destination.*.sign.secret", Kind::Secret, "", "The `whsec_` secret. Required."),
     later("source", "Systems that hand messages in by signed webhooks or are polled."),
     later("route", "Which messages of a source go where."),
-    later("destination.*.rate", "How many messages per time."),
-    later("destination.*.breaker", "Leaves a destination alone after failures in a row."),
     later("destination.*.probe", "Asks the destination whether a message arrived."),
     later("destination.*.latest_wins", "A newer message supersedes the waiting older one of its key."),
     later("destination.*.late_after", "Tells of messages that are late but still tried."),
@@ -286,6 +334,9 @@ impl Rule {
             | Kind::Choices(_)
             | Kind::Texts
             | Kind::Cycle
+            | Kind::Rate
+            | Kind::Hours
+            | Kind::Closures
             | Kind::Secret
             | Kind::Headers
             | Kind::Later => false,

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::Order;
+use crate::model::breaker::BreakerRule;
 use crate::model::policy::scatter;
+use crate::model::rate::Rate;
+use crate::model::timetable::Hours;
 use crate::model::{Backoff, OnUncertain, Policy, Retry};
 
 /// An environment and files of a test's own.
@@ -136,7 +139,7 @@ fn each_mistake_is_named() {
     check_bad(&destination("retry = { backoff = \"fixed\", first = \"1s\" }"), &["does nothing here"]);
     check_bad(&destination("retry = { first = \"1h\", max = \"1m\" }"), &["longer than `max`"]);
     check_bad(&destination("retry = { jitter = 1.5 }"), &["from 0 to 1"]);
-    check_bad(&destination("rate = \"100/1m\""), &["destination.a.rate: not built yet"]);
+    check_bad(&destination("latest_wins = true"), &["destination.a.latest_wins: not built yet"]);
     check_bad(&destination("preset = \"baselinkr\""), &["did you mean \"baselinker\"?"]);
     check_bad(&destination("success = { body = \".status ==\" }"), &["destination.a.success.body: line 1, column"]);
     check_bad(&destination("success = { status = \"2xxx\" }"), &["destination.a.success.status"]);
@@ -148,6 +151,72 @@ fn each_mistake_is_named() {
     check_bad(&destination("headers = { Authorization = \"Bearer x\" }"), &["must not stand in the file"]);
     check_bad(&destination("headers = { x-a = { env = \"NOT_THERE\" } }"), &["the environment has no NOT_THERE"]);
     check_bad(&destination("headers = { webhook-id = \"1\" }"), &["is set by goniec itself"]);
+}
+
+#[test]
+fn what_holds_messages_back_is_read_and_told() {
+    let text = r#"
+        [destination.a]
+        url = "http://127.0.0.1/x"
+        rate = "100/1m"
+        burst = 10
+        breaker = { failures = 7, window = "1m", probe = "20s" }
+        hours = "Mon-Fri 08:00-18:00 Europe/Warsaw"
+        maintenance = ["Wed 12:00-12:30 Europe/Warsaw", "2026-12-24T00:00:00Z/2026-12-27T00:00:00Z"]
+        retry = { cycle = "*/15 6-20 * * MON-FRI Europe/Warsaw" }
+        [destination.b]
+        url = "http://127.0.0.1/x"
+        rate = "5/s"
+        breaker = {}
+        maintenance = "Sun 02:00-04:00"
+        [destination.c]
+        url = "http://127.0.0.1/x"
+    "#;
+    let config = parse(text).expect("a configuration");
+    let [a, b, c] = config.destinations.as_slice() else { panic!("three destinations") };
+    assert_eq!(a.rate, Some(Rate { count: 100, per_ms: 60_000, burst: 10 }));
+    assert_eq!(a.breaker, Some(BreakerRule { failures: 7, window_ms: 60_000, probe_ms: 20_000 }));
+    assert_eq!((a.hours.open.is_some(), a.hours.closed.len()), (true, 2));
+    assert_eq!(a.cycle.as_ref().map(ToString::to_string).as_deref(), Some("*/15 6-20 * * MON-FRI Europe/Warsaw"));
+    assert_eq!(a.policy.retry.backoff, Backoff::NextCycle);
+    assert_eq!((b.rate.map(|rate| rate.burst), b.breaker), (Some(1), Some(BreakerRule::default())));
+    assert_eq!(b.hours.closed.len(), 1);
+    assert_eq!((c.rate, c.breaker, &c.hours), (None, None, &Hours::default()));
+    assert_eq!(
+        limits(a),
+        "at most 100/1m, 10 at once; left alone after 7 failures in a row within 1m, tried 20s later; open Mon-Fri 08:00-18:00 \
+         Europe/Warsaw; closed Wed 12:00-12:30 Europe/Warsaw; closed 2026-12-24T00:00:00Z/2026-12-27T00:00:00Z; \
+         cycle */15 6-20 * * MON-FRI Europe/Warsaw"
+    );
+    assert_eq!(limits(c), "");
+}
+
+#[test]
+fn what_holds_messages_back_is_right_or_refused_with_its_place() {
+    let bad = |line: &str, says: &str| {
+        check_bad(&format!("[destination.a]\nurl = \"http://127.0.0.1\"\n{line}"), &[says]);
+    };
+    bad("rate = \"100\"", "goniec.toml:3:8: destination.a.rate: \"100\" is no rate; write 100/1m");
+    bad("rate = \"0/1m\"", "from 1 to 100000, not 0");
+    bad("rate = \"5/100\"", "unit");
+    bad("rate = 100", "a rate, as \"100/1m\", is expected, not integer");
+    bad("burst = 5", "goniec.toml:3:1: destination.a.burst: does nothing without `rate`");
+    bad("rate = \"5/1s\"\nburst = 6", "destination.a.burst: more than the rate lets through");
+    bad("rate = \"5/1s\"\nburst = 0", "0 is not from 1 to 100000");
+    bad("breaker = true", "a table is expected, not boolean");
+    bad("breaker = { failures = 0 }", "0 is not from 1 to 1000");
+    bad("breaker = { window = \"30\" }", "has no unit");
+    bad("breaker = { prob = \"30s\" }", "did you mean `probe`?");
+    bad("hours = \"Mon-Fri 8-18\"", "write Mon-Fri 08:00-18:00");
+    bad("hours = \"Mon-Fry 08:00-18:00\"", "did you mean \"fri\"?");
+    bad("hours = \"Mon-Fri 08:00-18:00 Europe/Warsow\"", "did you mean \"Europe/Warsaw\"?");
+    bad("hours = 8", "opening hours, as \"Mon-Fri 08:00-18:00 Europe/Warsaw\", is expected");
+    bad("maintenance = [\"2026-12-27T00:00:00Z/2026-12-24T00:00:00Z\"]", "ends before it begins");
+    bad("maintenance = 4", "a maintenance window is expected");
+    bad("maintenance = \"Mon-Sun 00:00-24:00\"", "the destination never opens");
+    bad("retry = { cycle = \"61 * * * *\" }", "destination.a.retry.cycle: \"61 * * * *\" is no cron line");
+    bad("retry = { cycle = \"0 6 * * * Europe/Warszawa\" }", "did you mean \"Europe/Warsaw\"?");
+    bad("retry = { cycle = \"0 0 30 2 *\" }", "never comes");
 }
 
 #[test]

@@ -15,6 +15,7 @@
 //! Any clock: milliseconds of a monotonic one are handed in.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::str::FromStr;
 
 use super::span::{parse_span_ms, show_span};
@@ -150,6 +151,12 @@ impl FromStr for Rate {
     }
 }
 
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.count, show_span(self.per_ms))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -160,6 +167,7 @@ mod tests {
     fn rates_are_read_as_people_write_them() {
         assert_eq!("100/1m".parse(), Ok(Rate { count: 100, per_ms: 60_000, burst: 1 }));
         assert_eq!("5/s".parse(), Ok(Rate { count: 5, per_ms: 1_000, burst: 1 }));
+        assert_eq!(Rate::new(100, 60_000).to_string(), "100/1m");
         assert_eq!("5000/1s".parse(), Ok(Rate { count: 5_000, per_ms: 1_000, burst: 250 }));
         for text in ["100", "0/1m", "-1/1m", "100/0s", "100/60", "100/fortnight", "1000000/1s", "5/400d", ""] {
             assert!(text.parse::<Rate>().is_err(), "{text:?}");

@@ -55,6 +55,8 @@ pub struct Hours {
 /// Spans of time that come back every week.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weekly {
+    /// As it was written.
+    text: String,
     spans: Vec<WeekSpan>,
     zone: TimeZone,
 }
@@ -205,6 +207,19 @@ impl FromStr for Closure {
     }
 }
 
+impl fmt::Display for Closure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = |at: &WallMs| {
+            let stamp = i64::try_from(at.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+            stamp.unwrap_or(Timestamp::MAX)
+        };
+        match self {
+            Closure::Weekly(weekly) => weekly.fmt(f),
+            Closure::Once(from, to) => write!(f, "{}/{}", moment(from), moment(to)),
+        }
+    }
+}
+
 impl Weekly {
     fn contains(&self, now: WallMs) -> bool {
         let Some(local) = local(now, &self.zone) else { return true };
@@ -250,7 +265,13 @@ impl FromStr for Weekly {
             Some(_) | None => (text, TimeZone::UTC),
         };
         let spans: Vec<WeekSpan> = spans.split(',').map(WeekSpan::from_str).collect::<Result<_, _>>()?;
-        Ok(Weekly { spans, zone })
+        Ok(Weekly { text: words(text), spans, zone })
+    }
+}
+
+impl fmt::Display for Weekly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
@@ -272,6 +293,11 @@ impl FromStr for WeekSpan {
         }
         Ok(WeekSpan { days, from_min, to_min: if to_min == 0 { 1_440 } else { to_min } })
     }
+}
+
+/// The text with single spaces.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn parse_days(text: &str) -> Result<[bool; 7], String> {
@@ -415,6 +441,19 @@ mod tests {
             }
             now = next;
         }
+    }
+
+    #[test]
+    fn what_was_read_is_printed_as_it_was_written() {
+        let weekly: Weekly = " Mon-Fri  08:00-18:00, Sat 09:00-13:00 Europe/Warsaw".parse().expect("hours");
+        assert_eq!(weekly.to_string(), "Mon-Fri 08:00-18:00, Sat 09:00-13:00 Europe/Warsaw");
+        for text in ["2026-12-24T00:00:00Z/2026-12-27T00:00:00Z", "Wed 12:00-12:30"] {
+            assert_eq!(text.parse::<Closure>().expect("a window").to_string(), text);
+        }
+        assert_eq!(
+            "0  6 * * MON  Europe/Warsaw".parse::<Cycle>().expect("a cycle").to_string(),
+            "0 6 * * MON Europe/Warsaw"
+        );
     }
 
     #[test]
