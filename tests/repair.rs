@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use goniec::engine::{Destination, Settings, Turn};
 use goniec::model::{Abandoned, Id, Message, NodeTag, Place, Queued, Stamp, State, WallMs};
-use goniec::store::sled::{Options, SledStore, repair, verify};
-use goniec::store::{Batch, Expect, Incoming, Move, Store};
+use goniec::store::sled::{Options, SledStore, repair, salvage, verify};
+use goniec::store::{Batch, Expect, Incoming, Move, Note, Store, StoreError};
 
 const NOW: Stamp = Stamp { wall: WallMs(1_790_000_000_000), mono_ms: 0 };
 const CACHE_BYTES: u64 = 4 << 20;
@@ -178,6 +178,43 @@ fn every_index_is_built_anew() {
         assert_eq!(repair(dir.path(), &options()).expect("repairs").mended, [""; 0], "{tree} {how:?}: again");
         delivers(dir.path(), &waiting);
     }
+}
+
+/// Notes follow from nothing: a repair of all else keeps them, and of one that is damaged it says so.
+#[test]
+fn notes_are_kept_by_a_repair_and_a_damaged_one_is_said() {
+    let whole = tempfile::tempdir().expect("a directory");
+    let waiting = filled(whole.path());
+    let note = Note { key: b"p/erp".to_vec(), value: b"paused".to_vec() };
+    let store = SledStore::open(whole.path(), options()).expect("opens");
+    // The newest commit of all holds nothing but the note.
+    store.commit(&Batch { now: NOW.wall, notes: vec![note], ..Batch::default() }).expect("commits");
+    store.close().expect("closes");
+    drop(store);
+    let read = |dir: &Path| {
+        let store = SledStore::open(dir, options()).expect("opens");
+        let note = store.note(b"p/erp");
+        store.close().expect("closes");
+        note
+    };
+    for tree in ["meta", "open", "keys"] {
+        let dir = tempfile::tempdir().expect("a directory");
+        copy(whole.path(), dir.path());
+        wreck(dir.path(), tree, Wreck::Emptied);
+        assert_eq!(repair(dir.path(), &options()).expect("repairs").left.problems, [""; 0], "{tree}");
+        assert_eq!(read(dir.path()).expect("reads").as_deref(), Some(&b"paused"[..]), "{tree}");
+        delivers(dir.path(), &waiting);
+    }
+    let into = tempfile::tempdir().expect("a directory");
+    let salvaged = salvage(whole.path(), into.path(), options()).expect("salvages");
+    assert_eq!(salvaged.missing, [""; 0]);
+    assert_eq!(read(into.path()).expect("reads").as_deref(), Some(&b"paused"[..]));
+    wreck(whole.path(), "note", Wreck::Flipped);
+    assert!(complains(whole.path()));
+    let left = repair(whole.path(), &options()).expect("repairs").left.problems;
+    assert!(left.len() == 1 && left[0].contains("the note \"p/erp\""), "{left:?}");
+    assert!(matches!(read(whole.path()), Err(StoreError::Damaged(_))));
+    delivers(whole.path(), &waiting);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! # What holds
 //!
 //! * Chunks, statuses, attempts, edits and parts are never written. What cannot be judged, because its status cannot be read, is left as it is.
+//! * Nor are notes: nothing implies them. One that is damaged is left, and said.
 //! * Every transaction leaves a registry that can be repaired again; the head comes last, so that nothing starts on half of a repair.
 //! * Commits that the witness knows and the database does not are not made up: that stays damage.
 //!
