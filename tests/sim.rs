@@ -6,6 +6,8 @@
 mod checks;
 #[path = "sim/ledger.rs"]
 mod ledger;
+#[path = "sim/limits.rs"]
+mod limits;
 #[path = "sim/people.rs"]
 mod people;
 #[path = "sim/plant.rs"]
@@ -14,10 +16,12 @@ mod plant;
 mod world;
 
 use plant::Plant;
-use world::live;
+use world::{Ended, live, live_limited};
 
 /// How many seeds every run of the tests lives through.
 const SEEDS: u64 = 2_000;
+/// How many of them with limits.
+const SEEDS_LIMITED: u64 = 500;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -25,8 +29,18 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn every_seed_keeps_the_invariants() {
-    let (start, seeds) = (number("GONIEC_SIM_START", 0), number("GONIEC_SIM_SEEDS", SEEDS));
-    let live_all = |part: u64| {
+    live_all(SEEDS, live);
+}
+
+/// With a rate, hours, a breaker, and a destination that is down for hours.
+#[test]
+fn every_seed_with_limits_keeps_the_invariants() {
+    live_all(SEEDS_LIMITED, live_limited);
+}
+
+fn live_all(seeds: u64, live: fn(u64, Plant) -> Ended) {
+    let (start, seeds) = (number("GONIEC_SIM_START", 0), number("GONIEC_SIM_SEEDS", seeds));
+    let live_part = |part: u64| {
         let mut sum = (0, 0, 0, 0);
         for seed in (start..start + seeds).filter(|seed| seed % 2 == part) {
             let ended = live(seed, Plant::Nothing);
@@ -37,8 +51,8 @@ fn every_seed_keeps_the_invariants() {
         sum
     };
     let (one, two) = std::thread::scope(|scope| {
-        let two = scope.spawn(|| live_all(1));
-        let one = live_all(0);
+        let two = scope.spawn(|| live_part(1));
+        let one = live_part(0);
         (one, two.join().expect("the other half of the seeds"))
     });
     let (messages, sends, crashes, cut_off) = (one.0 + two.0, one.1 + two.1, one.2 + two.2, one.3 + two.3);
@@ -69,6 +83,9 @@ fn seeds_that_once_failed_stay_sound() {
 fn the_same_seed_is_the_same_world() {
     for seed in 0..100 {
         assert_eq!(live(seed, Plant::Nothing), live(seed, Plant::Nothing), "seed {seed}");
+        if seed % 4 == 0 {
+            assert_eq!(live_limited(seed, Plant::Nothing), live_limited(seed, Plant::Nothing), "seed {seed}, limited");
+        }
     }
 }
 
@@ -97,14 +114,26 @@ fn every_planted_fault_is_found() {
         Plant::EditNotDone,
         Plant::RetentionTooKeen,
     ];
+    find(&plants, SEEDS, live);
+}
+
+/// The same of the limits.
+#[test]
+fn every_planted_fault_of_the_limits_is_found() {
+    let plants =
+        [Plant::RateTooHigh, Plant::HoursIgnored, Plant::BreakerIgnored, Plant::ProbeTooEarly, Plant::AskedForgotten];
+    find(&plants, SEEDS_LIMITED, live_limited);
+}
+
+fn find(plants: &[Plant], seeds: u64, live: fn(u64, Plant) -> Ended) {
     let mut missed = Vec::new();
     for plant in plants {
         let found =
-            (0..SEEDS).find_map(|seed| live(seed, plant).violations.into_iter().next().map(|what| (seed, what)));
+            (0..seeds).find_map(|seed| live(seed, *plant).violations.into_iter().next().map(|what| (seed, what)));
         match found {
             Some((seed, what)) => println!("{plant:?}: seed {seed}: {what}"),
             None => missed.push(plant),
         }
     }
-    assert!(missed.is_empty(), "not found in {SEEDS} seeds: {missed:?}");
+    assert!(missed.is_empty(), "not found in {seeds} seeds: {missed:?}");
 }

@@ -5,6 +5,7 @@
 //! * A shut gate burns no attempts: what waits behind it waits as it was.
 //! * Whatever shuts it also says when to look again, unless only an attempt that is out can open it.
 //! * A `Retry-After` binds the destination, not only the message that heard it.
+//! * What was let through goes: a gate that shuts while a claim is being written down does not take it back.
 //!
 //! # What it does not know
 //!

@@ -11,6 +11,7 @@ use goniec::model::{Class, Failure, Id, Message, Outcome, Sent};
 use goniec::store::{Store, key_hash};
 use goniec::transport::Transport;
 
+use super::limits::Limits;
 use super::plant::Planted;
 
 /// Chance that follows from a seed.
@@ -57,6 +58,10 @@ pub struct Drawn {
     pub delay_ms: u64,
     /// The outcome tells for sure that the destination does not have it.
     pub surely_not: bool,
+    /// The destination failed, and did not just refuse.
+    pub is_its_fault: bool,
+    /// How long it asks to be left alone.
+    pub asked_ms: u64,
 }
 
 /// What a destination saw of a message.
@@ -90,6 +95,9 @@ pub struct Ledger {
     /// How many are out, by destination; how many may be.
     pub out: BTreeMap<String, u16>,
     pub concurrency: u16,
+    pub now_wall: u64,
+    /// What the destinations of this world are held to; `None` in a world without limits.
+    pub limits: Option<Limits>,
 }
 
 pub type Shared = Arc<Mutex<Ledger>>;
@@ -113,6 +121,10 @@ impl Ledger {
     /// An attempt ended, and the engine will hear of it.
     pub fn landed(&mut self, drawn: Drawn, destination: &str) {
         self.came_home(drawn, destination);
+        let is_known = !self.made[drawn.n].was_damaged;
+        if let Some(limits) = &mut self.limits {
+            limits.ended(destination, drawn, is_known, self.now_mono);
+        }
         self.delay(drawn.n, drawn.delay_ms);
         if let Some(seen) = self.seen.get_mut(&drawn.n) {
             seen.maybe_there = !drawn.surely_not;
@@ -149,6 +161,13 @@ impl Ledger {
             let words = format!("S12: {out} are out to {destination}, {} may be", self.concurrency);
             self.violated(words);
         }
+    }
+
+    fn judge_limits(&mut self, destination: &str) {
+        let out = self.out.get(destination).copied().unwrap_or(0);
+        let (now_mono, now_wall) = (self.now_mono, self.now_wall);
+        let wrong = self.limits.as_mut().map(|limits| limits.begin(destination, out, now_mono, now_wall));
+        wrong.into_iter().flatten().for_each(|what| self.violated(what));
     }
 
     /// Judges a send: S4, S6, S7, S10, and that no retry comes before its delay.
@@ -228,6 +247,8 @@ pub struct Liar {
     pub timeout_ms: u64,
     /// A planted fault: a refusal is taken for a delivery.
     pub refusal_delivers: bool,
+    /// A planted fault: it is left alone for less than it asked for.
+    pub asks_for_less: bool,
 }
 
 impl Transport for Liar {
@@ -238,10 +259,13 @@ impl Transport for Liar {
             ledger.violated(format!("L4: an attempt may take {deadline:?} instead of {} ms", self.timeout_ms));
         }
         ledger.judge_width(self.name);
+        ledger.judge_limits(self.name);
         let Some(n) = ledger.judge(message, self.is_ordered, self.only_once) else { return refused(400) };
         let mut chance = ledger.chance.take().expect("chance");
         let (rates, healed) = (ledger.rates, ledger.healed);
         let kind = if healed { None } else { (0..rates.len()).find(|kind| chance.percent(rates[*kind])) };
+        let is_down = ledger.limits.as_ref().is_some_and(|limits| limits.is_down(self.name, ledger.now_mono));
+        let kind = if is_down && !healed { Some(1) } else { kind };
         let status = [500, 502, 503, 408, 301, 999][usize::try_from(chance.below(6)).expect("small")];
         let takes_it = chance.percent(50);
         let takes_ms = match chance.below(4) {
@@ -250,7 +274,9 @@ impl Transport for Liar {
             _ => chance.below(self.timeout_ms),
         };
         ledger.chance = Some(chance);
-        let mut drawn = Drawn { n, takes_ms, taken: false, delay_ms: self.delay_ms_min, surely_not: false };
+        let delay_ms = self.delay_ms_min;
+        let is_its_fault = !matches!(kind, None | Some(4));
+        let mut drawn = Drawn { n, takes_ms, taken: false, delay_ms, surely_not: false, is_its_fault, asked_ms: 0 };
         let mut outcome = match kind {
             None => {
                 (drawn.taken, drawn.delay_ms) = (true, 0);
@@ -269,6 +295,10 @@ impl Transport for Liar {
                 // Where a cycle decides, it decides alone: it runs on the wall clock, which jumps.
                 if self.delay_ms_min > 0 {
                     drawn.delay_ms = 90_000;
+                }
+                drawn.asked_ms = 90_000;
+                if self.asks_for_less {
+                    (drawn.delay_ms, failure.retry_after_ms) = (self.delay_ms_min, None);
                 }
                 Outcome::Failed(failure)
             }

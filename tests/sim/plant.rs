@@ -55,6 +55,16 @@ pub enum Plant {
     EditNotDone,
     /// Retention takes a message that has not ended.
     RetentionTooKeen,
+    /// A destination gets one more in a minute than its rate says.
+    RateTooHigh,
+    /// Hours do not bind.
+    HoursIgnored,
+    /// A destination that is down is asked like before.
+    BreakerIgnored,
+    /// The breaker's canary flies sooner than it may.
+    ProbeTooEarly,
+    /// A destination that asks to be left alone is not.
+    AskedForgotten,
 }
 
 const CANCELLED: State = State::Abandoned(Abandoned::Cancelled);

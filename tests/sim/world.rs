@@ -10,6 +10,7 @@ use goniec::store::Store;
 use goniec::store::memory::{DiskFault, MemoryDisk, MemoryStore};
 
 use super::ledger::{Chance, Drawn, Ledger, Liar, Shared};
+use super::limits::{self, Limits};
 use super::plant::{Plant, Planted};
 
 const DAY_MS: u64 = 86_400_000;
@@ -36,6 +37,7 @@ pub struct Ended {
 pub struct World {
     pub chance: Chance,
     plant: Plant,
+    is_limited: bool,
     disk: MemoryDisk,
     pub store: Arc<Planted>,
     pub turn: Option<Turn>,
@@ -81,7 +83,15 @@ impl Channel for Told {
 
 /// Lives through the world of this seed.
 pub fn live(seed: u64, plant: Plant) -> Ended {
-    let mut world = World::new(seed, plant);
+    live_through(World::new(seed, plant, false))
+}
+
+/// Lives through the world of this seed in which destinations have limits, and one of them is down for hours.
+pub fn live_limited(seed: u64, plant: Plant) -> Ended {
+    live_through(World::new(seed, plant, true))
+}
+
+fn live_through(mut world: World) -> Ended {
     let day_ends = world.mono_ms + DAY_MS;
     let mut next_event = world.mono_ms;
     let mut forced = vec![DAY_MS / 4, DAY_MS / 2, DAY_MS * 3 / 4];
@@ -114,7 +124,7 @@ pub fn live(seed: u64, plant: Plant) -> Ended {
 }
 
 impl World {
-    fn new(seed: u64, plant: Plant) -> World {
+    fn new(seed: u64, plant: Plant, is_limited: bool) -> World {
         let mut chance = Chance(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
         let mut ledger = Ledger { chance: Some(Chance(seed ^ 0xfeed)), epoch: 1, ..Ledger::default() };
         for rate in &mut ledger.rates {
@@ -122,6 +132,7 @@ impl World {
         }
         let concurrency = [1, 2, 2, 3][usize::try_from(chance.below(4)).expect("small")];
         ledger.concurrency = concurrency;
+        ledger.limits = is_limited.then(Limits::default);
         let retention_ms = if chance.percent(50) { 1 + chance.below(3_600_000) } else { 30 * DAY_MS };
         let disk = MemoryDisk::new();
         let store = Arc::new(Planted::new(MemoryStore::open(&disk).expect("opens"), plant));
@@ -129,6 +140,7 @@ impl World {
         let mut world = World {
             chance,
             plant,
+            is_limited,
             disk,
             store,
             turn: None,
@@ -173,6 +185,7 @@ impl World {
                 timeout_ms: TIMEOUT_MS[at],
                 delay_ms_min: DELAY_MS[at],
                 refusal_delivers: planted(Plant::RefusalDelivers),
+                asks_for_less: planted(Plant::AskedForgotten),
             };
             let mut destination = Destination::new(NAMES[at], liar);
             destination.policy.retry.attempts = attempts;
@@ -192,6 +205,9 @@ impl World {
         }
         all[3].cycle = Some(Cycle::Every(300_000));
         all[3].policy.retry.backoff = Backoff::NextCycle;
+        if self.is_limited {
+            limits::set(&mut all, self.plant);
+        }
         all
     }
 
@@ -231,7 +247,10 @@ impl World {
         }
         self.disk.heal();
         self.disk.crash(self.chance.below(u64::MAX));
-        self.ledger.lock().expect("a ledger").epoch += 1;
+        let mut ledger = self.ledger.lock().expect("a ledger");
+        ledger.epoch += 1;
+        ledger.limits.iter_mut().for_each(Limits::forget);
+        drop(ledger);
         self.start();
         self.check_all();
     }
@@ -268,6 +287,7 @@ impl World {
             if flights.is_empty() {
                 return Ok(due);
             }
+            self.ledger.lock().expect("a ledger").now_wall = self.wall;
             for flight in flights.drain(..) {
                 let outcome = flight.send();
                 let drawn = self.ledger.lock().expect("a ledger").drawn.take();
@@ -326,6 +346,15 @@ impl World {
             18 => self.disk.fail_sync(self.chance.below(5), DiskFault::Full),
             19 => self.retain(),
             20 => self.damage(),
+            21..=22 if self.is_limited => {
+                let until_ms = self.mono_ms + self.chance.below(3 * 3_600_000);
+                self.ledger
+                    .lock()
+                    .expect("a ledger")
+                    .limits
+                    .iter_mut()
+                    .for_each(|limits| limits.down_until_ms = until_ms);
+            }
             21 => {
                 // The disk is full for what is new, or is not any more.
                 let is_full = self.chance.percent(30);
