@@ -140,15 +140,33 @@ impl Hours {
         if self.is_open(now) {
             return None;
         }
-        let mut at = now;
-        // Every step ends one span or closure; a closure may begin where a span ends, a few times in a row.
-        for _ in 0..64 {
-            at = self.edges(at).into_iter().filter(|edge| *edge > at).min()?;
-            if self.is_open(at) {
-                return Some(at);
+        let mut from = now;
+        // What comes every week opens within a week or never; only what is closed once may last longer, and each such time is passed once.
+        for _ in 0..=self.closed.len() {
+            while let Some(end) = self.once_until(from) {
+                from = end;
             }
+            if self.is_open(from) {
+                return Some(from);
+            }
+            let mut edges: Vec<WallMs> = self.edges(from).into_iter().filter(|edge| *edge > from).collect();
+            edges.sort_unstable();
+            let stop = edges.into_iter().find(|edge| self.is_open(*edge) || self.once_until(*edge).is_some())?;
+            if self.is_open(stop) {
+                return Some(stop);
+            }
+            from = stop;
         }
         None
+    }
+
+    /// When the latest of what is closed once at this time ends.
+    fn once_until(&self, at: WallMs) -> Option<WallMs> {
+        let until = |closure: &Closure| match closure {
+            Closure::Once(from, to) => (*from <= at && at < *to).then_some(*to),
+            Closure::Weekly(_) => None,
+        };
+        self.closed.iter().filter_map(until).max()
     }
 
     /// When it closes, where it is open now; `None` where it is closed, or never closes.
@@ -246,10 +264,16 @@ impl Weekly {
                 let (hour, minute) = (i8::try_from(minute / 60), i8::try_from(minute % 60));
                 let (Ok(hour), Ok(minute)) = (hour, minute) else { continue };
                 let Ok(time) = Time::new(hour, minute, 0, 0) else { continue };
-                let zoned = self.zone.to_ambiguous_zoned_datetime(day.to_datetime(time)).compatible();
-                edges.extend(zoned.ok().as_ref().and_then(wall));
+                let zoned = self.zone.to_ambiguous_zoned_datetime(day.to_datetime(time));
+                // A time that comes twice is an edge twice; one that is skipped lies beside the hour that is.
+                for at in [zoned.clone().earlier(), zoned.later()] {
+                    edges.extend(at.ok().as_ref().and_then(wall));
+                }
             }
         }
+        // Where the clocks are put forward or back, a span may begin or end in the middle.
+        let week = self.zone.following(local.timestamp()).take(2);
+        edges.extend(week.filter_map(|change| u64::try_from(change.timestamp().as_millisecond()).ok()).map(WallMs));
     }
 }
 
@@ -331,144 +355,4 @@ fn parse_minute(text: &str) -> Option<i16> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(text: &str) -> WallMs {
-        WallMs(u64::try_from(text.parse::<Timestamp>().expect("a time").as_millisecond()).expect("after 1970"))
-    }
-
-    #[track_caller]
-    fn starts(cycle: &str, after: &str, expect: &[&str]) {
-        let cycle: Cycle = cycle.parse().expect("a cycle");
-        let mut now = at(after);
-        for next in expect {
-            now = cycle.next_start(now).expect("a start");
-            assert_eq!(
-                now,
-                at(next),
-                "{}",
-                Timestamp::from_millisecond(i64::try_from(now.0).expect("near")).expect("near")
-            );
-        }
-    }
-
-    #[test]
-    fn cycles_start_at_whole_multiples_and_never_now() {
-        let every = Cycle::Every(900_000);
-        assert_eq!(every.next_start(WallMs(1)), Some(WallMs(900_000)));
-        assert_eq!(every.next_start(WallMs(900_000)), Some(WallMs(1_800_000)));
-        assert_eq!(every.next_start(WallMs(u64::MAX)), None);
-    }
-
-    #[test]
-    fn cron_lines_follow_their_zone_over_summer_time() {
-        starts("0 6 * * *", "2026-11-24T05:00:00Z", &["2026-11-24T06:00:00Z", "2026-11-25T06:00:00Z"]);
-        starts("0 6 * * MON-FRI Europe/Warsaw", "2026-11-27T05:00:00Z", &["2026-11-30T05:00:00Z"]);
-        // 02:30 does not exist on 29 March 2026 in Warsaw, and exists twice on 25 October.
-        starts("30 2 * * * Europe/Warsaw", "2026-03-28T12:00:00Z", &["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]);
-        starts("30 2 * * * Europe/Warsaw", "2026-10-24T12:00:00Z", &["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]);
-        starts("0 0 29 2 *", "2026-01-01T00:00:00Z", &["2028-02-29T00:00:00Z"]);
-    }
-
-    #[test]
-    fn wrong_timetables_are_refused_with_what_was_expected() {
-        for (text, words) in [
-            ("15m", "every 15m"),
-            ("every 15", "unit"),
-            ("every 10ms", "too short"),
-            ("61 * * * *", "cron line"),
-            ("0 0 30 2 *", "never comes"),
-            ("0 6 * * * Europe/Warszawa", "Europe/Warsaw"),
-            ("* * * * * * *", "five cron fields"),
-            ("", "every 15m"),
-        ] {
-            let wrong = text.parse::<Cycle>().expect_err(text);
-            assert!(wrong.contains(words), "{text:?}: {wrong}");
-        }
-    }
-
-    fn office() -> Hours {
-        Hours {
-            open: Some("Mon-Fri 08:00-18:00, Sat 09:00-13:00 Europe/Warsaw".parse().expect("hours")),
-            closed: vec![
-                "Wed 12:00-12:30 Europe/Warsaw".parse().expect("a window"),
-                "2026-11-26T00:00:00Z/2026-11-27T00:00:00Z".parse().expect("a window"),
-            ],
-        }
-    }
-
-    #[test]
-    fn hours_open_and_close() {
-        let office = office();
-        let monday_noon = at("2026-11-23T12:00:00Z");
-        assert!(office.is_open(monday_noon));
-        assert_eq!(office.closes_at(monday_noon), Some(at("2026-11-23T17:00:00Z")));
-        assert_eq!(office.opens_at(at("2026-11-23T17:00:00Z")), Some(at("2026-11-24T07:00:00Z")));
-        assert_eq!(office.opens_at(at("2026-11-25T11:10:00Z")), Some(at("2026-11-25T11:30:00Z")));
-        // From Wednesday evening over the closed Thursday to Friday.
-        assert_eq!(office.opens_at(at("2026-11-25T19:00:00Z")), Some(at("2026-11-27T07:00:00Z")));
-        assert_eq!(office.opens_at(at("2026-11-28T14:00:00Z")), Some(at("2026-11-30T07:00:00Z")));
-        assert_eq!(Hours::default().closes_at(monday_noon), None);
-        assert!(Hours::default().is_open(monday_noon));
-    }
-
-    #[test]
-    fn a_night_shift_runs_into_the_next_day() {
-        let night = Hours { open: Some("Fri 22:00-06:00".parse().expect("hours")), closed: Vec::new() };
-        assert!(night.is_open(at("2026-11-27T23:00:00Z")) && night.is_open(at("2026-11-28T05:59:00Z")));
-        assert!(!night.is_open(at("2026-11-28T06:00:00Z")) && !night.is_open(at("2026-11-27T05:00:00Z")));
-        assert_eq!(night.closes_at(at("2026-11-27T23:00:00Z")), Some(at("2026-11-28T06:00:00Z")));
-    }
-
-    #[test]
-    fn what_never_opens_again_says_so() {
-        let never = Hours { open: None, closed: vec!["Mon-Sun 00:00-24:00".parse().expect("a window")] };
-        assert_eq!((never.is_open(WallMs(0)), never.opens_at(WallMs(0))), (false, None));
-    }
-
-    #[test]
-    fn opening_is_where_minutes_turn_open() {
-        let office = office();
-        let mut now = at("2026-10-23T00:00:00Z");
-        for _ in 0..14 * 24 * 12 {
-            let next = now.plus(300_000);
-            if !office.is_open(now) && office.is_open(next) {
-                assert_eq!(office.opens_at(now), Some(next));
-            }
-            if office.is_open(now) && !office.is_open(next) {
-                assert_eq!(office.closes_at(now), Some(next));
-            }
-            now = next;
-        }
-    }
-
-    #[test]
-    fn what_was_read_is_printed_as_it_was_written() {
-        let weekly: Weekly = " Mon-Fri  08:00-18:00, Sat 09:00-13:00 Europe/Warsaw".parse().expect("hours");
-        assert_eq!(weekly.to_string(), "Mon-Fri 08:00-18:00, Sat 09:00-13:00 Europe/Warsaw");
-        for text in ["2026-12-24T00:00:00Z/2026-12-27T00:00:00Z", "Wed 12:00-12:30"] {
-            assert_eq!(text.parse::<Closure>().expect("a window").to_string(), text);
-        }
-        assert_eq!(
-            "0  6 * * MON  Europe/Warsaw".parse::<Cycle>().expect("a cycle").to_string(),
-            "0 6 * * MON Europe/Warsaw"
-        );
-    }
-
-    #[test]
-    fn wrong_hours_are_refused() {
-        for text in [
-            "Mon-Fri",
-            "Mon-Fri 8-18",
-            "Foo 08:00-18:00",
-            "08:00-08:00",
-            "24:00-25:00",
-            "Mon 08:00-09:00 Nowhere/City",
-            "",
-        ] {
-            assert!(text.parse::<Weekly>().is_err(), "{text:?}");
-        }
-        assert!("2026-12-27T00:00:00Z/2026-12-24T00:00:00Z".parse::<Closure>().is_err());
-    }
-}
+mod tests;
