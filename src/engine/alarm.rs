@@ -90,7 +90,7 @@ impl Scheduler {
                 Alarm::Cycle(dest, _) => self.begin_cycle(dest),
                 Alarm::Gate(dest) => {
                     if let Some(post) = self.posts.get_mut(usize::from(dest.0)) {
-                        post.gate_alarm_ms = None;
+                        post.gate_alarm = None;
                     }
                 }
             }
