@@ -221,9 +221,8 @@ impl Committer {
         };
         match cause {
             Cause::Report(report) => {
-                pending
-                    .news
-                    .push(News::Ended(report.who.dest, Ended::of(&report.outcome, report.who.entry.place.to_u64())));
+                let ended = Ended::of(&report.outcome, report.who.entry.place.to_u64());
+                pending.news.extend(ended.map(|ended| News::Ended(report.who.dest, ended)));
                 let Report { who, loaded: Loaded { message, .. }, .. } = *report;
                 if done {
                     self.count(step);

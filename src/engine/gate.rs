@@ -16,12 +16,14 @@ use crate::model::breaker::{Breaker, Phase, Turned};
 use crate::model::policy::RETRY_AFTER_MS_MAX;
 use crate::model::rate::Bucket;
 use crate::model::timetable::Hours;
-use crate::model::{Failure, Outcome, Sent, Stamp};
+use crate::model::{Class, Delivery, Failure, Outcome, Sent, Stamp, WallMs};
 
 /// The gate of one destination.
 pub(super) struct Gate {
     limit: usize,
     hours: Hours,
+    /// Closed from the first time, at which the hours were looked into, to the second, at which it opens.
+    closed: Option<(WallMs, WallMs)>,
     bucket: Option<Bucket>,
     breaker: Option<Breaker>,
     /// Left alone until this time on the monotonic clock.
@@ -49,24 +51,30 @@ pub(super) enum Room {
 }
 
 impl Ended {
-    /// What this outcome says of the destination.
-    pub(super) fn of(outcome: &Outcome, seed: u64) -> Ended {
+    /// What this outcome says of the destination; `None` where it says nothing: we stopped, or nothing that could leave was there.
+    pub(super) fn of(outcome: &Outcome, seed: u64) -> Option<Ended> {
         match outcome {
-            Outcome::Delivered(_) => Ended { failed: false, asked_ms: 0, seed },
-            Outcome::Failed(failure) => Ended {
+            Outcome::Delivered(_) => Some(Ended { failed: false, asked_ms: 0, seed }),
+            Outcome::Failed(failure) if is_ours(failure) => None,
+            Outcome::Failed(failure) => Some(Ended {
                 failed: is_its_fault(failure),
                 asked_ms: failure.retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MS_MAX),
                 seed,
-            },
+            }),
         }
     }
+}
+
+/// Whether the destination had no part in the failure.
+fn is_ours(failure: &Failure) -> bool {
+    failure.class == Class::Interrupted || (failure.sent == Sent::No && failure.class.delivery() == Delivery::Rejected)
 }
 
 /// Whether the failure is one of the destination: it was not reached, did not answer, or says that it fails. One that refuses a message works.
 fn is_its_fault(failure: &Failure) -> bool {
     match failure.sent {
         Sent::Maybe => true,
-        Sent::No | Sent::Answered => failure.class.delivery() != crate::model::Delivery::Rejected,
+        Sent::No | Sent::Answered => failure.class.delivery() != Delivery::Rejected,
     }
 }
 
@@ -76,6 +84,7 @@ impl Gate {
         Gate {
             limit: usize::from(rules.concurrency.max(1)),
             hours: rules.hours.clone(),
+            closed: None,
             bucket: rules.rate.map(|rate| Bucket::new(rate, now.mono_ms)),
             breaker: rules.breaker.map(Breaker::new),
             asked_until_ms: 0,
@@ -89,9 +98,14 @@ impl Gate {
 
     /// How many may go now, while so many are out.
     pub(super) fn room(&mut self, out: usize, now: Stamp) -> Room {
+        let in_ms = |opens: WallMs| now.mono_ms.saturating_add(opens.since(now.wall));
+        if let Some((_, opens)) = self.closed.filter(|(from, opens)| *from <= now.wall && now.wall < *opens) {
+            return Room::Shut(Waits::Closed, Some(in_ms(opens)));
+        }
         if !self.hours.is_open(now.wall) {
-            let opens_ms = self.hours.opens_at(now.wall).map(|at| now.mono_ms.saturating_add(at.since(now.wall)));
-            return Room::Shut(Waits::Closed, opens_ms);
+            let opens = self.hours.opens_at(now.wall);
+            self.closed = opens.map(|opens| (now.wall, opens));
+            return Room::Shut(Waits::Closed, opens.map(in_ms));
         }
         if now.mono_ms < self.asked_until_ms {
             return Room::Shut(Waits::Rate, Some(self.asked_until_ms));
@@ -154,7 +168,7 @@ mod tests {
     use super::*;
     use crate::model::breaker::BreakerRule;
     use crate::model::rate::Rate;
-    use crate::model::{Class, Message, Receipt, WallMs};
+    use crate::model::{Message, Receipt};
 
     const NOW: Stamp = Stamp { wall: WallMs(1_795_435_200_000), mono_ms: 1_000 };
 
@@ -168,8 +182,20 @@ mod tests {
         Gate::new(&rules, NOW)
     }
 
-    fn failed(class: Class, sent: Sent, retry_after_ms: Option<u64>) -> Ended {
+    fn said(class: Class, sent: Sent, retry_after_ms: Option<u64>) -> Option<Ended> {
         Ended::of(&Outcome::Failed(Failure { retry_after_ms, ..Failure::new(class, sent, "no") }), 0)
+    }
+
+    fn failed(class: Class, sent: Sent, retry_after_ms: Option<u64>) -> Ended {
+        said(class, sent, retry_after_ms).expect("it says something of the destination")
+    }
+
+    #[test]
+    fn what_we_did_ourselves_says_nothing_of_the_destination() {
+        assert_eq!(said(Class::Interrupted, Sent::Maybe, None), None);
+        assert_eq!(said(Class::Rejected, Sent::No, None), None, "its body is gone: nobody was asked");
+        assert!(said(Class::Rejected, Sent::Answered, None).is_some());
+        assert!(said(Class::Connect, Sent::No, None).is_some());
     }
 
     #[test]
@@ -214,7 +240,8 @@ mod tests {
         gate.is_idle();
         assert_eq!(gate.room(0, at(1_000)), Room::For(1), "a canary that never flew is sent again");
         gate.went(at(1_000));
-        gate.ended(Ended::of(&Outcome::Delivered(Receipt::default()), 0), at(1_010));
+        let arrived = Ended::of(&Outcome::Delivered(Receipt::default()), 0).expect("it answered");
+        gate.ended(arrived, at(1_010));
         assert_eq!(gate.room(0, at(1_010)), Room::For(2));
     }
 
