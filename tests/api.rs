@@ -27,7 +27,7 @@ use harness::Api;
 type Case = fn(&Api);
 
 /// The test of each route.
-const CASES: [(&str, &str, Case); 20] = [
+const CASES: [(&str, &str, Case); 23] = [
     ("GET", "/", reads::root),
     ("GET", "/healthz", reads::healthz),
     ("GET", "/readyz", reads::readyz),
@@ -47,6 +47,9 @@ const CASES: [(&str, &str, Case); 20] = [
     ("DELETE", "/v1/messages/{id}", acts::delete),
     ("GET", "/v1/stats", reads::stats),
     ("GET", "/v1/destinations", reads::destinations),
+    ("POST", "/v1/destinations/{name}/pause", acts::pause),
+    ("POST", "/v1/destinations/{name}/resume", acts::resume),
+    ("POST", "/v1/destinations/{name}/cycle", acts::cycle),
     ("GET", "/v1/events", events::follow),
 ];
 

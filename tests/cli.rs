@@ -94,6 +94,28 @@ fn a_message_is_handed_in_shown_edited_resent_and_removed() {
 }
 
 #[test]
+fn destinations_are_listed_paused_and_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("goniec.toml");
+    let config = "[destination.erp]\nurl = \"http://127.0.0.1:1/\"\nretry = { cycle = \"0 6 * * * Europe/Warsaw\" }\n\
+        [destination.shop]\nurl = \"http://127.0.0.1:1/\"\n";
+    std::fs::write(&file, config).unwrap();
+    let node = Node::serve(&dir.path().join("data"), file.to_str(), None);
+    let text = check(&node.run(&["pause", "erp", "--why", "stock & taking"]), 0, "erp paused since");
+    assert!(text.contains("person, local, stock & taking"), "{text}");
+    check(&node.run(&["send", "erp", "x"]), 0, "");
+    let text = check(&node.run(&["destinations"]), 0, "WAITS");
+    assert!(text.lines().any(|line| line.contains("erp") && line.contains("stock & taking")), "{text}");
+    check(&node.run(&["destinations", "--json"]), 0, "\"cause\":\"person\"");
+    check(&node.run(&["resume", "erp"]), 0, "erp goes on");
+    check(&node.run(&["cycle", "list"]), 0, "0 6 * * * Europe/Warsaw");
+    check(&node.run(&["cycle", "run", "erp"]), 0, "erp");
+    check(&node.run(&["cycle", "run", "shop"]), 2, "no cycle");
+    check(&node.run(&["pause", "erpp"]), 1, "Did you mean");
+    check(&node.run(&["pause"]), 2, "DESTINATION");
+}
+
+#[test]
 fn lines_are_handed_in_whole_and_wrong_ones_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::serve(dir.path(), None, None);

@@ -120,8 +120,14 @@ fn every_planted_fault_is_found() {
 /// The same of the limits.
 #[test]
 fn every_planted_fault_of_the_limits_is_found() {
-    let plants =
-        [Plant::RateTooHigh, Plant::HoursIgnored, Plant::BreakerIgnored, Plant::ProbeTooEarly, Plant::AskedForgotten];
+    let plants = [
+        Plant::RateTooHigh,
+        Plant::HoursIgnored,
+        Plant::BreakerIgnored,
+        Plant::ProbeTooEarly,
+        Plant::AskedForgotten,
+        Plant::PauseNotKept,
+    ];
     find(&plants, SEEDS_LIMITED, live_limited);
 }
 

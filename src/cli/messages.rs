@@ -263,7 +263,7 @@ fn path(id: &str) -> Result<String, Fail> {
 }
 
 /// A field as text that is safe to show.
-fn field(value: &Value, name: &str) -> String {
+pub(super) fn field(value: &Value, name: &str) -> String {
     match value.get(name) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => plain(text),

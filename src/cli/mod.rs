@@ -13,6 +13,7 @@
 mod allocator;
 mod bench;
 mod client;
+mod lanes;
 mod messages;
 mod offline;
 mod pages;
@@ -72,6 +73,9 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "show" => messages::show(arguments),
         "edit" => messages::edit(arguments),
         "resend" | "cancel" | "hold" | "release" | "rm" | "resolve" => messages::act(verb, arguments),
+        "destinations" => lanes::list(arguments),
+        "pause" | "resume" => lanes::steer(verb, arguments),
+        "cycle" => lanes::cycle(arguments),
         "stats" => messages::stats(arguments),
         "tail" => messages::tail(arguments),
         "verify" => offline::verify(arguments),
@@ -117,6 +121,7 @@ fn command() -> Command {
                 .arg(switch("delivered", "The destination has it").conflicts_with("resend"))
                 .arg(switch("resend", "Send it again").required_unless_present("delivered")),
         )
+        .subcommands(lane_verbs())
         .subcommand(remote("stats", "Shows the node in figures"))
         .subcommand(filtered(remote("tail", "Follows transitions as they happen")))
         .subcommand(
@@ -143,6 +148,23 @@ fn command() -> Command {
                 .about("Prints the manual page of a verb, or of the program")
                 .arg(Arg::new("verb").value_name("VERB").help("The verb")),
         )
+}
+
+fn lane_verbs() -> [Command; 4] {
+    let cycle = Command::new("cycle")
+        .about("Lists the timetables, or begins a cycle now")
+        .arg_required_else_help(true)
+        .subcommand_required(true)
+        .subcommand(remote("list", "Lists the timetables, and when what waits for them goes"))
+        .subcommand(remote("run", "Lets what waits for the next cycle of a destination go now").arg(destination()));
+    [
+        remote("pause", "Sends nothing more to a destination; what comes in meanwhile is kept")
+            .arg(destination())
+            .arg(option("why", "TEXT", "The reason, which is kept")),
+        remote("resume", "Lets a paused destination go on").arg(destination()),
+        remote("destinations", "Lists the destinations: what waits where, and why nothing goes"),
+        cycle,
+    ]
 }
 
 fn serve_verb() -> Command {
@@ -200,6 +222,10 @@ fn remote(name: &'static str, about: &'static str) -> Command {
         .arg(option("url", "URL", "The node").default_value("http://127.0.0.1:8420").env("GONIEC_URL"))
         .arg(token())
         .arg(switch("json", "One JSON object a line"))
+}
+
+fn destination() -> Arg {
+    Arg::new("destination").value_name("DESTINATION").required(true).help("The destination")
 }
 
 fn filtered(command: Command) -> Command {

@@ -45,15 +45,18 @@ mod tests {
         page += &whole.get_after_help().map(ToString::to_string).unwrap_or_default();
         page += " Errors\nare one line on standard error and, where there is one, a second line with what to do.\n";
         for verb in whole.get_subcommands().filter(|verb| verb.get_name() != "help") {
-            page += &section(verb);
+            page += &section(verb.get_name(), verb);
+            for part in verb.get_subcommands().filter(|part| part.get_name() != "help") {
+                page += &section(&format!("{} {}", verb.get_name(), part.get_name()), part);
+            }
         }
         page
     }
 
-    fn section(verb: &Command) -> String {
+    fn section(name: &str, verb: &Command) -> String {
         let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
         let usage = verb.clone().render_usage().to_string().replace("Usage: ", "").replace('\n', " ");
-        let mut section = format!("\n## {}\n\n{about}.\n\n```text\n{usage}\n```\n", verb.get_name());
+        let mut section = format!("\n## {name}\n\n{about}.\n\n```text\n{usage}\n```\n");
         let arguments: Vec<&Arg> = verb.get_arguments().filter(|argument| argument.get_id() != "help").collect();
         if !arguments.is_empty() {
             section += "\n| argument | what it says |\n|---|---|\n";

@@ -100,6 +100,12 @@ impl Scheduler {
     fn begin_cycle(&mut self, dest: Dest) {
         let Some(post) = self.posts.get_mut(usize::from(dest.0)) else { return };
         post.cycle_alarm = None;
+        self.run_cycle(dest);
+    }
+
+    /// What waits for the next cycle goes now; the timetable stays as it is.
+    pub(super) fn run_cycle(&mut self, dest: Dest) {
+        let Some(post) = self.posts.get_mut(usize::from(dest.0)) else { return };
         for entry in std::mem::take(&mut post.cycling) {
             post.lane.ripen(entry);
         }

@@ -14,7 +14,7 @@
 //!
 //! SMTP, HTTP, processes: a [`Channel`] does.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::registry::Registry;
@@ -54,8 +54,8 @@ impl std::fmt::Debug for Rule {
 pub struct Alert {
     /// The destination; `*` where it is the registry that is damaged.
     pub destination: Arc<str>,
-    /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, or `damaged`
-    /// for what cannot be read and so is not delivered.
+    /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, `damaged`
+    /// for what cannot be read and so is not delivered, or `paused` and `resumed` for a destination itself.
     pub reason: &'static str,
     /// How many since the alert before; rows, where they are damaged.
     pub messages: u64,
@@ -91,7 +91,10 @@ impl std::fmt::Display for Alert {
             Some(sample) => {
                 write!(f, "{messages} message(s) to {destination} undelivered: {reason}; first {sample}")?;
             }
-            None => write!(f, "{messages} part(s) of the registry cannot be read, and are not delivered")?,
+            None if *reason == DAMAGED => {
+                write!(f, "{messages} part(s) of the registry cannot be read, and are not delivered")?;
+            }
+            None => write!(f, "destination {destination} is {reason}")?,
         }
         match detail {
             Some(detail) if !detail.is_empty() => write!(f, ": {}", detail.escape_debug()),
@@ -109,6 +112,9 @@ pub(super) const LOOK_MS: u64 = 1_000;
 
 type Cause = (Arc<str>, &'static str);
 
+/// The reason of what cannot be read.
+const DAMAGED: &str = "damaged";
+
 /// Tells what is untold, by rule and cause.
 pub(super) struct Alerter {
     rules: Vec<Rule>,
@@ -118,8 +124,8 @@ pub(super) struct Alerter {
     quiet_until: HashMap<(usize, Cause), u64>,
     /// When a channel that failed is tried again, by rule.
     failed_until: HashMap<usize, u64>,
-    /// What cannot be read, and which rules have yet to tell of it.
-    damaged: Vec<(String, HashSet<usize>)>,
+    /// What cannot be read and what became of destinations, and which rules have yet to tell of it.
+    noted: Vec<(Cause, String, HashSet<usize>)>,
     /// Untold messages of which nothing can be read: told of as damage.
     unreadable: HashSet<Place>,
     /// Where the next look goes on; `None` at the beginning.
@@ -134,7 +140,7 @@ impl Alerter {
             known: BTreeMap::new(),
             quiet_until: HashMap::new(),
             failed_until: HashMap::new(),
-            damaged: Vec::new(),
+            noted: Vec::new(),
             unreadable: HashSet::new(),
             cursor: None,
             next_look_ms: 0,
@@ -151,11 +157,18 @@ impl Alerter {
         self.next_look_ms = now.mono_ms.saturating_add(LOOK_MS);
         self.look(registry);
         let all: HashSet<usize> = (0..self.rules.len()).collect();
-        self.damaged.extend(registry.fresh_damage().into_iter().map(|what| (what, all.clone())));
+        let damaged = |what| ((Arc::from("*"), DAMAGED), what, all.clone());
+        self.noted.extend(registry.fresh_damage().into_iter().map(damaged));
+        for (destination, what, why) in registry.fresh_notices() {
+            let rules = self.rules_for(&destination);
+            // What it was before is of no more interest.
+            self.noted.retain(|((of, reason), ..)| *of != destination || *reason == DAMAGED);
+            self.noted.push(((destination, what), why, rules));
+        }
         for rule in 0..self.rules.len() {
             self.tell(rule, registry, now, go_on);
         }
-        self.damaged.retain(|(_, rules)| !rules.is_empty());
+        self.noted.retain(|(.., rules)| !rules.is_empty());
         let told: Vec<(Place, WallMs)> = self
             .known
             .iter()
@@ -174,7 +187,8 @@ impl Alerter {
             let oldest = registry.store.untold(None, self.unreadable.len() + 1).unwrap_or_default();
             oldest.iter().any(|place| !self.unreadable.contains(place))
         };
-        (!self.damaged.is_empty() || !self.known.is_empty() || is_unknown()).then_some(self.next_look_ms)
+        (!self.noted.is_empty() || registry.has_notices() || !self.known.is_empty() || is_unknown())
+            .then_some(self.next_look_ms)
     }
 
     /// Looks at the next part of what is untold: those that a failing channel holds back must not hide the others.
@@ -224,35 +238,38 @@ impl Alerter {
         if !go_on() || self.failed_until.get(&number).is_some_and(|until| now.mono_ms < *until) {
             return;
         }
-        let told = self.tell_damage(number, now).and_then(|()| self.tell_messages(number, registry, now, go_on));
+        let told = self.tell_noted(number, now, go_on).and_then(|()| self.tell_messages(number, registry, now, go_on));
         if let (Err(why), Some(rule)) = (told, self.rules.get(number)) {
             log::error!("alert channel {} failed: {}", rule.channel.name(), why.escape_debug());
             self.failed_until.insert(number, now.mono_ms.saturating_add(AGAIN_MS));
         }
     }
 
-    fn tell_damage(&mut self, number: usize, now: Stamp) -> Result<(), String> {
-        let mut waiting = self.damaged.iter_mut().filter(|(_, rules)| rules.contains(&number));
-        let quiet = (number, (Arc::from("*"), "damaged"));
-        let is_quiet = self.quiet_until.get(&quiet).is_some_and(|until| now.mono_ms < *until);
-        let (Some(rule), Some((first, rules)), false) = (self.rules.get(number), waiting.next(), is_quiet) else {
-            return Ok(());
-        };
-        let rest: Vec<&mut HashSet<usize>> = waiting.map(|(_, rules)| rules).collect();
-        let (destination, reason) = quiet.1.clone();
-        rule.channel.tell(&Alert {
-            destination,
-            reason,
-            messages: u64::try_from(rest.len()).unwrap_or(u64::MAX).saturating_add(1),
-            sample: None,
-            sample_key: None,
-            detail: Some(first.clone()),
-            since: now.wall,
-        })?;
-        self.quiet_until.insert(quiet, now.mono_ms.saturating_add(rule.digest_ms));
-        rest.into_iter().chain([rules]).for_each(|rules| {
-            rules.remove(&number);
-        });
+    fn tell_noted(&mut self, number: usize, now: Stamp, go_on: &dyn Fn() -> bool) -> Result<(), String> {
+        let Some(rule) = self.rules.get(number) else { return Ok(()) };
+        let concerned = self.noted.iter().filter(|(.., rules)| rules.contains(&number));
+        let causes: BTreeSet<Cause> = concerned.map(|(cause, ..)| cause.clone()).collect();
+        for (destination, reason) in causes {
+            let quiet = (number, (destination.clone(), reason));
+            if !go_on() || self.quiet_until.get(&quiet).is_some_and(|until| now.mono_ms < *until) {
+                continue;
+            }
+            let is_it = |cause: &Cause| *cause == quiet.1;
+            let of = || self.noted.iter().filter(|(cause, _, rules)| is_it(cause) && rules.contains(&number));
+            rule.channel.tell(&Alert {
+                destination,
+                reason,
+                messages: u64::try_from(of().count()).unwrap_or(u64::MAX),
+                sample: None,
+                sample_key: None,
+                detail: of().next().map(|(_, what, _)| what.clone()),
+                since: now.wall,
+            })?;
+            for (_, _, rules) in self.noted.iter_mut().filter(|(cause, ..)| is_it(cause)) {
+                rules.remove(&number);
+            }
+            self.quiet_until.insert(quiet, now.mono_ms.saturating_add(rule.digest_ms));
+        }
         Ok(())
     }
 

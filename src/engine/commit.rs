@@ -23,6 +23,7 @@ use super::accept::Window;
 use super::draft::{Cause, Draft, Slot};
 use super::gate::Ended;
 use super::news::{News, Who};
+use super::pause::{self, Watch};
 use super::pending::{Answer, Pending, transition};
 use super::registry::Registry;
 use super::request::Request;
@@ -43,6 +44,7 @@ pub(super) struct Committer {
     /// What a full disk keeps from being written, and when it is tried again, on the monotonic clock.
     waiting: Option<(Draft, u64)>,
     pub(super) policy: Policy,
+    pub(super) watch: Watch,
 }
 
 impl Committer {
@@ -55,7 +57,14 @@ impl Committer {
         let since = WallMs(now.wall.0.saturating_sub(super::accept::IDEMPOTENCY_MS));
         let aside = registry.store.idempotent(since, &mut |hash, place| window.remember(hash, place, now.mono_ms))?;
         registry.set_aside(aside);
-        Ok(Committer { registry, window, put_off: Vec::new(), waiting: None, policy: Policy::default() })
+        Ok(Committer {
+            registry,
+            window,
+            put_off: Vec::new(),
+            waiting: None,
+            policy: Policy::default(),
+            watch: Watch::default(),
+        })
     }
 
     /// Whether requests wait for a write that is under way, to be tried again with the next.
@@ -81,6 +90,7 @@ impl Committer {
         for request in put_off.into_iter().chain(requests) {
             self.enter(&mut draft, request);
         }
+        draft.batch.notes = pause::notes(&draft.steered);
         if draft.is_empty() {
             return Ok(draft.only_news());
         }
@@ -158,7 +168,8 @@ impl Committer {
 
     /// Sorts what the store did to those who wait for it.
     fn pending(&mut self, draft: Draft, committed: &Committed) -> Pending {
-        let mut pending = Pending { number: committed.number, news: draft.news, ..Pending::default() };
+        let mut pending =
+            Pending { number: committed.number, news: draft.news, steered: draft.steered, ..Pending::default() };
         let watched = self.registry.is_watched();
         for (reply, slots) in draft.accepts {
             let id = |slot: Slot| match slot {

@@ -7,13 +7,14 @@
 use std::collections::HashSet;
 
 use super::news::{News, Who};
-use super::pending::{Pending, poisoned};
+use super::pause;
+use super::pending::{Pending, Steer, poisoned};
 use super::registry::Registry;
 use super::settle::Report;
-use super::words::{Reply, Shown};
+use super::words::{Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Event, Id, Record, Stamp, WallMs};
-use crate::store::{Batch, Incoming, Loaded, StoreError};
+use crate::store::{Batch, Dest, Incoming, Loaded, StoreError};
 
 /// A batch in the making: what is asked of the store, and why.
 pub(super) struct Draft {
@@ -23,6 +24,8 @@ pub(super) struct Draft {
     pub(super) causes: Vec<Cause>,
     pub(super) deletes: Vec<(Who, Box<Record>, Reply<Shown>)>,
     pub(super) news: Vec<News>,
+    /// What becomes of destinations; whoever asked for it waits.
+    pub(super) steered: Vec<(Dest, Steer, Option<Reply<Lane>>)>,
     /// The hashes of the idempotency keys that this batch accepts.
     pub(super) repeated: HashSet<u64>,
 }
@@ -55,20 +58,22 @@ impl Draft {
             causes: Vec::new(),
             deletes: Vec::new(),
             news: Vec::new(),
+            steered: Vec::new(),
             repeated: HashSet::new(),
         }
     }
 
     /// Whether nothing is asked of the store.
     pub(super) fn is_empty(&self) -> bool {
-        let Batch { accepts, moves, deletes, told, .. } = &self.batch;
-        self.accepts.is_empty() && accepts.is_empty() && moves.is_empty() && deletes.is_empty() && told.is_empty()
+        let Batch { accepts, moves, deletes, told, notes, now: _ } = &self.batch;
+        let is_bare = accepts.is_empty() && moves.is_empty() && deletes.is_empty() && told.is_empty();
+        self.accepts.is_empty() && is_bare && notes.is_empty()
     }
 
     /// What there is to say without a write.
     pub(super) fn only_news(self) -> Option<Pending> {
-        let none = self.news.is_empty();
-        (!none).then_some(Pending { news: self.news, ..Pending::default() })
+        let is_any = !self.news.is_empty() || !self.steered.is_empty();
+        is_any.then_some(Pending { news: self.news, steered: self.steered, ..Pending::default() })
     }
 
     /// Takes the new messages out and tells their senders that there is no room.
@@ -98,6 +103,11 @@ impl Draft {
                 }
             }
         }
+        let (asked, own) = std::mem::take(&mut self.steered).into_iter().partition(|(_, _, reply)| reply.is_some());
+        let asked: Vec<(Dest, Steer, Option<Reply<Lane>>)> = asked;
+        asked.into_iter().filter_map(|(_, _, reply)| reply).for_each(|reply| reply(Err(full())));
+        self.steered = own;
+        self.batch.notes = pause::notes(&self.steered);
         self.batch.deletes.clear();
         for (who, _, reply) in self.deletes.drain(..) {
             self.news.push(News::Unchanged(who));
@@ -110,6 +120,8 @@ impl Draft {
         self.batch.moves.extend(other.batch.moves);
         self.causes.extend(other.causes);
         self.batch.told.extend(other.batch.told);
+        self.batch.notes.extend(other.batch.notes);
+        self.steered.extend(other.steered);
         self.news.extend(other.news);
     }
 
@@ -126,6 +138,7 @@ impl Draft {
         for (_, _, reply) in self.deletes {
             reply(Err(poisoned(why)));
         }
+        self.steered.into_iter().filter_map(|(_, _, reply)| reply).for_each(|reply| reply(Err(poisoned(why))));
     }
 
     /// The same, one thing a batch: what each accept request, move, deletion and mark asks for, with whoever waits for it.
@@ -159,6 +172,12 @@ impl Draft {
             let mut part = Draft::new(now);
             part.batch.deletes.push(place);
             part.deletes.push(delete);
+            parts.push(part);
+        }
+        for steered in self.steered.drain(..) {
+            let mut part = Draft::new(now);
+            part.steered.push(steered);
+            part.batch.notes = pause::notes(&part.steered);
             parts.push(part);
         }
         for place in batch.told {
@@ -203,6 +222,12 @@ impl Draft {
         for (who, _, reply) in self.deletes {
             news.push(News::Unchanged(who));
             reply(Err(damaged()));
+        }
+        for (dest, steer, reply) in self.steered {
+            log::error!("destination {} cannot be steered ({steer:?}): {why}", dest.0);
+            if let Some(reply) = reply {
+                reply(Err(damaged()));
+            }
         }
         if !self.batch.told.is_empty() {
             log::error!("a person was told of a message, and that cannot be written: {why}");

@@ -14,14 +14,16 @@ use super::act::{Plan, expire, plan};
 use super::commit::Committer;
 use super::draft::{Cause, Draft, Slot};
 use super::news::{Delivery, News, Who};
+use super::pause;
+use super::pending::Steer;
 use super::request::Request;
 use super::schedule::Taken;
 use super::send::{Found, bodiless, find};
 use super::settle::{Report, attempt_number, interrupted, settle};
-use super::words::{Act, Reply, Shown};
+use super::words::{Act, Hand, Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Event, Id, Illegal, Place, Record, State, WallMs, advance};
-use crate::store::{Expect, Incoming, Loaded, Move, key_hash};
+use crate::store::{Dest, Expect, Incoming, Loaded, Move, key_hash};
 
 impl Committer {
     /// Puts what a request asks for into the batch, or answers it at once.
@@ -29,6 +31,7 @@ impl Committer {
         match request {
             Request::Accept(incoming, reply) => self.enter_accept(draft, incoming, reply),
             Request::Act(id, act, reply) => self.enter_act(draft, id, act, reply),
+            Request::Steer(dest, hand, reply) => self.enter_steer(draft, dest, hand, reply),
             Request::Claims(claims) => claims.into_iter().for_each(|claim| self.enter_claim(draft, claim)),
             Request::Expire(passed) => passed.into_iter().for_each(|(who, at)| self.enter_expire(draft, who, at)),
             Request::Told(told) => told.into_iter().for_each(|(place, at)| self.enter_told(draft, place, at)),
@@ -48,11 +51,33 @@ impl Committer {
         }
     }
 
-    fn enter_report(&self, draft: &mut Draft, report: Report) {
-        let rules = self.registry.rules(report.who.dest);
+    fn enter_report(&mut self, draft: &mut Draft, report: Report) {
+        let dest = report.who.dest;
+        let planned = draft.steered.iter().rev().find_map(|(of, steer, _)| match steer {
+            Steer::Pause(pause) if *of == dest => Some(pause.as_ref().map(|pause| pause.cause)),
+            Steer::Pause(_) | Steer::Cycle => None,
+        });
+        let paused = planned.unwrap_or_else(|| self.registry.scheduler().paused(dest));
+        let heard = self.watch.hear(dest, &report.outcome, paused, draft.now.wall);
+        if let Some(change) = heard.change {
+            draft.steered.push((dest, Steer::Pause(change), None));
+        }
+        let rules = self.registry.rules(dest);
         let policy = rules.map_or(&self.policy, |rules| &rules.policy);
-        draft.batch.moves.push(settle(&report, policy, rules.and_then(|rules| rules.cycle.as_ref())));
+        let cycle = rules.and_then(|rules| rules.cycle.as_ref());
+        draft.batch.moves.push(settle(&report, policy, cycle, heard.is_free));
         draft.causes.push(Cause::Report(Box::new(report)));
+    }
+
+    fn enter_steer(&mut self, draft: &mut Draft, dest: Dest, hand: Hand, reply: Reply<Lane>) {
+        let Some(rules) = self.registry.rules(dest) else { return reply(Ok(self.registry.lane_shown(dest))) };
+        match pause::steer(hand, rules, draft.now.wall) {
+            Ok(steer) => {
+                self.watch.forget(dest);
+                draft.steered.push((dest, steer, Some(reply)));
+            }
+            Err(error) => reply(Err(error)),
+        }
     }
 
     fn enter_accept(&mut self, draft: &mut Draft, incoming: Vec<Incoming>, reply: Reply<Vec<Id>>) {
@@ -160,7 +185,7 @@ impl Committer {
         Ok((place, self.registry.scheduler().reserve(place).err()))
     }
 
-    fn enter_claim(&self, draft: &mut Draft, Delivery { who, loaded }: Delivery) {
+    fn enter_claim(&mut self, draft: &mut Draft, Delivery { who, loaded }: Delivery) {
         if let Some(report) = self.registry.take_unwritten(who.entry.place) {
             return self.enter_report(draft, report);
         }

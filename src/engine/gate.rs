@@ -1,4 +1,4 @@
-//! What a destination lets through now: opening hours, the time it asked to be left alone, its rate, its breaker.
+//! What a destination lets through now: whether it is paused, its opening hours, the time it asked to be left alone, its rate, its breaker.
 //!
 //! # What holds
 //!
@@ -11,6 +11,7 @@
 //!
 //! Which messages wait, and in which order they go.
 
+use super::pause::{Cause, PROBE_MS, PROBE_MS_MAX, Pause};
 use super::words::{Destination, Waits};
 use crate::model::breaker::{Breaker, Phase, Turned};
 use crate::model::policy::RETRY_AFTER_MS_MAX;
@@ -21,6 +22,8 @@ use crate::model::{Class, Delivery, Failure, Outcome, Sent, Stamp, WallMs};
 /// The gate of one destination.
 pub(super) struct Gate {
     limit: usize,
+    pause: Option<Pause>,
+    probe: Option<Probe>,
     hours: Hours,
     /// Closed from the first time, at which the hours were looked into, to the second, at which it opens.
     closed: Option<(WallMs, WallMs)>,
@@ -28,6 +31,16 @@ pub(super) struct Gate {
     breaker: Option<Breaker>,
     /// Left alone until this time on the monotonic clock.
     asked_until_ms: u64,
+}
+
+/// How a paused destination is tried.
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    /// When, on the monotonic clock.
+    at_ms: u64,
+    /// How long after that again.
+    wait_ms: u64,
+    is_out: bool,
 }
 
 /// How an attempt ended, as far as it concerns the destination.
@@ -66,7 +79,7 @@ impl Ended {
 }
 
 /// Whether the destination had no part in the failure.
-fn is_ours(failure: &Failure) -> bool {
+pub(super) fn is_ours(failure: &Failure) -> bool {
     failure.class == Class::Interrupted || (failure.sent == Sent::No && failure.class.delivery() == Delivery::Rejected)
 }
 
@@ -83,6 +96,8 @@ impl Gate {
     pub(super) fn new(rules: &Destination, now: Stamp) -> Gate {
         Gate {
             limit: usize::from(rules.concurrency.max(1)),
+            pause: None,
+            probe: None,
             hours: rules.hours.clone(),
             closed: None,
             bucket: rules.rate.map(|rate| Bucket::new(rate, now.mono_ms)),
@@ -96,8 +111,38 @@ impl Gate {
         rules.rate.is_none() && rules.breaker.is_none()
     }
 
+    /// From now on it is paused, or is not.
+    pub(super) fn set_pause(&mut self, pause: Option<Pause>) {
+        (self.pause, self.probe) = (pause, None);
+    }
+
+    /// Why it is paused, if it is.
+    pub(super) fn pause(&self) -> Option<&Pause> {
+        self.pause.as_ref()
+    }
+
+    /// Why nothing but a probe may go.
+    fn paused(&mut self, out: usize, now: Stamp) -> Option<Room> {
+        match self.pause.as_ref()?.cause {
+            Cause::Person | Cause::Gone => Some(Room::Shut(Waits::Paused, None)),
+            Cause::SetUp => {
+                let first = || Probe { at_ms: now.mono_ms.saturating_add(PROBE_MS), wait_ms: PROBE_MS, is_out: false };
+                let probe = self.probe.get_or_insert_with(first);
+                probe.is_out &= out > 0;
+                match (out, probe.at_ms) {
+                    (0, at_ms) if at_ms <= now.mono_ms => None,
+                    (0, at_ms) => Some(Room::Shut(Waits::Paused, Some(at_ms))),
+                    (_, _) => Some(Room::Shut(Waits::Paused, None)),
+                }
+            }
+        }
+    }
+
     /// How many may go now, while so many are out.
     pub(super) fn room(&mut self, out: usize, now: Stamp) -> Room {
+        if let Some(shut) = self.paused(out, now) {
+            return shut;
+        }
         let in_ms = |opens: WallMs| now.mono_ms.saturating_add(opens.since(now.wall));
         if let Some((_, opens)) = self.closed.filter(|(from, opens)| *from <= now.wall && now.wall < *opens) {
             return Room::Shut(Waits::Closed, Some(in_ms(opens)));
@@ -110,9 +155,9 @@ impl Gate {
         if now.mono_ms < self.asked_until_ms {
             return Room::Shut(Waits::Rate, Some(self.asked_until_ms));
         }
-        let mut room = usize::MAX;
+        let mut room = if self.pause.is_some() { 1 } else { usize::MAX };
         if let Some(breaker) = &self.breaker {
-            room = breaker.permits(self.limit, now.mono_ms).saturating_sub(out);
+            room = room.min(breaker.permits(self.limit, now.mono_ms).saturating_sub(out));
             if room == 0 {
                 return match breaker.phase() {
                     Phase::Open(until_ms) if out == 0 => Room::Shut(Waits::Breaker, Some(until_ms)),
@@ -132,6 +177,9 @@ impl Gate {
 
     /// A message has gone.
     pub(super) fn went(&mut self, now: Stamp) {
+        if let Some(probe) = &mut self.probe {
+            probe.is_out = true;
+        }
         if let Some(bucket) = &mut self.bucket {
             bucket.take(now.mono_ms);
         }
@@ -158,6 +206,10 @@ impl Gate {
     pub(super) fn ended(&mut self, ended: Ended, now: Stamp) -> Option<Turned> {
         if ended.asked_ms > 0 {
             self.asked_until_ms = self.asked_until_ms.max(now.mono_ms.saturating_add(ended.asked_ms));
+        }
+        if let Some(probe) = self.probe.as_mut().filter(|probe| probe.is_out) {
+            let wait_ms = probe.wait_ms.saturating_mul(2).min(PROBE_MS_MAX);
+            *probe = Probe { at_ms: now.mono_ms.saturating_add(wait_ms), wait_ms, is_out: false };
         }
         self.breaker.as_mut()?.ended(ended.failed, self.limit, ended.seed, now.mono_ms)
     }
@@ -196,6 +248,28 @@ mod tests {
         assert_eq!(said(Class::Rejected, Sent::No, None), None, "its body is gone: nobody was asked");
         assert!(said(Class::Rejected, Sent::Answered, None).is_some());
         assert!(said(Class::Connect, Sent::No, None).is_some());
+    }
+
+    #[test]
+    fn a_pause_lets_nothing_through_and_one_for_the_set_up_a_probe_from_time_to_time() {
+        let pause = |cause| Some(Pause { cause, who: String::new(), why: String::new(), at: NOW.wall });
+        let mut gate = gate(|_| ());
+        for cause in [Cause::Person, Cause::Gone] {
+            gate.set_pause(pause(cause));
+            assert_eq!(gate.room(0, at(1 << 40)), Room::Shut(Waits::Paused, None), "{cause:?}");
+        }
+        gate.set_pause(pause(Cause::SetUp));
+        assert_eq!(gate.room(3, NOW), Room::Shut(Waits::Paused, None), "what is out comes home first");
+        gate.ended(failed(Class::Setup, Sent::Answered, None), at(5));
+        let first_ms = NOW.mono_ms + PROBE_MS;
+        assert_eq!(gate.room(0, at(5)), Room::Shut(Waits::Paused, Some(first_ms)));
+        assert_eq!(gate.room(0, at(PROBE_MS)), Room::For(1));
+        gate.went(at(PROBE_MS));
+        assert_eq!(gate.room(1, at(PROBE_MS)), Room::Shut(Waits::Paused, None));
+        gate.ended(failed(Class::Setup, Sent::Answered, None), at(PROBE_MS));
+        assert_eq!(gate.room(0, at(PROBE_MS)), Room::Shut(Waits::Paused, Some(first_ms + 2 * PROBE_MS)));
+        gate.set_pause(None);
+        assert_eq!(gate.room(0, at(PROBE_MS)), Room::For(usize::MAX));
     }
 
     #[test]

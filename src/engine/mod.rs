@@ -26,6 +26,7 @@ mod enter;
 mod gate;
 mod lane;
 mod news;
+mod pause;
 mod pending;
 mod place_map;
 mod recover;
@@ -46,8 +47,11 @@ pub use accept::{
     HEADER_BYTES_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS, MESSAGES_MAX, REQUEST_BYTES_MAX, WORD_BYTES_MAX,
 };
 pub use alert::{Alert, Channel, LogLine, Rule};
+pub use pause::{Cause, Pause};
 pub use turn::{Flight, Turn};
-pub use words::{Act, Cycle, Destination, Order, Reply, Settings, Shown, ShownPage, Stats, Transition, Waits};
+pub use words::{
+    Act, Cycle, Destination, Hand, Lane, Order, Reply, Settings, Shown, ShownPage, Stats, Transition, Waits,
+};
 
 use crate::error::Error;
 use crate::model::{Attempt, Draft, Id, Message, WallMs};
@@ -136,6 +140,30 @@ impl Engine {
         let (reply, answer) = answer();
         self.act(id, act, reply);
         answer()
+    }
+
+    /// Does what a person asks of a destination; answers with how it then stands, once that is durable. Never blocks.
+    pub fn steer(&self, destination: &str, hand: Hand, reply: Reply<Lane>) {
+        match self.shared.registry.open_destination(destination) {
+            Ok(dest) => self.shared.hand_in(Request::Steer(dest, hand, reply), false),
+            Err(error) => reply(Err(error)),
+        }
+    }
+
+    /// Does what a person asks of a destination, and returns how it then stands, once that is durable.
+    ///
+    /// # Errors
+    /// Nothing has changed.
+    pub fn steer_wait(&self, destination: &str, hand: Hand) -> Result<Lane, Error> {
+        let (reply, answer) = answer();
+        self.steer(destination, hand, reply);
+        answer()
+    }
+
+    /// How every destination stands that is configured, or that messages were accepted for.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Lane> {
+        self.shared.registry.lanes_shown()
     }
 
     /// One message.

@@ -40,6 +40,8 @@ pub(super) enum News {
     },
     /// An attempt ended so: what it says of the destination.
     Ended(Dest, Ended),
+    /// A person has steered a destination: whether something goes is to be asked anew.
+    Steered,
     /// A claim came to nothing: the message is not there any more.
     Void(Who),
     /// A message that was out cannot be read or written now; it waits a while, and holds back the later ones of its key.

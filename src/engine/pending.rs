@@ -12,11 +12,12 @@
 use std::sync::atomic::Ordering;
 
 use super::news::News;
+use super::pause::Pause;
 use super::registry::Registry;
-use super::words::{Reply, Shown, Transition};
+use super::words::{Lane, Reply, Shown, Transition};
 use crate::error::Error;
 use crate::model::{Envelope, Id, Record, State, WallMs};
-use crate::store::{CommitNo, StoreError};
+use crate::store::{CommitNo, Dest, StoreError};
 
 /// A write that is not yet durable, and those who wait for it.
 #[derive(Default)]
@@ -26,6 +27,16 @@ pub(super) struct Pending {
     pub(super) replies: Vec<Answer>,
     pub(super) news: Vec<News>,
     pub(super) transitions: Vec<Transition>,
+    pub(super) steered: Vec<(Dest, Steer, Option<Reply<Lane>>)>,
+}
+
+/// What is to be done with a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Steer {
+    /// It is paused from now on, or is not.
+    Pause(Option<Pause>),
+    /// Its next cycle begins.
+    Cycle,
 }
 
 /// A reply, and what it will say.
@@ -58,6 +69,13 @@ impl Pending {
         if !self.transitions.is_empty() {
             registry.tell(&self.transitions);
         }
+        for (dest, steer, reply) in self.steered {
+            registry.steer(dest, steer);
+            news.push(News::Steered);
+            if let Some(reply) = reply {
+                reply(Ok(registry.lane_shown(dest)));
+            }
+        }
         news.extend(self.news);
     }
 
@@ -67,6 +85,7 @@ impl Pending {
         self.replies.append(&mut other.replies);
         self.news.append(&mut other.news);
         self.transitions.append(&mut other.transitions);
+        self.steered.append(&mut other.steered);
     }
 
     /// Tells everyone who waited that the write is not known to be durable.
@@ -77,6 +96,7 @@ impl Pending {
                 Answer::Shown(reply, _) | Answer::Refused(reply, _) => reply(Err(poisoned(why))),
             }
         }
+        self.steered.into_iter().filter_map(|(_, _, reply)| reply).for_each(|reply| reply(Err(poisoned(why))));
     }
 }
 

@@ -15,9 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lane::Entry;
 use super::news::Who;
+use super::pause::{self, Cause, Pause};
+use super::pending::Steer;
 use super::schedule::Scheduler;
 use super::settle::Report;
-use super::words::{Destination, Order, Settings, Shown, ShownPage, Stats, Transition};
+use super::words::{Destination, Lane, Order, Settings, Shown, ShownPage, Stats, Transition};
 use crate::error::Error;
 use crate::model::breaker::Turned;
 use crate::model::nearest::nearest;
@@ -37,6 +39,8 @@ pub(super) struct Registry {
     damage: Mutex<Damage>,
     /// What became of messages and could not be written, because a row of theirs is damaged.
     unwritten: Mutex<HashMap<Place, Report>>,
+    /// What has become of destinations, and the alerter has not taken yet.
+    notices: Mutex<Vec<Notice>>,
     failure: Mutex<Option<String>>,
 }
 
@@ -50,6 +54,9 @@ struct Damage {
 
 /// How many things that cannot be read are remembered.
 const DAMAGE_MAX: usize = 100;
+
+/// A destination, what became of it, and why.
+pub(super) type Notice = (Arc<str>, &'static str, String);
 
 pub(super) type Watcher = Box<dyn FnMut(&Transition) -> bool + Send>;
 
@@ -98,7 +105,7 @@ impl Registry {
         let scheduler = Mutex::new(Scheduler::new(&rules, advance_max, now));
         let figures = Figures::default();
         figures.started_ms.store(now.wall.0, Ordering::Relaxed);
-        Ok(Registry {
+        let registry = Registry {
             store,
             settings,
             names,
@@ -109,8 +116,22 @@ impl Registry {
             figures,
             damage: Mutex::default(),
             unwritten: Mutex::default(),
+            notices: Mutex::default(),
             failure: Mutex::new(None),
-        })
+        };
+        registry.pause_again()?;
+        Ok(registry)
+    }
+
+    /// Pauses what was paused when the process ended, and says so once more.
+    fn pause_again(&self) -> Result<(), StoreError> {
+        match pause::known(&*self.store) {
+            Ok(known) => known.into_iter().for_each(|(dest, pause)| self.steer(dest, Steer::Pause(Some(pause)))),
+            // One that cannot be read must not keep all others from being delivered to.
+            Err(StoreError::Damaged(why)) => self.set_aside(vec![format!("a pause of a destination: {why}")]),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// The scheduler, for as long as the guard lives.
@@ -296,6 +317,68 @@ impl Registry {
 
     fn damage(&self) -> MutexGuard<'_, Damage> {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A destination is steered, durably.
+    pub(super) fn steer(&self, dest: Dest, steer: Steer) {
+        let pause = match steer {
+            Steer::Cycle => return self.scheduler().run_cycle(dest),
+            Steer::Pause(pause) => pause,
+        };
+        let before = {
+            let mut scheduler = self.scheduler();
+            let before = scheduler.paused(dest);
+            scheduler.pause(dest, pause.clone());
+            before
+        };
+        self.say_pause(dest, before, pause.as_ref());
+    }
+
+    /// Says what has become of a destination; a person is told of what goniec did by itself.
+    fn say_pause(&self, dest: Dest, before: Option<Cause>, pause: Option<&Pause>) {
+        let name = self.names.get(usize::from(dest.0)).cloned().unwrap_or_else(|| Arc::from("?"));
+        let tell = |reason, detail: String| self.notices().push((name.clone(), reason, detail));
+        match pause {
+            Some(Pause { cause: Cause::Person, who, why, .. }) => {
+                log::warn!("destination {name} is paused by {who:?}: {why:?}");
+            }
+            Some(pause) => tell("paused", format!("{}: {}", pause.cause.name(), pause.why)),
+            None if before == Some(Cause::SetUp) => tell("resumed", "it takes messages again".into()),
+            None => log::warn!("destination {name} goes on"),
+        }
+    }
+
+    /// What has become of destinations since this was last asked: name, what, why.
+    pub(super) fn fresh_notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices())
+    }
+
+    /// Whether there is something that nobody was told of yet.
+    pub(super) fn has_notices(&self) -> bool {
+        !self.notices().is_empty() || !self.damage().fresh.is_empty()
+    }
+
+    fn notices(&self) -> MutexGuard<'_, Vec<Notice>> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How this destination stands.
+    pub(super) fn lane_shown(&self, dest: Dest) -> Lane {
+        let rules = self.rules(dest);
+        let (pause, waits_for, out, begins) = self.scheduler().standing(dest);
+        Lane {
+            name: self.names.get(usize::from(dest.0)).cloned().unwrap_or_else(|| Arc::from("?")),
+            is_configured: rules.is_some(),
+            pause,
+            waits_for,
+            out,
+            cycle: rules.and_then(|rules| rules.cycle.clone()).map(|cycle| (cycle, begins)),
+        }
+    }
+
+    /// How all destinations stand.
+    pub(super) fn lanes_shown(&self) -> Vec<Lane> {
+        self.lanes().map(|(dest, _)| self.lane_shown(dest)).filter(|lane| !lane.name.is_empty()).collect()
     }
 
     /// A destination's breaker has turned.

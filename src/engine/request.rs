@@ -6,10 +6,10 @@
 
 use super::news::{Delivery, Who};
 use super::settle::Report;
-use super::words::{Act, Reply, Shown};
+use super::words::{Act, Hand, Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Id, Place, WallMs};
-use crate::store::Incoming;
+use crate::store::{Dest, Incoming};
 
 /// Something to be written down.
 pub(super) enum Request {
@@ -17,6 +17,8 @@ pub(super) enum Request {
     Accept(Vec<Incoming>, Reply<Vec<Id>>),
     /// What a person asks of a message.
     Act(Id, Act, Reply<Shown>),
+    /// What a person asks of a destination.
+    Steer(Dest, Hand, Reply<Lane>),
     /// Messages are about to go out to destinations that must not get them twice.
     Claims(Vec<Delivery>),
     /// Reserved messages' deadlines passed.
@@ -35,6 +37,7 @@ impl Request {
         match self {
             Request::Accept(_, reply) => reply(Err(why())),
             Request::Act(_, _, reply) => reply(Err(why())),
+            Request::Steer(_, _, reply) => reply(Err(why())),
             Request::Claims(_) | Request::Expire(..) | Request::Told(_) | Request::Reports(_) | Request::Stop => {}
         }
     }
@@ -45,6 +48,7 @@ impl Request {
             Request::Accept(incoming, _) => incoming.iter().map(|one| one.draft.body.len()).sum(),
             Request::Act(_, Act::Edit { body, .. }, _) => body.len(),
             Request::Act(..)
+            | Request::Steer(..)
             | Request::Claims(_)
             | Request::Expire(..)
             | Request::Told(_)

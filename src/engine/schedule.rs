@@ -19,6 +19,7 @@ use super::alarm::{Alarm, gap};
 use super::gate::{Ended, Gate, Room};
 use super::lane::{Entry, Lane};
 use super::news::{Delivery, News, Step, Who};
+use super::pause::{Cause, Pause};
 use super::place_map::PlaceHash;
 use super::words::{Cycle, Destination, Waits};
 use crate::model::breaker::Turned;
@@ -150,6 +151,7 @@ impl Scheduler {
                     self.with_lane(who.dest, |lane| lane.come_home(who.entry));
                 }
                 News::Unchanged(who) => self.forget(who.entry.place),
+                News::Steered => {}
                 News::Changed { .. } => {}
             }
         }
@@ -235,6 +237,29 @@ impl Scheduler {
         self.posts.get(usize::from(dest.0)).is_some_and(|post| post.shut.is_some())
     }
 
+    /// From now on this destination is paused, or is not.
+    pub(super) fn pause(&mut self, dest: Dest, pause: Option<Pause>) {
+        let Some(post) = self.posts.get_mut(usize::from(dest.0)) else { return };
+        // Why else nothing goes is seen when it is next asked.
+        post.shut = None;
+        if let Some(gate) = &mut post.gate {
+            gate.set_pause(pause);
+        }
+    }
+
+    /// What this destination is paused for, if it is.
+    pub(super) fn paused(&self, dest: Dest) -> Option<Cause> {
+        self.posts.get(usize::from(dest.0))?.gate.as_ref()?.pause().map(|pause| pause.cause)
+    }
+
+    /// How a lane stands: why it is paused, why nothing goes, how many are out, when its cycle begins.
+    pub(super) fn standing(&self, dest: Dest) -> (Option<Pause>, Option<Waits>, usize, Option<WallMs>) {
+        let Some(post) = self.posts.get(usize::from(dest.0)) else { return (None, Some(Waits::Paused), 0, None) };
+        let pause = post.gate.as_ref().and_then(Gate::pause).cloned();
+        let shut = if post.gate.is_none() || pause.is_some() { Some(Waits::Paused) } else { post.shut };
+        (pause, shut, post.lane.out(), post.cycle_alarm)
+    }
+
     /// When there is something to do again, on the monotonic clock; `None` while only news can bring it.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.wheel.next_due()
@@ -313,7 +338,7 @@ impl Scheduler {
     pub(super) fn waits(&self, who: Who, state: State, now: WallMs) -> (Option<Waits>, Option<WallMs>) {
         let Some(post) = self.posts.get(usize::from(who.dest.0)) else { return (Some(Waits::Paused), state.due()) };
         let ready = || match &post.lane {
-            lane if !lane.is_open() => Waits::Paused,
+            lane if !lane.is_open() || post.gate.as_ref().is_some_and(|gate| gate.pause().is_some()) => Waits::Paused,
             lane if lane.is_behind(who.entry) => Waits::KeyOrder,
             _ if post.shut.is_some() => post.shut.unwrap_or(Waits::Due),
             lane if lane.is_full() => Waits::Concurrency,
@@ -375,6 +400,7 @@ impl Scheduler {
                 | News::Claimed { .. }
                 | News::Settled { .. }
                 | News::Ended(..)
+                | News::Steered
                 | News::Void(_)
                 | News::SetBack(_)
                 | News::Unchanged(_)

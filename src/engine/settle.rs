@@ -39,11 +39,11 @@ pub(super) struct Report {
     pub(super) ended: Stamp,
 }
 
-/// The step that an ended attempt means for its message.
-pub(super) fn settle(report: &Report, policy: &Policy, cycle: Option<&Cycle>) -> Move {
+/// The step that an ended attempt means for its message. One that is `is_free` counts as made, and not towards the limit of attempts.
+pub(super) fn settle(report: &Report, policy: &Policy, cycle: Option<&Cycle>, is_free: bool) -> Move {
     let expect = report.loaded.expect;
     let number = attempt_number(expect.state, expect.attempts);
-    let series = report.loaded.series.saturating_add(1);
+    let series = report.loaded.series.saturating_add(u16::from(!is_free));
     let id = report.loaded.message.id;
     let seed = u64::from_be_bytes(id.to_bytes().last_chunk().copied().unwrap_or_default()) ^ u64::from(number) << 48;
     let verdict = judge(&report.outcome, Tried { attempts: series, seed }, policy, report.ended.wall);

@@ -20,7 +20,7 @@ use super::registry::Registry;
 use super::request::Request;
 use super::send::{Outgoing, Picked, pick_up, send};
 use super::settle::Report;
-use super::words::{Act, Destination, Reply, Settings, Shown, ShownPage, Stats};
+use super::words::{Act, Destination, Hand, Lane, Reply, Settings, Shown, ShownPage, Stats};
 use crate::error::Error;
 use crate::model::{Attempt, Draft, Id, Message, Outcome, Place, Stamp, WallMs};
 use crate::store::{Query, Store, StoreError};
@@ -95,6 +95,14 @@ impl Turn {
     /// Does what a person asks of a message; the next turn writes it down and answers.
     pub fn act(&mut self, id: Id, act: Act, reply: Reply<Shown>) {
         self.inbox.push(Request::Act(id, act, reply));
+    }
+
+    /// Does what a person asks of a destination; the next turn writes it down and answers.
+    pub fn steer(&mut self, destination: &str, hand: Hand, reply: Reply<Lane>) {
+        match self.registry.open_destination(destination) {
+            Ok(dest) => self.inbox.push(Request::Steer(dest, hand, reply)),
+            Err(error) => reply(Err(error)),
+        }
     }
 
     /// Runs every stage until there is nothing to do at `now`, and waits for each attempt. Says when, on the monotonic clock, there will be

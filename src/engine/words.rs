@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::error::Error;
 pub use crate::model::timetable::Cycle;
 
+use super::pause::Pause;
 use crate::model::breaker::BreakerRule;
 use crate::model::rate::Rate;
 use crate::model::timetable::Hours;
@@ -95,6 +96,39 @@ pub enum Act {
     Cancel,
     /// Remove it for good.
     Delete,
+}
+
+/// What a person asks of one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hand {
+    /// Send nothing until further notice.
+    Pause {
+        /// Who wants it.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// Go on.
+    Resume,
+    /// Let its next cycle begin now.
+    Cycle,
+}
+
+/// How a destination stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lane {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it is configured: nothing goes where it is not.
+    pub is_configured: bool,
+    /// Why it is paused, if it is.
+    pub pause: Option<Pause>,
+    /// Why nothing goes now although something is ready.
+    pub waits_for: Option<Waits>,
+    /// How many are out.
+    pub out: usize,
+    /// Its timetable, and when it begins next where something waits for it.
+    pub cycle: Option<(Cycle, Option<WallMs>)>,
 }
 
 /// Why a message has not gone out yet.

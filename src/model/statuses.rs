@@ -17,8 +17,8 @@ type Row = (u16, u16, Delivery, Class, &'static str);
 const STATUSES: [Row; 15] = [
     (200, 299, Delivery::Delivered, Class::Other, "the destination has it"),
     (300, 399, Delivery::Retry, Class::Redirect, "never followed"),
-    (401, 401, Delivery::Retry, Class::Setup, "counts as broken set-up"),
-    (403, 405, Delivery::Retry, Class::Setup, "counts as broken set-up"),
+    (401, 401, Delivery::Retry, Class::Setup, "counts as broken set-up: the fifth in a row pauses the destination"),
+    (403, 405, Delivery::Retry, Class::Setup, "counts as broken set-up: the fifth in a row pauses the destination"),
     (408, 408, Delivery::Retry, Class::Server, "the destination did not get it in time"),
     (
         409,
@@ -27,7 +27,13 @@ const STATUSES: [Row; 15] = [
         Class::Conflict,
         "as the first answer tried once more, else it rests; delivered where `already_there` is set",
     ),
-    (410, 410, Delivery::Rejected, Class::Gone, "it rests, and a person is told: nobody is there any more"),
+    (
+        410,
+        410,
+        Delivery::Rejected,
+        Class::Gone,
+        "it rests, its destination is paused, and a person is told: nobody is there any more",
+    ),
     (425, 425, Delivery::Retry, Class::Server, "too early"),
     (429, 429, Delivery::Retry, Class::RateLimited, "`Retry-After` is kept for the destination"),
     (400, 499, Delivery::Rejected, Class::Rejected, "it rests, and a person is told"),

@@ -13,7 +13,7 @@ use hyper::{Response, StatusCode};
 
 use crate::admin::filter::Filter;
 use crate::admin::when::{Toward, parse_when};
-use crate::engine::{Act, Engine, Shown};
+use crate::engine::{Act, Engine, Hand, Shown};
 use crate::error::Error;
 use crate::model::nearest::nearest;
 use crate::model::{Body, Id, Queued, WallMs};
@@ -194,8 +194,28 @@ pub(super) async fn stats(call: Call<'_>) -> Result<Answer, Problem> {
 
 /// `GET /v1/destinations`.
 pub(super) async fn destinations(call: Call<'_>) -> Result<Answer, Problem> {
-    let stats = read(&call, |engine| Ok(engine.stats())).await?;
-    Ok(json(StatusCode::OK, render::destinations(&stats, &call.app.config.destinations)))
+    let (stats, lanes) = read(&call, |engine| Ok((engine.stats(), engine.lanes()))).await?;
+    Ok(json(StatusCode::OK, render::destinations(&stats, &lanes)))
+}
+
+/// `POST /v1/destinations/{name}/pause`.
+pub(super) async fn pause(call: Call<'_>) -> Result<Answer, Problem> {
+    let why = only(&call, "why")?.unwrap_or_default();
+    let who = call.who.clone();
+    steered(&call, Hand::Pause { who, why }).await
+}
+
+/// `POST /v1/destinations/{name}/resume`, `/cycle`.
+pub(super) async fn steer(call: Call<'_>, hand: Hand) -> Result<Answer, Problem> {
+    none(&call)?;
+    steered(&call, hand).await
+}
+
+async fn steered(call: &Call<'_>, hand: Hand) -> Result<Answer, Problem> {
+    // What is no destination is no path.
+    call.app.engine.destination(&call.name).map_err(|error| Problem::no_destination(&error))?;
+    let lane = answered(|reply| call.app.engine.steer(&call.name, hand, reply)).await?;
+    Ok(json(StatusCode::OK, render::lane(&lane)))
 }
 
 /// The filter of a query: its words as parameters, or the whole language as `filter`. Gives back the parameters named in `others`.

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use crate::admin::when::rfc3339;
-use crate::engine::{Shown, ShownPage, Stats, Transition};
+use crate::engine::{Lane, Shown, ShownPage, Stats, Transition, Waits};
 use crate::model::{Abandoned, Attempt, Id, Place, State};
 use crate::store::{Revision, StateName};
 
@@ -101,6 +101,24 @@ struct CountsShape<'a> {
     delivered: u64,
     failed: u64,
     abandoned: u64,
+}
+
+#[derive(Serialize)]
+struct LaneShape<'a> {
+    configured: bool,
+    waits_for: Option<&'a str>,
+    paused: Option<PauseShape<'a>>,
+    out: usize,
+    cycle: Option<String>,
+    cycle_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PauseShape<'a> {
+    cause: &'a str,
+    who: &'a str,
+    why: &'a str,
+    at: String,
 }
 
 #[derive(Serialize)]
@@ -194,12 +212,51 @@ pub(super) fn stats(stats: &Stats, names: &[String]) -> Vec<u8> {
 }
 
 /// The destinations with what stands where.
-pub(super) fn destinations(stats: &Stats, names: &[String]) -> Vec<u8> {
+pub(super) fn destinations(stats: &Stats, lanes: &[Lane]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct One<'a> {
+        #[serde(flatten)]
+        counts: CountsShape<'a>,
+        #[serde(flatten)]
+        lane: Option<LaneShape<'a>>,
+    }
     #[derive(Serialize)]
     struct Shape<'a> {
-        destinations: Vec<CountsShape<'a>>,
+        destinations: Vec<One<'a>>,
     }
-    bytes(&Shape { destinations: counts(stats, names) })
+    let names: Vec<String> = lanes.iter().map(|lane| lane.name.to_string()).collect();
+    let list = counts(stats, &names).into_iter().map(|counts| {
+        let lane = lanes.iter().find(|lane| *lane.name == *counts.name).map(lane_shape);
+        One { counts, lane }
+    });
+    bytes(&Shape { destinations: list.collect() })
+}
+
+/// How one destination stands.
+pub(super) fn lane(lane: &Lane) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        name: &'a str,
+        #[serde(flatten)]
+        lane: LaneShape<'a>,
+    }
+    bytes(&Shape { name: &lane.name, lane: lane_shape(lane) })
+}
+
+fn lane_shape(lane: &Lane) -> LaneShape<'_> {
+    LaneShape {
+        configured: lane.is_configured,
+        waits_for: lane.waits_for.map(Waits::name),
+        paused: lane.pause.as_ref().map(|pause| PauseShape {
+            cause: pause.cause.name(),
+            who: &pause.who,
+            why: &pause.why,
+            at: rfc3339(pause.at),
+        }),
+        out: lane.out,
+        cycle: lane.cycle.as_ref().map(|(cycle, _)| cycle.to_string()),
+        cycle_at: lane.cycle.as_ref().and_then(|(_, begins)| *begins).map(rfc3339),
+    }
 }
 
 /// A transition, as the data of an event.
@@ -415,8 +472,15 @@ mod tests {
     #[test]
     fn destinations_without_messages_are_listed() {
         let stats = Stats { counts: vec![("erp".into(), StateName::Failed, 3)], ..Stats::default() };
-        let json: serde_json::Value =
-            serde_json::from_slice(&destinations(&stats, &["shop".into(), "erp".into()])).expect("JSON");
+        let lanes = ["shop", "erp"].map(|name| Lane {
+            name: name.into(),
+            is_configured: true,
+            pause: None,
+            waits_for: None,
+            out: 0,
+            cycle: None,
+        });
+        let json: serde_json::Value = serde_json::from_slice(&destinations(&stats, &lanes)).expect("JSON");
         assert_eq!(json["destinations"][0]["failed"], 3);
         assert_eq!(json["destinations"][1]["name"], "shop");
     }

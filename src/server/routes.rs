@@ -11,6 +11,8 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use crate::engine::{Act, Hand};
+
 use super::guard::Head;
 use super::listen::App;
 use super::payload::{Answer, BodyLimits, Reply, Taken, take};
@@ -59,6 +61,9 @@ enum Handler {
     Delete,
     Stats,
     Destinations,
+    Pause,
+    Resume,
+    Cycle,
     Events,
 }
 
@@ -101,7 +106,7 @@ const fn route(
 const G: Method = Method::GET;
 const P: Method = Method::POST;
 
-static ROUTES: [Route; 20] = [
+static ROUTES: [Route; 23] = [
     route(G, "/", Right::Anyone, 0, Handler::Root, "what there is to call"),
     route(G, "/healthz", Right::Anyone, 0, Handler::Healthz, "whether the process lives"),
     route(G, "/readyz", Right::Anyone, 0, Handler::Readyz, "whether messages are taken; 503 or 507 where not"),
@@ -183,7 +188,38 @@ static ROUTES: [Route; 20] = [
         "removes it for good",
     ),
     route(G, "/v1/stats", Right::View, 0, Handler::Stats, "the node in figures"),
-    route(G, "/v1/destinations", Right::View, 0, Handler::Destinations, "what stands where"),
+    route(
+        G,
+        "/v1/destinations",
+        Right::View,
+        0,
+        Handler::Destinations,
+        "what stands where, what is paused, and why nothing goes",
+    ),
+    route(
+        P,
+        "/v1/destinations/{name}/pause",
+        Right::Operate,
+        NOTHING_BYTES_MAX,
+        Handler::Pause,
+        "sends nothing more, until it is resumed: `?why=`; what comes in is kept",
+    ),
+    route(
+        P,
+        "/v1/destinations/{name}/resume",
+        Right::Operate,
+        NOTHING_BYTES_MAX,
+        Handler::Resume,
+        "goes on, whoever paused it",
+    ),
+    route(
+        P,
+        "/v1/destinations/{name}/cycle",
+        Right::Operate,
+        NOTHING_BYTES_MAX,
+        Handler::Cycle,
+        "lets what waits for the next cycle go now",
+    ),
     route(
         G,
         "/v1/events",
@@ -242,13 +278,16 @@ async fn dispatch(handler: Handler, call: Call<'_>) -> Result<Answer, Problem> {
         Handler::ShowRevisions => manage::revisions(call).await,
         Handler::PutBody => manage::edit(call).await,
         Handler::Resend => manage::resend(call).await,
-        Handler::Cancel => manage::act(call, crate::engine::Act::Cancel).await,
-        Handler::Hold => manage::act(call, crate::engine::Act::Hold).await,
-        Handler::Release => manage::act(call, crate::engine::Act::Release).await,
+        Handler::Cancel => manage::act(call, Act::Cancel).await,
+        Handler::Hold => manage::act(call, Act::Hold).await,
+        Handler::Release => manage::act(call, Act::Release).await,
         Handler::Resolve => manage::resolve(call).await,
         Handler::Delete => manage::delete(call).await,
         Handler::Stats => manage::stats(call).await,
         Handler::Destinations => manage::destinations(call).await,
+        Handler::Pause => manage::pause(call).await,
+        Handler::Resume => manage::steer(call, Hand::Resume).await,
+        Handler::Cycle => manage::steer(call, Hand::Cycle).await,
         Handler::Events => events::follow(call),
     }
 }

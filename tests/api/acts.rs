@@ -103,3 +103,49 @@ pub fn delete(api: &Api) {
     }
     check_refusals(api, "DELETE", "", &[]);
 }
+
+/// `POST /v1/destinations/{name}/pause`.
+pub fn pause(api: &Api) {
+    let path = "/v1/destinations/ok/pause";
+    let shown = api.post(&format!("{path}?why=a+holiday")).expect(200).json();
+    assert_eq!((&shown["name"], &shown["waits_for"]), (&"ok".into(), &"paused".into()));
+    let paused = &shown["paused"];
+    assert_eq!((&paused["cause"], &paused["who"]), (&"person".into(), &"local".into()), "{shown}");
+    assert_eq!(paused["why"], "a holiday");
+    let id = api.send("ok");
+    assert_eq!(api.get(&format!("/v1/messages/{id}")).expect(200).json()["waits_for"], "paused");
+    let list = api.get("/v1/destinations").expect(200).json();
+    let of = |name: &str| list["destinations"].as_array().unwrap().iter().find(|one| one["name"] == name).cloned();
+    assert_eq!(of("ok").unwrap()["paused"]["why"], "a holiday");
+    assert!(of("bad").unwrap()["paused"].is_null(), "the control: only this one");
+    api.post(&format!("{path}?why={}", "x".repeat(2_000))).expect(400).says("reason");
+    check_lane(api, "pause");
+    api.post("/v1/destinations/ok/resume").expect(200);
+    api.until(&id, "delivered");
+}
+
+/// `POST /v1/destinations/{name}/resume`.
+pub fn resume(api: &Api) {
+    api.post("/v1/destinations/ok/pause").expect(200);
+    for _ in 0..2 {
+        let shown = api.post("/v1/destinations/ok/resume").expect(200).json();
+        assert!(shown["paused"].is_null() && shown["waits_for"].is_null(), "{shown}");
+    }
+    check_lane(api, "resume");
+}
+
+/// `POST /v1/destinations/{name}/cycle`.
+pub fn cycle(api: &Api) {
+    let id = api.send("cycled");
+    assert_eq!(api.until(&id, "failed")["waits_for"], "next-cycle");
+    let shown = api.post("/v1/destinations/cycled/cycle").expect(200).json();
+    assert_eq!(shown["cycle"], "every 1d");
+    api.until(&id, "delivered");
+    api.post("/v1/destinations/ok/cycle").expect(400).says("no cycle");
+    check_lane(api, "cycle");
+}
+
+fn check_lane(api: &Api, verb: &str) {
+    api.post(&format!("/v1/destinations/okk/{verb}")).expect(404).says("ok");
+    api.post(&format!("/v1/destinations/ok/{verb}?nonsense=1")).expect(400).says("param");
+}

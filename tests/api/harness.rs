@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use goniec::engine::{Destination, Engine, Settings};
-use goniec::model::{Class, Failure, Outcome, Sent};
+use goniec::engine::{Cycle, Destination, Engine, Settings};
+use goniec::model::{Backoff, Class, Failure, Outcome, Policy, Receipt, Retry, Sent};
 use goniec::server::{Running, ServerConfig, start};
 use goniec::store::memory::{MemoryDisk, MemoryStore};
 use goniec::{Message, model};
@@ -37,7 +38,8 @@ impl Api {
         Api::with(Settings::default(), |_| ())
     }
 
-    /// Destinations: `ok` takes everything, `bad` rejects everything, `down` fails everything, `slow` waits until the gate is opened.
+    /// Destinations: `ok` takes everything, `bad` rejects everything, `down` fails everything, `slow` waits until the gate is opened, `cycled` fails the first
+    /// time and tries again once a day.
     pub fn with(settings: Settings, adjust: impl FnOnce(&mut ServerConfig)) -> Api {
         let disk = MemoryDisk::new();
         let store = MemoryStore::open(&disk).expect("a store");
@@ -47,11 +49,21 @@ impl Api {
             let (open, changed) = &*waits;
             drop(changed.wait_timeout_while(open.lock().unwrap(), PATIENCE, |open| !*open).unwrap());
         };
+        let policy = Policy {
+            retry: Retry { backoff: Backoff::NextCycle, jitter_permille: 0, attempts: 20 },
+            ..Policy::default()
+        };
+        let tries = AtomicU32::new(0);
+        let fails_once = move |_: &Message| match tries.fetch_add(1, Ordering::SeqCst) {
+            0 => Api::says(503),
+            _ => Outcome::Delivered(Receipt::default()),
+        };
         let destinations = vec![
             Destination::new("ok", |_: &Message| ()),
             Destination::new("bad", |_: &Message| Api::says(400)),
             Destination::new("down", |_: &Message| Api::says(503)),
             Destination::new("slow", slow),
+            Destination { policy, cycle: Some(Cycle::Every(86_400_000)), ..Destination::new("cycled", fails_once) },
         ];
         let engine = Engine::start(Arc::new(store), destinations, settings, Vec::new()).expect("an engine");
         let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into());

@@ -206,7 +206,7 @@ pub fn destinations(api: &Api) {
     let list = api.get("/v1/destinations").expect(200).json();
     let names: BTreeSet<&str> =
         list["destinations"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-    assert_eq!(names, BTreeSet::from(["bad", "down", "ok", "slow"]));
+    assert_eq!(names, BTreeSet::from(["bad", "cycled", "down", "ok", "slow"]));
     for field in ["name", "queued", "sending", "delivered", "failed", "abandoned"] {
         assert!(keys(&list["destinations"][0]).contains(&field), "{field} in {list}");
     }

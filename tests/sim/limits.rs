@@ -56,14 +56,34 @@ pub struct Limits {
     /// How many of the last outcomes of the frail one were failures, one after another.
     failed_in_a_row: usize,
     frail_began_ms: u64,
+    /// Who was paused by a person, and when that was answered.
+    paused_ms: BTreeMap<String, u64>,
+    /// How often each was steered.
+    wishes: BTreeMap<String, u64>,
     /// Who asked to be left alone, when and until when.
     asked_ms: BTreeMap<String, (u64, u64)>,
 }
 
 impl Limits {
-    /// The power was cut.
+    /// The power was cut. What a person paused stays so.
     pub fn forget(&mut self) {
-        *self = Limits { down_until_ms: self.down_until_ms, ..Limits::default() };
+        let (paused_ms, wishes) = (std::mem::take(&mut self.paused_ms), std::mem::take(&mut self.wishes));
+        *self = Limits { down_until_ms: self.down_until_ms, paused_ms, wishes, ..Limits::default() };
+    }
+
+    /// A person steers this one; gives the number of the wish.
+    pub fn steer(&mut self, name: &str) -> u64 {
+        self.paused_ms.remove(name);
+        let wishes = self.wishes.entry(name.to_owned()).or_default();
+        *wishes += 1;
+        *wishes
+    }
+
+    /// A person was told that nothing more goes there, and that was the last wish.
+    pub fn paused(&mut self, name: &str, wish: u64, now_ms: u64) {
+        if self.wishes.get(name) == Some(&wish) {
+            self.paused_ms.insert(name.to_owned(), now_ms);
+        }
     }
 
     pub fn is_down(&self, name: &str, now_ms: u64) -> bool {
@@ -78,6 +98,11 @@ impl Limits {
         let is_claimed = name == NAMES[CLAIMED] && now_ms == asked_ms;
         if now_ms < until_ms && !is_claimed {
             wrong.push(format!("R4: {name} asked to be left alone for {} ms more", until_ms - now_ms));
+        }
+        if let Some(paused_ms) = self.paused_ms.get(name)
+            && !(name == NAMES[CLAIMED] && now_ms == *paused_ms)
+        {
+            wrong.push(format!("R5: {name} was paused {} ms ago", now_ms - paused_ms));
         }
         if name == NAMES[PACED] {
             self.began_ms.retain(|at_ms| at_ms + RATE_MS > now_ms);

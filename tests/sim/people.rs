@@ -1,6 +1,6 @@
 //! What people do in a world: they hand messages in, and act on them. What they are told is compared with what is there.
 
-use goniec::engine::Act;
+use goniec::engine::{Act, Hand};
 use goniec::error::Error;
 use goniec::model::{Abandoned, Id, Message, Queued, State, WallMs};
 use goniec::store::{Store, StoreError};
@@ -47,6 +47,39 @@ impl World {
             if let Some(turn) = &mut self.turn {
                 turn.accept(drafts, Box::new(reply));
             }
+        }
+    }
+
+    /// Pauses a destination, or lets it go on.
+    pub fn steer(&mut self) {
+        let name = NAMES[usize::try_from(self.chance.below(4)).expect("small")];
+        if self.chance.percent(60) {
+            return self.resume(name);
+        }
+        let wish = self.wish(name);
+        let ledger = self.ledger.clone();
+        let reply = move |answer: Result<goniec::engine::Lane, Error>| {
+            let mut ledger = ledger.lock().expect("a ledger");
+            ledger.note(&format!("pause {name}: {}", answer.is_ok()));
+            let now_ms = ledger.now_mono;
+            if let (Ok(_), Some(limits)) = (&answer, &mut ledger.limits) {
+                limits.paused(name, wish, now_ms);
+            }
+        };
+        if let Some(turn) = &mut self.turn {
+            turn.steer(name, Hand::Pause { who: "anna".into(), why: "inventory".into() }, Box::new(reply));
+        }
+    }
+
+    fn wish(&self, name: &str) -> u64 {
+        self.ledger.lock().expect("a ledger").limits.as_mut().map_or(0, |limits| limits.steer(name))
+    }
+
+    /// Lets a destination go on.
+    pub fn resume(&mut self, name: &str) {
+        let _wish = self.wish(name);
+        if let Some(turn) = &mut self.turn {
+            turn.steer(name, Hand::Resume, Box::new(|_| ()));
         }
     }
 

@@ -65,6 +65,8 @@ pub enum Plant {
     ProbeTooEarly,
     /// A destination that asks to be left alone is not.
     AskedForgotten,
+    /// A pause is answered as done, and not written.
+    PauseNotKept,
 }
 
 const CANCELLED: State = State::Abandoned(Abandoned::Cancelled);
@@ -103,6 +105,9 @@ impl Planted {
             _ => false,
         };
         thin.moves.retain(|step| !is_dropped(step));
+        if self.plant == Plant::PauseNotKept {
+            thin.notes.clear();
+        }
         let dropped = (0..).zip(&batch.moves).filter(|(_, step)| is_dropped(step)).map(|(at, _)| at);
         (thin, dropped.collect())
     }

@@ -346,7 +346,8 @@ impl World {
             18 => self.disk.fail_sync(self.chance.below(5), DiskFault::Full),
             19 => self.retain(),
             20 => self.damage(),
-            21..=22 if self.is_limited => {
+            22 if self.is_limited => (0..2).for_each(|_| self.steer()),
+            21 if self.is_limited => {
                 let until_ms = self.mono_ms + self.chance.below(3 * 3_600_000);
                 self.ledger
                     .lock()
@@ -418,6 +419,9 @@ impl World {
         self.disk.lie_about_syncs(self.plant == Plant::NoSync);
         self.wall = self.wall_max;
         self.ledger.lock().expect("a ledger").healed = true;
+        if self.is_limited {
+            NAMES.into_iter().for_each(|name| self.resume(name));
+        }
         let until = self.mono_ms + 4 * 3_600_000;
         let mut is_done = false;
         while self.mono_ms < until && self.is_sound() && !is_done {

@@ -114,7 +114,9 @@ fn gather(shared: &Shared, inbox: &Receiver<Request>, patience: Duration) -> Res
             // What comes from within is bounded by what may be out.
             Request::Reports(_) | Request::Claims(_) => {}
             Request::Expire(passed) => requests += passed.len(),
-            Request::Accept(..) | Request::Act(..) | Request::Told(_) | Request::Stop => requests += 1,
+            Request::Accept(..) | Request::Act(..) | Request::Steer(..) | Request::Told(_) | Request::Stop => {
+                requests += 1;
+            }
         }
         gathered.push(request);
         let is_enough = requests >= REQUESTS_MAX || bytes >= COMMIT_BYTES_MAX;

@@ -1,0 +1,76 @@
+//! `destinations`, `pause`, `resume`, `cycle`: what a person sees and does of destinations.
+//!
+//! # What it does not know
+//!
+//! What holds messages back: the node says it.
+
+use clap::ArgMatches;
+use comfy_table::{Table, presets};
+use serde_json::Value;
+
+use super::client::{Node, escaped};
+use super::messages::field;
+use super::{Fail, NO, say, text};
+
+/// `destinations`.
+pub(super) fn list(arguments: &ArgMatches) -> Result<(), Fail> {
+    let names = ["name", "queued", "sending", "delivered", "failed", "abandoned"];
+    let head: Vec<String> = names.iter().map(|name| name.to_uppercase()).chain([String::from("WAITS")]).collect();
+    table(arguments, &head, |destination| {
+        Some(names.iter().map(|name| field(destination, name)).chain([why(destination)]).collect())
+    })
+}
+
+/// `cycle`.
+pub(super) fn cycle(arguments: &ArgMatches) -> Result<(), Fail> {
+    match arguments.subcommand() {
+        Some(("run", arguments)) => steer("cycle", arguments),
+        Some((_, arguments)) => table(arguments, &["NAME", "CYCLE", "BEGINS"].map(str::to_owned), |destination| {
+            let cycle = destination.get("cycle").filter(|cycle| !cycle.is_null())?;
+            let begins = field(destination, "cycle_at");
+            let begins = if begins.is_empty() { "nothing waits".to_owned() } else { begins };
+            Some(vec![field(destination, "name"), cycle.as_str().unwrap_or_default().to_owned(), begins])
+        }),
+        None => Err(Fail::new(NO, "nothing to do")),
+    }
+}
+
+/// `pause`, `resume`, `cycle run`.
+pub(super) fn steer(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
+    let name = text(arguments, "destination").unwrap_or_default();
+    let query = match (verb, text(arguments, "why")) {
+        ("pause", Some(why)) => format!("?why={}", escaped(why)),
+        (_, _) => String::new(),
+    };
+    let shown = Node::of(arguments)?.json("POST", &format!("/v1/destinations/{}/{verb}{query}", escaped(name)))?;
+    if arguments.get_flag("json") {
+        return say(&shown.to_string());
+    }
+    let stands = why(&shown);
+    say(&format!("{name} {}", if stands.is_empty() { "goes on".to_owned() } else { stands }))
+}
+
+/// Why nothing goes, in a few words.
+fn why(destination: &Value) -> String {
+    let Some(pause) = destination.get("paused").filter(|pause| !pause.is_null()) else {
+        return field(destination, "waits_for");
+    };
+    let words = ["cause", "who", "why"].map(|name| field(pause, name));
+    let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    format!("paused since {}: {}", field(pause, "at"), words.join(", "))
+}
+
+/// A table with a line for each destination that has one.
+fn table(arguments: &ArgMatches, head: &[String], line: impl Fn(&Value) -> Option<Vec<String>>) -> Result<(), Fail> {
+    let all = Node::of(arguments)?.json("GET", "/v1/destinations")?;
+    let list = all.get("destinations").and_then(Value::as_array).into_iter().flatten();
+    if arguments.get_flag("json") {
+        return list.filter(|one| line(one).is_some()).try_for_each(|one| say(&one.to_string()));
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(head.to_vec());
+    for destination in list {
+        table.add_rows(line(destination));
+    }
+    say(&table.to_string())
+}
