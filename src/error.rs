@@ -52,6 +52,13 @@ pub enum Error {
         /// The message that the key named first.
         id: Id,
     },
+    /// A newer message of its key has taken its place, and the destination wants the latest only.
+    Overtaken {
+        /// The message.
+        id: Id,
+        /// The newer one.
+        newer: Id,
+    },
     /// The engine takes nothing for now: its queue is full.
     Busy,
     /// The engine is stopping or stopped.
@@ -83,6 +90,7 @@ impl Error {
             Error::Stopping => Some("Try again when goniec runs again.".into()),
             Error::Store(source) => Some(source.hint().into()),
             Error::TooLarge { .. } => Some("The limit is `body_max` in [server]; 16MiB at most.".into()),
+            Error::Overtaken { newer, .. } => Some(format!("Resend or edit {newer}, or hand in a new message.")),
             Error::Invalid(_) | Error::Refused { .. } | Error::Conflict { .. } | Error::Config(_) => None,
         }
     }
@@ -102,6 +110,9 @@ impl fmt::Display for Error {
                 write!(f, "message {id} changed from revision {read} to {stored} meanwhile")
             }
             Error::Conflict { id } => write!(f, "the idempotency key already names message {id}, which is another one"),
+            Error::Overtaken { id, newer } => {
+                write!(f, "message {id} is older than {newer}, and its destination takes the latest of a key only")
+            }
             Error::Busy => f.write_str("goniec is full"),
             Error::Stopping => f.write_str("goniec is stopping"),
             Error::Store(source) => source.fmt(f),
@@ -120,6 +131,7 @@ impl std::error::Error for Error {
             | Error::TooLarge { .. }
             | Error::Stale { .. }
             | Error::Conflict { .. }
+            | Error::Overtaken { .. }
             | Error::Busy
             | Error::Stopping
             | Error::Config(_) => None,

@@ -30,6 +30,7 @@ fn child(dir: &str) {
                 dest: erp,
                 wait: Queued::Ready,
                 id: None,
+                older: None,
             })
             .collect();
         let moves = waiting

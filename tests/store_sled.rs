@@ -18,7 +18,7 @@ fn open(dir: &tempfile::TempDir) -> SledStore {
 }
 
 fn incoming(dest: Dest, draft: Draft) -> Incoming {
-    Incoming { draft, dest, wait: Queued::Ready, id: None }
+    Incoming { draft, dest, wait: Queued::Ready, id: None, older: None }
 }
 
 fn drafts(dest: Dest, count: usize, bytes: usize) -> Vec<Incoming> {

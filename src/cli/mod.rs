@@ -324,6 +324,7 @@ impl From<Error> for Fail {
             | Error::Refused { .. }
             | Error::Stale { .. }
             | Error::Conflict { .. }
+            | Error::Overtaken { .. }
             | Error::Busy
             | Error::Stopping => NO,
         };

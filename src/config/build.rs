@@ -170,6 +170,7 @@ fn destination(
     }
     let mut built = Destination::new(name, http);
     built.concurrency = concurrency.unwrap_or(built.concurrency);
+    built.latest_wins = section.has("latest_wins");
     built.order = if section.text("order") == Some("key") { Order::Key } else { Order::None };
     let held = section.text("on_uncertain") == Some("hold");
     let on_uncertain = if held { OnUncertain::Hold } else { OnUncertain::Retry };

@@ -197,6 +197,12 @@ pub(super) const RULES: &[Rule] = &[
         "The timetable of the destination. A cron line has five fields and may name a zone; without one UTC is meant.",
     ),
     rule(
+        "destination.*.latest_wins",
+        Kind::Yes,
+        "",
+        "Only the newest message of a key counts: it supersedes the older one that waits, or that is out and does not arrive. One of a key goes at a time.",
+    ),
+    rule(
         "destination.*.rate",
         Kind::Rate,
         "",
@@ -287,7 +293,6 @@ pub(super) const RULES: &[Rule] = &[
     later("source", "Systems that hand messages in by signed webhooks or are polled."),
     later("route", "Which messages of a source go where."),
     later("destination.*.probe", "Asks the destination whether a message arrived."),
-    later("destination.*.latest_wins", "A newer message supersedes the waiting older one of its key."),
     later("destination.*.late_after", "Tells of messages that are late but still tried."),
     later("alert[].to[].email", "Tells by mail."),
 ];

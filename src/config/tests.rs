@@ -139,7 +139,8 @@ fn each_mistake_is_named() {
     check_bad(&destination("retry = { backoff = \"fixed\", first = \"1s\" }"), &["does nothing here"]);
     check_bad(&destination("retry = { first = \"1h\", max = \"1m\" }"), &["longer than `max`"]);
     check_bad(&destination("retry = { jitter = 1.5 }"), &["from 0 to 1"]);
-    check_bad(&destination("latest_wins = true"), &["destination.a.latest_wins: not built yet"]);
+    check_bad(&destination("late_after = \"1h\""), &["destination.a.late_after: not built yet"]);
+    check_bad(&destination("latest_wins = 1"), &["destination.a.latest_wins"]);
     check_bad(&destination("preset = \"baselinkr\""), &["did you mean \"baselinker\"?"]);
     check_bad(&destination("success = { body = \".status ==\" }"), &["destination.a.success.body: line 1, column"]);
     check_bad(&destination("success = { status = \"2xxx\" }"), &["destination.a.success.status"]);

@@ -79,7 +79,7 @@ fn check_one(draft: Draft, registry: &Registry) -> Result<Incoming, Error> {
         return Err(Error::Invalid(format!("the headers have {header_bytes} bytes, {HEADER_BYTES_MAX} are allowed")));
     }
     let wait = envelope.not_before.map_or(Queued::Ready, Queued::NotBefore);
-    Ok(Incoming { draft, dest, wait, id: None })
+    Ok(Incoming { draft, dest, wait, id: None, older: None })
 }
 
 /// Checks the size of one body.

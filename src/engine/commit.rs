@@ -16,12 +16,14 @@
 //!
 //! Threads, channels, the clock; who syncs and when.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::accept::Window;
 use super::draft::{Cause, Draft, Slot};
 use super::gate::Ended;
+use super::latest::Latest;
 use super::news::{News, Who};
 use super::pause::{self, Watch};
 use super::pending::{Answer, Pending, transition};
@@ -30,7 +32,7 @@ use super::request::Request;
 use super::settle::Report;
 use crate::error::Error;
 use crate::model::{Envelope, Event, Id, Illegal, Message, Place, Policy, Queued, Record, Stamp, State, WallMs};
-use crate::store::{Committed, Expect, Incoming, Loaded, Move, Moved, StoreError, key_hash};
+use crate::store::{Committed, Expect, Incoming, Loaded, Move, Moved, Older, StoreError, key_hash};
 
 /// How soon a full disk is tried again.
 const ROOM_MS: u64 = 1_000;
@@ -45,6 +47,7 @@ pub(super) struct Committer {
     waiting: Option<(Draft, u64)>,
     pub(super) policy: Policy,
     pub(super) watch: Watch,
+    pub(super) latest: Latest,
 }
 
 impl Committer {
@@ -52,7 +55,7 @@ impl Committer {
     ///
     /// # Errors
     /// What hinders the read.
-    pub(super) fn new(registry: Arc<Registry>, now: Stamp) -> Result<Committer, StoreError> {
+    pub(super) fn new(registry: Arc<Registry>, latest: Latest, now: Stamp) -> Result<Committer, StoreError> {
         let mut window = Window::default();
         let since = WallMs(now.wall.0.saturating_sub(super::accept::IDEMPOTENCY_MS));
         let aside = registry.store.idempotent(since, &mut |hash, place| window.remember(hash, place, now.mono_ms))?;
@@ -64,6 +67,7 @@ impl Committer {
             waiting: None,
             policy: Policy::default(),
             watch: Watch::default(),
+            latest,
         })
     }
 
@@ -178,13 +182,26 @@ impl Committer {
             };
             pending.replies.push(Answer::Ids(reply, slots.into_iter().filter_map(id).collect()));
         }
-        for (incoming, (id, place)) in draft.batch.accepts.into_iter().zip(&committed.accepted) {
+        let moves = draft.batch.moves.iter().zip(&committed.moved);
+        let given: HashSet<usize> =
+            moves.filter(|(_, moved)| **moved == Moved::Done).filter_map(|(step, _)| step.by).collect();
+        for (number, incoming) in draft.batch.accepts.into_iter().enumerate() {
+            let Some((id, place)) = committed.accepted.get(number) else { continue };
+            let older = incoming.older.filter(|_| !given.contains(&number)).and_then(|older| match older {
+                Older::At(place) => Some(place),
+                Older::Accept(number) => committed.accepted.get(number).map(|(_, place)| *place),
+            });
+            if let Some(older) = older {
+                // It was out, or came in with this one.
+                self.put_off.push(Request::Supersede(vec![(incoming.dest, older, *place)]));
+            }
             self.accepted(&mut pending, incoming, *id, *place, draft.now, watched);
         }
         for ((step, moved), cause) in draft.batch.moves.iter().zip(&committed.moved).zip(draft.causes) {
             self.moved(&mut pending, step, *moved, cause, draft.now, watched);
         }
         for ((who, record, reply), was_there) in draft.deletes.into_iter().zip(&committed.deleted) {
+            self.ends(who);
             pending.news.push(News::Changed { who, state: None, deadline: None });
             pending.replies.push(match was_there {
                 true => Answer::Shown(reply, record),
@@ -195,8 +212,9 @@ impl Committer {
     }
 
     fn accepted(&mut self, pending: &mut Pending, incoming: Incoming, id: Id, place: Place, now: Stamp, watched: bool) {
-        let Incoming { draft, dest, wait, id: _ } = incoming;
+        let Incoming { draft, dest, wait, id: _, older: _ } = incoming;
         let who = self.registry.who(dest, place, draft.envelope.key.as_deref());
+        self.begins(who);
         if let Some(key) = &draft.envelope.idempotency_key {
             self.window.remember(key_hash(key), place, now.mono_ms);
         }
@@ -221,7 +239,7 @@ impl Committer {
         self.registry.figures.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn moved(&self, pending: &mut Pending, step: &Move, moved: Moved, cause: Cause, now: Stamp, watched: bool) {
+    fn moved(&mut self, pending: &mut Pending, step: &Move, moved: Moved, cause: Cause, now: Stamp, watched: bool) {
         let done = moved == Moved::Done;
         let tell = |pending: &mut Pending, id: Id, envelope: &Envelope| {
             if watched && done {
@@ -230,6 +248,10 @@ impl Committer {
                 pending.transitions.push(transition(id, envelope, step.to, step.attempts, now.wall, detail));
             }
         };
+        match state_after(step, moved) {
+            Some(state) if !state.is_final() => {}
+            Some(_) | None => self.ends(cause.who()),
+        }
         match cause {
             Cause::Report(report) => {
                 let ended = Ended::of(&report.outcome, report.who.entry.place.to_u64());
@@ -249,16 +271,37 @@ impl Committer {
             Cause::Act(who, record, event, reply) => {
                 tell(pending, record.id, &record.envelope);
                 let deadline = record.envelope.deadline;
+                if done && !step.to.is_final() {
+                    self.begins(who);
+                }
                 pending.news.push(News::Changed { who, state: state_after(step, moved), deadline });
                 pending.replies.push(match refusal(&record, event, moved) {
                     Some(error) => Answer::Refused(reply, error),
                     None => Answer::Shown(reply, record),
                 });
             }
+            Cause::Supersede(who, id, envelope) => {
+                tell(pending, id, &envelope);
+                let deadline = envelope.deadline;
+                pending.news.push(News::Changed { who, state: state_after(step, moved), deadline });
+            }
             Cause::Expire(who, _, record) => {
                 tell(pending, record.id, &record.envelope);
                 pending.news.push(News::Changed { who, state: state_after(step, moved), deadline: None });
             }
+        }
+    }
+
+    /// A message whose key's latest counts waits from now on.
+    fn begins(&mut self, who: Who) {
+        if self.registry.rules(who.dest).is_some_and(|rules| rules.latest_wins) && who.entry.hash != 0 {
+            self.latest.begins((who.dest, who.entry.hash), who.entry.place);
+        }
+    }
+
+    fn ends(&mut self, who: Who) {
+        if who.entry.hash != 0 {
+            self.latest.ended((who.dest, who.entry.hash), who.entry.place);
         }
     }
 

@@ -4,8 +4,10 @@
 //!
 //! How requests become moves, and what the store makes of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use super::latest::Line;
 use super::news::{News, Who};
 use super::pause;
 use super::pending::{Pending, Steer, poisoned};
@@ -13,8 +15,8 @@ use super::registry::Registry;
 use super::settle::Report;
 use super::words::{Lane, Reply, Shown};
 use crate::error::Error;
-use crate::model::{Event, Id, Record, Stamp, WallMs};
-use crate::store::{Batch, Dest, Incoming, Loaded, StoreError};
+use crate::model::{Envelope, Event, Id, Record, Stamp, WallMs};
+use crate::store::{Batch, Dest, Incoming, Loaded, Older, StoreError};
 
 /// A batch in the making: what is asked of the store, and why.
 pub(super) struct Draft {
@@ -28,6 +30,8 @@ pub(super) struct Draft {
     pub(super) steered: Vec<(Dest, Steer, Option<Reply<Lane>>)>,
     /// The hashes of the idempotency keys that this batch accepts.
     pub(super) repeated: HashSet<u64>,
+    /// The keys of which only the latest counts, and that this batch accepts a message of.
+    pub(super) lines: HashSet<Line>,
 }
 
 /// Where an id of a request comes from.
@@ -44,8 +48,20 @@ pub(super) enum Cause {
     Act(Who, Box<Record>, Event, Reply<Shown>),
     /// The message goes out.
     Claim(Who, Box<Loaded>),
+    /// A newer one of its key takes its place.
+    Supersede(Who, Id, Arc<Envelope>),
     /// Its deadline passed, this one.
     Expire(Who, WallMs, Box<Record>),
+}
+
+impl Cause {
+    /// The message.
+    pub(super) fn who(&self) -> Who {
+        match self {
+            Cause::Report(report) => report.who,
+            Cause::Act(who, ..) | Cause::Claim(who, _) | Cause::Supersede(who, ..) | Cause::Expire(who, ..) => *who,
+        }
+    }
 }
 
 impl Draft {
@@ -60,6 +76,7 @@ impl Draft {
             news: Vec::new(),
             steered: Vec::new(),
             repeated: HashSet::new(),
+            lines: HashSet::new(),
         }
     }
 
@@ -79,6 +96,16 @@ impl Draft {
     /// Takes the new messages out and tells their senders that there is no room.
     pub(super) fn refuse_accepts(&mut self, why: &str) {
         self.batch.accepts.clear();
+        // Who was to give its place to one of them keeps it.
+        let steps = std::mem::take(&mut self.batch.moves).into_iter().zip(std::mem::take(&mut self.causes));
+        for (step, cause) in steps {
+            if step.by.is_some() {
+                self.news.push(News::Unchanged(cause.who()));
+            } else {
+                self.batch.moves.push(step);
+                self.causes.push(cause);
+            }
+        }
         for (reply, _) in self.accepts.drain(..) {
             reply(Err(Error::Store(StoreError::Full(why.to_owned()))));
         }
@@ -97,7 +124,7 @@ impl Draft {
                 }
                 // It waits on as it was, unreserved, so that a person can still act on it.
                 Cause::Expire(who, deadline, _) => self.news.push(News::Unexpired(who, deadline)),
-                Cause::Report(..) | Cause::Claim(..) => {
+                Cause::Report(..) | Cause::Claim(..) | Cause::Supersede(..) => {
                     self.batch.moves.push(step);
                     self.causes.push(cause);
                 }
@@ -148,12 +175,19 @@ impl Draft {
         let batch = std::mem::take(&mut self.batch);
         let mut parts = Vec::new();
         let mut incoming: Vec<Option<Incoming>> = batch.accepts.into_iter().map(Some).collect();
+        // In which part, and where in it, a new message is now.
+        let mut at: HashMap<usize, (usize, usize)> = HashMap::new();
         for (reply, slots) in self.accepts.drain(..) {
             let mut part = Draft::new(now);
             let slots = slots.into_iter().map(|slot| match slot {
                 Slot::New(position) => {
                     let own = part.batch.accepts.len();
-                    part.batch.accepts.extend(incoming.get_mut(position).and_then(Option::take));
+                    let mut one = incoming.get_mut(position).and_then(Option::take);
+                    if let Some(Incoming { older: Some(Older::Accept(before)), .. }) = &mut one {
+                        *before = at.get(before).map_or(*before, |(_, own)| *own);
+                    }
+                    part.batch.accepts.extend(one);
+                    at.insert(position, (parts.len(), own));
                     Slot::New(own)
                 }
                 Slot::Before(id) => Slot::Before(id),
@@ -162,7 +196,16 @@ impl Draft {
             part.accepts.push((reply, slots));
             parts.push(part);
         }
-        for (step, cause) in batch.moves.into_iter().zip(self.causes.drain(..)) {
+        for (mut step, cause) in batch.moves.into_iter().zip(self.causes.drain(..)) {
+            if let Some((part, own)) = step.by.and_then(|by| at.get(&by)) {
+                // It stands or falls with the message that takes its place.
+                step.by = Some(*own);
+                if let Some(part) = parts.get_mut(*part) {
+                    part.batch.moves.push(step);
+                    part.causes.push(cause);
+                }
+                continue;
+            }
             let mut part = Draft::new(now);
             part.batch.moves.push(step);
             part.causes.push(cause);
@@ -209,6 +252,10 @@ impl Draft {
                 Cause::Act(who, _, _, reply) => {
                     news.push(News::Unchanged(who));
                     reply(Err(damaged()));
+                }
+                Cause::Supersede(who, id, _) => {
+                    log::error!("message {id} keeps its place before a newer one: {why}");
+                    news.push(News::Unchanged(who));
                 }
                 Cause::Expire(who, deadline, _) => {
                     log::error!(

@@ -9,10 +9,14 @@
 //!
 //! When the batch is written, and what becomes of it.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::accept::Repeated;
 use super::act::{Plan, expire, plan};
 use super::commit::Committer;
 use super::draft::{Cause, Draft, Slot};
+use super::latest::Line;
 use super::news::{Delivery, News, Who};
 use super::pause;
 use super::pending::Steer;
@@ -20,10 +24,10 @@ use super::request::Request;
 use super::schedule::Taken;
 use super::send::{Found, bodiless, find};
 use super::settle::{Report, attempt_number, interrupted, settle};
-use super::words::{Act, Hand, Lane, Reply, Shown};
+use super::words::{Act, Destination, Hand, Lane, Reply, Shown};
 use crate::error::Error;
-use crate::model::{Event, Id, Illegal, Place, Record, State, WallMs, advance};
-use crate::store::{Dest, Expect, Incoming, Loaded, Move, key_hash};
+use crate::model::{Abandoned, Envelope, Event, Id, Illegal, Place, Record, State, WallMs, advance};
+use crate::store::{Dest, Expect, Incoming, Loaded, Move, Older, Pattern, Query, StateName, key_hash};
 
 impl Committer {
     /// Puts what a request asks for into the batch, or answers it at once.
@@ -33,6 +37,9 @@ impl Committer {
             Request::Act(id, act, reply) => self.enter_act(draft, id, act, reply),
             Request::Steer(dest, hand, reply) => self.enter_steer(draft, dest, hand, reply),
             Request::Claims(claims) => claims.into_iter().for_each(|claim| self.enter_claim(draft, claim)),
+            Request::Supersede(pairs) => {
+                pairs.into_iter().for_each(|(dest, older, newer)| self.enter_supersede(draft, dest, older, newer));
+            }
             Request::Expire(passed) => passed.into_iter().for_each(|(who, at)| self.enter_expire(draft, who, at)),
             Request::Told(told) => told.into_iter().for_each(|(place, at)| self.enter_told(draft, place, at)),
             Request::Stop => {}
@@ -65,8 +72,147 @@ impl Committer {
         let rules = self.registry.rules(dest);
         let policy = rules.map_or(&self.policy, |rules| &rules.policy);
         let cycle = rules.and_then(|rules| rules.cycle.as_ref());
-        draft.batch.moves.push(settle(&report, policy, cycle, heard.is_free));
+        let step = settle(&report, policy, cycle, heard.is_free);
+        let successor = self.latest.successor(report.who.entry.place);
+        let given = successor.filter(|_| matches!(step.to, State::Failed(_)));
+        let (who, message) = (report.who, report.loaded.message.clone());
+        let expect = Expect { state: step.to, attempts: step.attempts, revision: step.expect.revision };
+        let series = step.series;
+        draft.batch.moves.push(step);
         draft.causes.push(Cause::Report(Box::new(report)));
+        if let Some(newer) = given {
+            self.give_place(draft, who, (expect, series), Ok(newer), (message.id, message.envelope));
+        }
+    }
+
+    /// A newer message takes the place of this one: one that is there, or one of this batch.
+    fn give_place(
+        &mut self,
+        draft: &mut Draft,
+        who: Who,
+        (expect, series): (Expect, u16),
+        newer: Result<Id, usize>,
+        (id, envelope): (Id, Arc<Envelope>),
+    ) {
+        // The store fills in the id that it gives.
+        let by = newer.unwrap_or(id);
+        let Ok(to) = advance(expect.state, Event::Supersede(by)) else {
+            return draft.news.push(News::Unchanged(who));
+        };
+        draft.batch.moves.push(Move {
+            place: who.entry.place,
+            expect,
+            to,
+            by: newer.err(),
+            attempts: expect.attempts,
+            series,
+            attempt: None,
+            amend: None,
+            untold: false,
+        });
+        draft.causes.push(Cause::Supersede(who, id, envelope));
+    }
+
+    /// An older message of a key gives its place to a newer one, where it still waits; where it is out, once it comes home without success.
+    fn enter_supersede(&mut self, draft: &mut Draft, dest: Dest, older: Place, newer: Place) {
+        let store = self.registry.store.clone();
+        let newer_id = match store.get(newer) {
+            // What was given up itself takes nobody's place.
+            Ok(Some(Record { state: State::Abandoned(why), .. })) if !matches!(why, Abandoned::Superseded(_)) => return,
+            Ok(Some(record)) => record.id,
+            Ok(None) => return,
+            Err(error) => return self.registry.unreadable(newer, &error),
+        };
+        let taken = self.registry.scheduler().reserve(older);
+        match taken {
+            Err(Taken::Out) => self.latest.follows(older, newer_id),
+            Err(Taken::Reserved) => self.put_off.push(Request::Supersede(vec![(dest, older, newer)])),
+            Ok(()) => match store.get(older) {
+                Ok(Some(record)) if !record.state.is_final() => {
+                    let who = self.registry.who(dest, older, record.envelope.key.as_deref());
+                    let stands = (expect_of(&record), record.series);
+                    self.give_place(draft, who, stands, Ok(newer_id), (record.id, record.envelope));
+                }
+                Ok(_) => self.registry.scheduler().forget(older),
+                Err(error) => {
+                    self.registry.unreadable(older, &error);
+                    self.registry.scheduler().forget(older);
+                }
+            },
+        }
+    }
+
+    /// Lets new messages take the places of older ones of their keys.
+    fn take_places(&mut self, draft: &mut Draft, fresh: &mut [Incoming]) {
+        let first = draft.batch.accepts.len();
+        let mut own: HashMap<(Line, Arc<str>), usize> = HashMap::new();
+        for (number, one) in (first..).zip(fresh) {
+            let (Some(line), Some(key)) = (self.line(one), one.draft.envelope.key.clone()) else { continue };
+            let before = own.insert((line, key.clone()), number);
+            let _new = draft.lines.insert(line);
+            if let Some(before) = before {
+                one.older = Some(Older::Accept(before));
+            } else if let Some((place, record)) = self.older(line, &key) {
+                one.older = Some(Older::At(place));
+                if let Some(record) = record {
+                    let who = self.registry.who(one.dest, place, Some(&key));
+                    let stands = (expect_of(&record), record.series);
+                    self.give_place(draft, who, stands, Err(number), (record.id, record.envelope));
+                }
+            }
+        }
+    }
+
+    /// The key of a message of which only the latest counts.
+    fn line(&self, one: &Incoming) -> Option<Line> {
+        let key = one.draft.envelope.key.as_deref()?;
+        self.registry.rules(one.dest)?.latest_wins.then(|| (one.dest, key_hash(key)))
+    }
+
+    /// The message whose place a new one of this key is to take; its record where it waits, and is reserved now.
+    fn older(&self, line: Line, key: &str) -> Option<(Place, Option<Record>)> {
+        let place = self.latest.newest(line)?;
+        let is_ours = self.registry.scheduler().reserve(place).is_ok();
+        let found = self.registry.store.get(place).ok().flatten();
+        // Two keys may have one hash.
+        let found = found.filter(|record| !record.state.is_final() && record.envelope.key.as_deref() == Some(key));
+        if is_ours && found.is_none() {
+            self.registry.scheduler().forget(place);
+        }
+        found.map(|record| (place, is_ours.then_some(record)))
+    }
+
+    /// A person says that this message has arrived: an older one of its key that waits must not go after it.
+    fn overtake(&mut self, draft: &mut Draft, record: &Record, who: Who) {
+        let is_latest = self.registry.rules(who.dest).is_some_and(|rules| rules.latest_wins);
+        let Some(key) = record.envelope.key.clone().filter(|_| is_latest) else { return };
+        let line = (who.dest, who.entry.hash);
+        if self.latest.newest(line).is_none_or(|newest| newest >= record.place) {
+            return;
+        }
+        match self.older(line, &key) {
+            Some((place, Some(older))) => {
+                let of = self.registry.who(who.dest, place, Some(&key));
+                let stands = (expect_of(&older), older.series);
+                self.give_place(draft, of, stands, Ok(record.id), (older.id, older.envelope));
+            }
+            Some((place, None)) => self.latest.follows(place, record.id),
+            None => {}
+        }
+    }
+
+    /// The newer message of its key that has arrived, or that waits, where only the latest counts.
+    fn newer(&self, record: &Record, rules: &Destination, dest: Dest) -> Result<Option<Id>, Error> {
+        let Some(key) = record.envelope.key.as_deref().filter(|_| rules.latest_wins) else { return Ok(None) };
+        let query = Query {
+            states: vec![StateName::Queued, StateName::Sending, StateName::Delivered, StateName::Failed],
+            destinations: vec![dest],
+            key: Some(Pattern::Exactly(key.to_owned())),
+            limit: 1,
+            ..Query::default()
+        };
+        let newest = self.registry.store.list(&query)?.records.into_iter().next();
+        Ok(newest.filter(|newest| newest.place > record.place).map(|newest| newest.id))
     }
 
     fn enter_steer(&mut self, draft: &mut Draft, dest: Dest, hand: Hand, reply: Reply<Lane>) {
@@ -82,7 +228,8 @@ impl Committer {
 
     fn enter_accept(&mut self, draft: &mut Draft, incoming: Vec<Incoming>, reply: Reply<Vec<Id>>) {
         let keys = || incoming.iter().filter_map(|one| one.draft.envelope.idempotency_key.as_deref()).map(key_hash);
-        if keys().any(|hash| draft.repeated.contains(&hash)) {
+        let lines = || incoming.iter().filter_map(|one| self.line(one));
+        if keys().any(|hash| draft.repeated.contains(&hash)) || lines().any(|line| draft.lines.contains(&line)) {
             self.put_off.push(Request::Accept(incoming, reply));
             return;
         }
@@ -106,6 +253,7 @@ impl Committer {
                 Err(error) => return reply(Err(Error::Store(error))),
             }
         }
+        self.take_places(draft, &mut fresh);
         draft.repeated.extend(own);
         draft.batch.accepts.append(&mut fresh);
         draft.accepts.push((reply, slots));
@@ -163,10 +311,26 @@ impl Committer {
                 return reply(Err(error));
             }
         };
-        let rules = self.registry.rules(who.dest);
+        let registry = self.registry.clone();
+        let rules = registry.rules(who.dest);
         let event = event_of(&act);
+        let goes = matches!(event, Event::Resend(_) | Event::Release(_) | Event::Amend);
+        let newer = match rules.filter(|_| goes).map(|rules| self.newer(&record, rules, who.dest)).transpose() {
+            Ok(newer) => newer.flatten(),
+            Err(error) => {
+                draft.news.push(News::Unchanged(who));
+                return reply(Err(error));
+            }
+        };
+        if let Some(newer) = newer {
+            draft.news.push(News::Unchanged(who));
+            return reply(Err(Error::Overtaken { id: record.id, newer }));
+        }
         match plan(&record, act, rules.map(|rules| &**rules), draft.now.wall) {
             Ok(Plan::Step(step)) => {
+                if matches!(event, Event::Arrived) {
+                    self.overtake(draft, &record, who);
+                }
                 draft.batch.moves.push(*step);
                 draft.causes.push(Cause::Act(who, Box::new(record), event, reply));
             }
@@ -245,6 +409,10 @@ impl Committer {
             }
         }
     }
+}
+
+fn expect_of(record: &Record) -> Expect {
+    Expect { state: record.state, attempts: record.attempts, revision: record.revision }
 }
 
 fn event_of(act: &Act) -> Event {

@@ -18,7 +18,6 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::place_map::PlaceHash;
-use super::words::Order;
 use crate::model::Place;
 use crate::store::Loaded;
 
@@ -81,11 +80,11 @@ enum Standing {
 
 impl Lane {
     /// An empty lane. One that is not `open` gives nothing out.
-    pub(super) fn new(concurrency: u16, order: Order, advance_max: usize, open: bool) -> Lane {
+    pub(super) fn new(concurrency: u16, ordered: bool, advance_max: usize, open: bool) -> Lane {
         let concurrency = usize::from(concurrency.max(1));
         Lane {
             concurrency,
-            ordered: order == Order::Key,
+            ordered,
             advance_max: advance_max.min(WINDOW_MAX),
             open,
             ready: Ready::default(),

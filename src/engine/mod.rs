@@ -25,6 +25,7 @@ mod draft;
 mod enter;
 mod gate;
 mod lane;
+mod latest;
 mod news;
 mod pause;
 mod pending;
@@ -89,8 +90,8 @@ impl Engine {
         let clock = Clock::start();
         let now = clock.now();
         let registry = Arc::new(Registry::new(store, destinations, settings, WINDOW_MAX, now)?);
-        let first = recover::recover(&registry, now)?;
-        let committer = Committer::new(registry.clone(), now)?;
+        let (first, latest) = recover::recover(&registry, now)?;
+        let committer = Committer::new(registry.clone(), latest, now)?;
         let (shared, threads) = threads::start(registry, committer, Alerter::new(rules), first, clock)?;
         Ok(Engine { shared, owner: Arc::new(Owner(Mutex::new(Some(threads)))) })
     }

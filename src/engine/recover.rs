@@ -5,12 +5,14 @@
 //! * Every unfinished message has its one wake-up again before the first worker starts.
 //! * What was durably out when the process ended is judged at once, by its destination's rule for what nobody can know. Nothing rests in `Sending`
 //!   but what cannot be read.
+//! * Where only the latest of a key counts, the older ones that wait are superseded before anything goes.
 //! * What is damaged is set aside and said; it does not hinder a start.
 //!
 //! # What it does not know
 //!
 //! Why the process ended.
 
+use super::latest::{self, Latest};
 use super::registry::Registry;
 use super::request::Request;
 use super::send::{Found, find};
@@ -22,14 +24,20 @@ use crate::store::StoreError;
 ///
 /// # Errors
 /// What hinders the read.
-pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<Vec<Request>, StoreError> {
+pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<(Vec<Request>, Latest), StoreError> {
+    let mut keys = latest::Found::default();
     let mut out: Vec<(crate::store::Dest, Place)> = Vec::new();
     {
         let mut scheduler = registry.scheduler();
-        let aside = registry.store.unfinished(&mut |found| match found.state {
-            State::Sending(_) => out.push((found.dest, found.place)),
-            State::Queued(_) | State::Failed(_) => scheduler.recover(&found, now),
-            State::Delivered | State::Abandoned(_) => {}
+        let aside = registry.store.unfinished(&mut |found| {
+            if registry.rules(found.dest).is_some_and(|rules| rules.latest_wins) {
+                keys.add(&found);
+            }
+            match found.state {
+                State::Sending(_) => out.push((found.dest, found.place)),
+                State::Queued(_) | State::Failed(_) => scheduler.recover(&found, now),
+                State::Delivered | State::Abandoned(_) => {}
+            }
         })?;
         registry.set_aside(aside);
     }
@@ -50,5 +58,6 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<Vec<Request>, S
         let report = Report { who, loaded, outcome: interrupted(), began: now, ended: now };
         requests.push(Request::Reports(vec![report]));
     }
-    Ok(requests)
+    requests.push(Request::Supersede(keys.pairs().collect()));
+    Ok((requests, keys.latest()))
 }

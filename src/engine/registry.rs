@@ -19,7 +19,7 @@ use super::pause::{self, Cause, Pause};
 use super::pending::Steer;
 use super::schedule::Scheduler;
 use super::settle::Report;
-use super::words::{Destination, Lane, Order, Settings, Shown, ShownPage, Stats, Transition};
+use super::words::{Destination, Lane, Settings, Shown, ShownPage, Stats, Transition};
 use crate::error::Error;
 use crate::model::breaker::Turned;
 use crate::model::nearest::nearest;
@@ -178,8 +178,8 @@ impl Registry {
 
     /// A message as the scheduler knows it.
     pub(super) fn who(&self, dest: Dest, place: Place, key: Option<&str>) -> Who {
-        let ordered = self.rules(dest).is_some_and(|rules| rules.order == Order::Key);
-        let hash = if ordered { key.map_or(0, key_hash) } else { 0 };
+        let is_serial = self.rules(dest).is_some_and(|rules| rules.is_serial());
+        let hash = if is_serial { key.map_or(0, key_hash) } else { 0 };
         Who { dest, entry: Entry { place, hash } }
     }
 

@@ -21,6 +21,8 @@ pub(super) enum Request {
     Steer(Dest, Hand, Reply<Lane>),
     /// Messages are about to go out to destinations that must not get them twice.
     Claims(Vec<Delivery>),
+    /// The first is to give its place to the second, which is newer and of the same key: destination, both places.
+    Supersede(Vec<(Dest, Place, Place)>),
     /// Reserved messages' deadlines passed.
     Expire(Vec<(Who, WallMs)>),
     /// A person has been told of these.
@@ -38,7 +40,12 @@ impl Request {
             Request::Accept(_, reply) => reply(Err(why())),
             Request::Act(_, _, reply) => reply(Err(why())),
             Request::Steer(_, _, reply) => reply(Err(why())),
-            Request::Claims(_) | Request::Expire(..) | Request::Told(_) | Request::Reports(_) | Request::Stop => {}
+            Request::Claims(_)
+            | Request::Supersede(_)
+            | Request::Expire(..)
+            | Request::Told(_)
+            | Request::Reports(_)
+            | Request::Stop => {}
         }
     }
 
@@ -50,6 +57,7 @@ impl Request {
             Request::Act(..)
             | Request::Steer(..)
             | Request::Claims(_)
+            | Request::Supersede(_)
             | Request::Expire(..)
             | Request::Told(_)
             | Request::Reports(_)

@@ -80,7 +80,7 @@ impl Scheduler {
     pub(super) fn new(destinations: &[Option<&Destination>], advance_max: usize, now: Stamp) -> Scheduler {
         let post = |destination: &Option<&Destination>| match destination {
             Some(rule) => Post {
-                lane: Lane::new(rule.concurrency, rule.order, advance_of(rule, advance_max), true),
+                lane: Lane::new(rule.concurrency, rule.is_serial(), advance_of(rule, advance_max), true),
                 gate: Some(Gate::new(rule, now)),
                 gate_alarm: None,
                 shut: None,
@@ -90,7 +90,7 @@ impl Scheduler {
                 cycle_alarm: None,
             },
             None => Post {
-                lane: Lane::new(1, super::words::Order::None, 0, false),
+                lane: Lane::new(1, false, 0, false),
                 gate: None,
                 gate_alarm: None,
                 shut: None,

@@ -76,8 +76,8 @@ impl Turn {
         now: Stamp,
     ) -> Result<Turn, Error> {
         let registry = Arc::new(Registry::new(store, destinations, settings, 0, now)?);
-        let inbox = recover(&registry, now)?;
-        let committer = Committer::new(registry.clone(), now)?;
+        let (inbox, latest) = recover(&registry, now)?;
+        let committer = Committer::new(registry.clone(), latest, now)?;
         let alerter = Alerter::new(rules);
         let mut turn = Turn { registry, committer, alerter, inbox, news: Vec::new() };
         turn.write(now)?;

@@ -33,6 +33,8 @@ pub struct Destination {
     pub concurrency: u16,
     /// Whether messages of one key go one at a time, in order of acceptance.
     pub order: Order,
+    /// Whether only the newest message of a key is of use: it takes the place of older ones that have not arrived.
+    pub latest_wins: bool,
     /// Its timetable: when messages that wait for the next cycle go.
     pub cycle: Option<Cycle>,
     /// When it takes messages.
@@ -232,6 +234,7 @@ impl Destination {
             policy: Policy::default(),
             concurrency: 8,
             order: Order::None,
+            latest_wins: false,
             cycle: None,
             hours: Hours::default(),
             rate: None,
@@ -239,6 +242,13 @@ impl Destination {
             timeout_ms: 30_000,
             deadline_ms: None,
         }
+    }
+}
+
+impl Destination {
+    /// Whether the messages of one key go one at a time.
+    pub(super) fn is_serial(&self) -> bool {
+        self.order == Order::Key || self.latest_wins
     }
 }
 

@@ -213,6 +213,17 @@ pub struct Incoming {
     pub wait: Queued,
     /// Set where the message keeps the id it has elsewhere (import, salvage).
     pub id: Option<Id>,
+    /// The message whose place it may come to take: its record names that one once it is superseded by it.
+    pub older: Option<Older>,
+}
+
+/// A message that a newer one may take the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Older {
+    /// One that is there.
+    At(Place),
+    /// One of the same batch, by its index in [`Batch::accepts`]: an earlier one.
+    Accept(usize),
 }
 
 /// One step in the life of a message.
@@ -225,7 +236,7 @@ pub struct Move {
     /// What it becomes.
     pub to: State,
     /// The index in [`Batch::accepts`] of the message that takes its place. The id in `to`, which is given only by this commit, is then
-    /// the store's to fill in, and the newer record says what it superseded if the step counts.
+    /// the store's to fill in.
     pub by: Option<usize>,
     /// How many attempts it then had in all.
     pub attempts: u16,

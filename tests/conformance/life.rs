@@ -3,7 +3,7 @@
 use super::*;
 use goniec::model::{Id, NodeTag, Place, Queued, State, WallMs};
 use goniec::store::{
-    Amendment, Batch, Incoming, Move, Moved, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Note, StoreError, key_hash,
+    Amendment, Batch, Incoming, Move, Moved, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Note, Older, StoreError, key_hash,
 };
 
 pub const CASES: &[super::Case] = &[
@@ -14,6 +14,7 @@ pub const CASES: &[super::Case] = &[
     ("state, attempts and revision are compared, each by itself", each_part_is_compared),
     ("several steps of one batch apply in order", steps_apply_in_order),
     ("a message of the same commit may take another's place", superseded_by_the_same_commit),
+    ("a message may give its place to one that came before it did so", superseded_later_than_its_successor_came),
     ("an edit makes a revision and keeps the ones before", edits_keep_the_original),
     ("a kept id is found at its new place", kept_ids_are_found),
     ("bodies of every size come back", bodies_of_every_size),
@@ -88,7 +89,7 @@ fn accepted_as_handed_in(world: &World) {
     full.envelope.traceparent = Some("00-0af7".into());
     let dest = store.destination("erp").expect("a number");
     let wait = Queued::NotBefore(T0.plus(60));
-    let accepts = vec![Incoming { draft: full.clone(), dest, wait, id: None }];
+    let accepts = vec![Incoming { draft: full.clone(), dest, wait, id: None, older: None }];
     let (id, place) = commit(&*store, &Batch { now: T0, accepts, ..Batch::default() }).accepted[0];
     let store = world.reopened(store);
     let kept = record(&*store, place);
@@ -164,10 +165,11 @@ fn superseded_by_the_same_commit(world: &World) {
     let (old, place) = accept(&*store, T0, draft("price"));
     let gone = State::Abandoned(Abandoned::Superseded(Id::from_bytes([0; 16])));
     let moves = vec![Move { by: Some(1), ..step(&*store, place, gone) }];
-    let accepts = vec![incoming(dest, draft("other")), incoming(dest, draft("price"))];
+    let older = Some(Older::At(place));
+    let accepts = vec![incoming(dest, draft("other")), Incoming { older, ..incoming(dest, draft("price")) }];
     let done = commit(&*store, &Batch { now: T0, accepts, moves: moves.clone(), ..Batch::default() });
     let (new, newer) = done.accepted[1];
-    let accepts = vec![incoming(dest, draft("x")), incoming(dest, draft("y"))];
+    let accepts = vec![incoming(dest, draft("x")), Incoming { older, ..incoming(dest, draft("y")) }];
     let again = commit(&*store, &Batch { now: T0, accepts, moves, ..Batch::default() });
     let store = world.reopened(store);
     assert_eq!(record(&*store, place).state, State::Abandoned(Abandoned::Superseded(new)));
@@ -175,6 +177,26 @@ fn superseded_by_the_same_commit(world: &World) {
     assert_eq!(record(&*store, done.accepted[0].1).supersedes, None);
     assert!(matches!(again.moved[..], [Moved::Stale(_)]));
     assert_eq!(record(&*store, again.accepted[1].1).supersedes, None, "a stale step supersedes nothing");
+}
+
+fn superseded_later_than_its_successor_came(world: &World) {
+    let store = world.opened();
+    let dest = store.destination("erp").expect("a number");
+    let older = |older| Incoming { older: Some(older), ..incoming(dest, draft("price")) };
+    let (first, at) = accept(&*store, T0, draft("price"));
+    let accepts = vec![older(Older::At(at)), older(Older::Accept(0))];
+    let done = commit(&*store, &Batch { now: T0, accepts, ..Batch::default() });
+    let [(second, second_at), (third, third_at)] = done.accepted[..] else { panic!("two") };
+    let names = |store: &dyn Store| [second_at, third_at].map(|place| record(store, place).supersedes);
+    assert_eq!(names(&*store), [None, None], "nobody has given its place yet");
+    let gone = |by| State::Abandoned(Abandoned::Superseded(by));
+    for (place, by) in [(at, second), (second_at, third)] {
+        let moves = vec![step(&*store, place, gone(by))];
+        commit(&*store, &Batch { now: T0.plus(1), moves, ..Batch::default() });
+    }
+    let store = world.reopened(store);
+    assert_eq!(names(&*store), [Some(first), Some(second)]);
+    assert_eq!(record(&*store, at).state, gone(second));
 }
 
 fn edits_keep_the_original(world: &World) {

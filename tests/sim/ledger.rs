@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use goniec::model::policy::{Receipt, scatter};
 use goniec::model::{Class, Failure, Id, Message, Outcome, Sent};
-use goniec::store::{Store, key_hash};
+use goniec::store::{Pattern, Query, StateName, Store, key_hash};
 use goniec::transport::Transport;
 
-use super::limits::Limits;
+use super::limits::{self, Limits};
 use super::plant::Planted;
 
 /// Chance that follows from a seed.
@@ -163,11 +163,32 @@ impl Ledger {
         }
     }
 
-    fn judge_limits(&mut self, destination: &str) {
+    fn judge_limits(&mut self, destination: &str, message: &Message) {
         let out = self.out.get(destination).copied().unwrap_or(0);
         let (now_mono, now_wall) = (self.now_mono, self.now_wall);
         let wrong = self.limits.as_mut().map(|limits| limits.begin(destination, out, now_mono, now_wall));
         wrong.into_iter().flatten().for_each(|what| self.violated(what));
+        if self.limits.is_some() && limits::only_latest(destination) {
+            self.judge_latest(message);
+        }
+    }
+
+    /// Nothing goes out after a newer message of its key has arrived.
+    fn judge_latest(&mut self, message: &Message) {
+        let Some((store, key)) = self.store.clone().zip(message.key()) else { return };
+        let Ok(Some(place)) = store.inner.find(message.id) else { return };
+        let dest = store.inner.destination(&message.envelope.destination).expect("a number");
+        let query = Query {
+            states: vec![StateName::Delivered],
+            destinations: vec![dest],
+            key: Some(Pattern::Exactly(key.to_owned())),
+            limit: 1,
+            ..Query::default()
+        };
+        let newest = store.inner.list(&query).expect("lists").records.into_iter().next();
+        if let Some(newer) = newest.filter(|newest| newest.place > place) {
+            self.violated(format!("R6: {place} goes out, and {} of its key has arrived", newer.place));
+        }
     }
 
     /// Judges a send: S4, S6, S7, S10, and that no retry comes before its delay.
@@ -259,7 +280,7 @@ impl Transport for Liar {
             ledger.violated(format!("L4: an attempt may take {deadline:?} instead of {} ms", self.timeout_ms));
         }
         ledger.judge_width(self.name);
-        ledger.judge_limits(self.name);
+        ledger.judge_limits(self.name, message);
         let Some(n) = ledger.judge(message, self.is_ordered, self.only_once) else { return refused(400) };
         let mut chance = ledger.chance.take().expect("chance");
         let (rates, healed) = (ledger.rates, ledger.healed);

@@ -16,6 +16,8 @@ use super::world::NAMES;
 const FRAIL: usize = 0;
 const PACED: usize = 1;
 const CLOSED: usize = 2;
+/// Which wants the latest of a key only.
+const LATEST: usize = 1;
 /// Which writes each send down before it goes.
 const CLAIMED: usize = 2;
 
@@ -32,6 +34,7 @@ const CLOSED_MIN: [(u64, u64); 2] = [(240, 330), (720, 780)];
 pub fn set(destinations: &mut [Destination], plant: Plant) {
     let count = RATE_COUNT + u32::from(plant == Plant::RateTooHigh);
     destinations[PACED].rate = Some(Rate::new(count, RATE_MS).with_burst(2));
+    destinations[LATEST].latest_wins = plant != Plant::LatestIgnored;
     if plant != Plant::HoursIgnored {
         let window = |(from, to): (u64, u64)| {
             let text = format!("{:02}:{:02}-{:02}:{:02}", from / 60, from % 60, to / 60, to % 60);
@@ -44,6 +47,11 @@ pub fn set(destinations: &mut [Destination], plant: Plant) {
         let rule = BreakerRule { failures: FAILURES, window_ms: 86_400_000, probe_ms };
         destinations[FRAIL].breaker = Some(rule);
     }
+}
+
+/// Whether this one wants the latest of a key only.
+pub fn only_latest(name: &str) -> bool {
+    name == NAMES[LATEST]
 }
 
 /// What the judge remembers.

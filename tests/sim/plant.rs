@@ -65,6 +65,8 @@ pub enum Plant {
     ProbeTooEarly,
     /// A destination that asks to be left alone is not.
     AskedForgotten,
+    /// Older messages of a key go on after newer ones.
+    LatestIgnored,
     /// A pause is answered as done, and not written.
     PauseNotKept,
 }

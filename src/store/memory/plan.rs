@@ -124,9 +124,11 @@ impl Plan<'_> {
             untold: before.untold || step.untold,
             ..before
         };
-        if let Some((id, place)) = newer {
+        if let Some((id, _)) = newer {
             after.state = State::Abandoned(Abandoned::Superseded(id));
-            self.supersede(step.place, place);
+        }
+        if let State::Abandoned(Abandoned::Superseded(id)) = after.state {
+            self.supersede(step.place, id);
         }
         if let Some(amendment) = &step.amend {
             after.revision = before.revision.saturating_add(1);
@@ -150,19 +152,21 @@ impl Plan<'_> {
     }
 
     /// Writes on the newer message which one it took the place of.
-    fn supersede(&mut self, older: Place, newer: Place) {
+    fn supersede(&mut self, older: Place, newer: Id) {
+        let given = || self.given().find(|(_, id)| *id == newer).map(|(place, _)| place);
+        let Some(newer) = self.tables.find(newer).or_else(given) else { return };
         let id = self.tables.row(older).map(|row| row.id);
+        let id = id.or_else(|| self.given().find(|(place, _)| *place == older).map(|(_, id)| id));
         if let Some(status) = self.status(newer) {
-            self.set(newer, Status { supersedes: id.or_else(|| self.id_given(older)), ..status });
+            self.set(newer, Status { supersedes: id, ..status });
         }
     }
 
-    /// The id that this batch itself gave the message at this place.
-    fn id_given(&self, at: Place) -> Option<Id> {
-        self.changes.iter().find_map(|change| match change {
-            Change::Accepted { place, id, .. } if *place == at => Some(*id),
-            Change::Accepted { .. }
-            | Change::Registry { .. }
+    /// The ids that this batch itself gave.
+    fn given(&self) -> impl Iterator<Item = (Place, Id)> {
+        self.changes.iter().filter_map(|change| match change {
+            Change::Accepted { place, id, .. } => Some((*place, *id)),
+            Change::Registry { .. }
             | Change::Destination { .. }
             | Change::Status { .. }
             | Change::Revision { .. }

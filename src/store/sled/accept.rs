@@ -7,8 +7,6 @@
 //!
 //! How chunks are written, and what moves besides.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::keys;
@@ -18,7 +16,7 @@ use super::layout::{
 use super::plan::Plan;
 use super::slot::{Flags, Slot, Stat};
 use crate::model::{Envelope, Id, Place, State, Told, WallMs};
-use crate::store::{Incoming, StateName, StoreError, key_hash};
+use crate::store::{Incoming, Older, StateName, StoreError, key_hash};
 
 /// An envelope larger than this lies in parts, so that a chunk always has room for what it must hold itself.
 const FIXED_BYTES_MAX: usize = ROW_BYTES_MAX / 2;
@@ -40,15 +38,14 @@ struct Filling {
 
 impl Plan<'_> {
     /// Packs the messages; gives their ids and places in order.
-    pub(super) fn accept(
-        &mut self,
-        accepts: &[Incoming],
-        supersedes: &BTreeMap<usize, Place>,
-    ) -> Result<Vec<(Id, Place)>, StoreError> {
-        let mut ids = Vec::with_capacity(accepts.len());
+    pub(super) fn accept(&mut self, accepts: &[Incoming]) -> Result<Vec<(Id, Place)>, StoreError> {
+        let mut ids: Vec<(Id, Place)> = Vec::with_capacity(accepts.len());
         let mut filling: Option<Filling> = None;
-        for (number, incoming) in accepts.iter().enumerate() {
-            let older = supersedes.get(&number).copied();
+        for incoming in accepts {
+            let older = incoming.older.and_then(|older| match older {
+                Older::At(place) => Some(place),
+                Older::Accept(number) => ids.get(number).map(|(_, place)| *place),
+            });
             let current = match filling.take() {
                 Some(current) if current.has_room(incoming) => current,
                 Some(full) => {

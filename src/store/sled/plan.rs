@@ -134,12 +134,10 @@ impl<'a> Plan<'a> {
     /// Reckons the whole batch.
     pub(super) fn batch(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
         let mut committed = Committed { number: self.head.commit, ..Committed::default() };
-        let mut supersedes: BTreeMap<usize, Place> = BTreeMap::new();
         let mut followed: Vec<(Place, usize)> = Vec::new();
         for step in &batch.moves {
             let moved = self.step(step)?;
             if let (Moved::Done, Some(newer)) = (moved, step.by) {
-                let _before = supersedes.insert(newer, step.place);
                 followed.push((step.place, newer));
             }
             committed.moved.push(moved);
@@ -154,7 +152,7 @@ impl<'a> Plan<'a> {
             note.check()?;
             self.put(Tree::Note, &note.key, &note.value);
         }
-        committed.accepted = self.accept(&batch.accepts, &supersedes)?;
+        committed.accepted = self.accept(&batch.accepts)?;
         for (place, newer) in followed {
             if let Some((id, _)) = committed.accepted.get(newer) {
                 self.follow(place, *id)?;

@@ -16,7 +16,7 @@ use super::layout::{
 use super::plan::arrived;
 use super::slot::{Slot, Stat};
 use super::trees::Trees;
-use crate::model::{Attempt, Body, Id, Message, Place, Record};
+use crate::model::{Abandoned, Attempt, Body, Id, Message, Place, Record, State};
 use crate::store::{Loaded, Revision, StoreError};
 
 /// The slots of a chunk; `None` where there is no such chunk (any more).
@@ -126,8 +126,13 @@ pub(super) fn record(trees: &Trees, head: &Head, place: Place, slot: &Slot) -> R
     } else {
         first.fixed.envelope.content_type.clone()
     };
+    let by = State::Abandoned(Abandoned::Superseded(first.fixed.id));
     let supersedes = match first.fixed.supersedes {
-        Some(older) => id_at(trees, head, older)?,
+        // Where its successor was accepted while it was out, it may have arrived after all.
+        Some(older) => match self::slot(trees, head, older)? {
+            Some(of) if of.state == by => id_at(trees, head, older)?,
+            Some(_) | None => None,
+        },
         None => None,
     };
     Ok(Record {
