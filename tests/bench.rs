@@ -69,11 +69,12 @@ fn every_row_is_there_and_plausible() {
 #[test]
 fn what_waits_is_measured_when_it_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
-    let asked = ["--only", "memory", "--only", "start", "--messages", "2000", "--rounds", "1"];
+    let asked = ["--only", "keys", "--only", "memory", "--only", "start", "--messages", "2000", "--rounds", "1"];
     let rows = rows(&bench(dir.path(), &asked).output().unwrap());
     let found: Vec<(&str, &str)> =
         rows.iter().map(|row| (row["part"].as_str().unwrap(), row["unit"].as_str().unwrap())).collect();
-    assert_eq!(found, [("memory", "MB"), ("memory", "MB"), ("memory", "MB"), ("start", "s"), ("start", "s")]);
+    let waiting = [("memory", "MB"), ("memory", "MB"), ("memory", "MB"), ("start", "s"), ("start", "s")];
+    assert_eq!(found, [&[("keys", "/s"); 2][..], &waiting].concat());
     for row in &rows {
         assert!(number(row, "goniec") > 0.0, "{row}");
     }

@@ -30,7 +30,7 @@ pub(super) struct Draft {
     pub(super) steered: Vec<(Dest, Steer, Option<Reply<Lane>>)>,
     /// The hashes of the idempotency keys that this batch accepts.
     pub(super) repeated: HashSet<u64>,
-    /// The keys of which only the latest counts, and that this batch accepts a message of.
+    /// The keys of which only the latest counts, and that this batch accepts a message of or changes one of.
     pub(super) lines: HashSet<Line>,
 }
 

@@ -313,6 +313,13 @@ impl Committer {
         };
         let registry = self.registry.clone();
         let rules = registry.rules(who.dest);
+        let is_latest = rules.is_some_and(|rules| rules.latest_wins) && who.entry.hash != 0;
+        if is_latest && !draft.lines.insert((who.dest, who.entry.hash)) {
+            // What this batch does with its key is to be seen first.
+            self.registry.scheduler().forget(record.place);
+            self.put_off.push(Request::Act(record.id, act, reply));
+            return;
+        }
         let event = event_of(&act);
         let goes = matches!(event, Event::Resend(_) | Event::Release(_) | Event::Amend);
         let newer = match rules.filter(|_| goes).map(|rules| self.newer(&record, rules, who.dest)).transpose() {

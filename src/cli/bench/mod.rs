@@ -5,6 +5,7 @@
 //! accepts     64 callers, each waiting for its answer                          against Redis streams
 //! deliveries  whole lives over HTTP to a sink in another process               against a bare HTTP client
 //! intake      lines over HTTP in requests of 100                               against the library
+//! keys        lives with order, and with the latest only                       against none; only when asked for
 //! idle        memory of a node that has nothing to do
 //! memory      memory of a node with many messages, and after many more         only when asked for
 //! start       how long a node with many messages takes to start                only when asked for
@@ -26,6 +27,7 @@ mod bare;
 mod children;
 mod deliveries;
 mod intake;
+mod keys;
 mod lines;
 mod lives;
 mod local;
@@ -69,6 +71,7 @@ const PARTS: &[(&str, bool, Run)] = &[
     ("accepts", true, accepts::run),
     ("deliveries", true, deliveries::run),
     ("intake", true, intake::run),
+    ("keys", false, keys::run),
     ("idle", true, waiting::idle),
     ("memory", false, waiting::memory),
     ("start", false, waiting::start),
@@ -93,7 +96,7 @@ pub(super) fn verb() -> Command {
         .arg(number("producers", "N", "Threads that hand in requests of 100").default_value("4"))
         .arg(number("rounds", "N", "How often what is compared is measured in turns").default_value("5"))
         .arg(
-            option("only", "PART", "One part; can be given several times. memory and start run only when named")
+            option("only", "PART", "One part; can be given several times. keys, memory and start run only when named")
                 .action(ArgAction::Append)
                 .value_parser(clap::builder::PossibleValuesParser::new(names)),
         )
