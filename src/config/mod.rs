@@ -15,9 +15,11 @@
 //! Servers and stores: it hands out plain values.
 
 mod build;
+mod fields;
 mod print;
 mod read;
 mod rules;
+mod value;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use super::rules::{Kind, RULES, Rule};
+use super::rules::{self, Kind, Rule};
 use crate::engine::Destination;
 use crate::model::span::show_span;
 
@@ -18,7 +18,7 @@ pub fn reference() -> String {
         [("[server]", "server"), ("[store]", "store"), ("[destination.NAME]", "destination"), ("[[alert]]", "alert")]
     {
         let _ = write!(page, "\n## `{title}`\n\n");
-        if let Some(rule) = RULES.iter().find(|rule| rule.path == table) {
+        if let Some(rule) = rules::all().find(|rule| rule.path == table) {
             let _ = write!(page, "{}\n\n", rule.doc);
         }
         page.push_str("| key | takes | default | what it is for |\n|---|---|---|---|\n");
@@ -26,12 +26,12 @@ pub fn reference() -> String {
         let inside = |rule: &&Rule| {
             rule.kind != Kind::Later && (rule.path.starts_with(&dotted) || rule.path.starts_with(&listed))
         };
-        for rule in RULES.iter().filter(inside) {
+        for rule in rules::all().filter(inside) {
             let _ = writeln!(page, "{}", row(rule, table));
         }
     }
     page.push_str("\n## Not built yet\n\nThese keys are refused with a line that says so:\n\n");
-    for rule in RULES.iter().filter(|rule| rule.kind == Kind::Later) {
+    for rule in rules::all().filter(|rule| rule.kind == Kind::Later) {
         let _ = writeln!(page, "* `{}`: {}", rule.path, rule.doc);
     }
     page
@@ -100,7 +100,7 @@ fn takes(kind: Kind) -> String {
 const HEAD: &str = "\
 # Configuration
 
-This page is printed from the table in `src/config/rules.rs`; a test fails when it is stale.
+This page is printed from the table in `src/config/rules`; a test fails when it is stale.
 
 goniec runs without a file. It reads the one that `--config` names, else the one in `GONIEC_CONFIG`, else `goniec.toml` in the working directory, else
 `/etc/goniec/goniec.toml`. `goniec check` says which it read, and everything that is wrong with it: line, column, key, and what to do.

@@ -6,8 +6,9 @@
 //!
 //! TOML, files, and what is built from the values.
 
-use crate::engine::REQUEST_BYTES_MAX;
-use crate::model::rate::RATE_COUNT_MAX;
+mod alert;
+mod destination;
+mod node;
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -89,212 +90,13 @@ const fn later(path: &'static str, doc: &'static str) -> Rule {
     Rule { path, kind: Kind::Later, default: "", doc }
 }
 
-/// The systems whose answers are known.
-const PRESETS: &[&str] =
-    &["baselinker", "odoo-jsonrpc", "shopify-graphql", "soap-fault", "standard", "woocommerce-batch"];
+/// The tables, one for each part of the file, in the order in which the page tells them.
+const TABLES: [&[Rule]; 4] = [node::RULES, destination::RULES, alert::RULES, WHOLE_TABLES];
 
-/// The table.
-pub(super) const RULES: &[Rule] = &[
-    rule("server", Kind::Table, "", "Where goniec listens, and who may call."),
-    rule(
-        "server.listen",
-        Kind::Listen,
-        "127.0.0.1:8420",
-        "The address of the HTTP interface. One that other machines reach needs a token.",
-    ),
-    rule("server.body_max", Kind::Size(KIB, REQUEST_BYTES_MAX), "1MiB", "The largest body of a message."),
-    rule("server.tokens", Kind::Tables, "", "Tokens by name and role."),
-    rule("server.tokens[].name", Kind::Text, "", "The name that is written down for what its bearer does."),
-    rule(
-        "server.tokens[].role",
-        Kind::Choice(&["producer", "viewer", "operator", "admin"]),
-        "",
-        "`producer` hands in, `viewer` reads, `operator` acts on messages and destinations, `admin` may do everything.",
-    ),
-    rule("server.tokens[].secret", Kind::Secret, "", "The token itself."),
-    rule("store", Kind::Table, "", "Where messages are kept, and how long."),
-    rule("store.url", Kind::Store, "sled:goniec-data", "`sled:` and the directory of the embedded store."),
-    rule("store.keep_delivered", Kind::Span(SECOND, 100 * YEAR), "30d", "How long a delivered message stays."),
-    rule("store.keep_abandoned", Kind::Span(SECOND, 100 * YEAR), "365d", "How long an abandoned message stays."),
-    rule(
-        "store.keep_bodies",
-        Kind::Span(SECOND, 100 * YEAR),
-        "7d",
-        "How long the bodies of both stay; never longer than the messages.",
-    ),
-    rule(
-        "store.size_max",
-        Kind::Size(64 * MIB, 1_024 * TIB),
-        "",
-        "No message is taken while the store is larger. Without it the disk is the limit.",
-    ),
-    rule("destination", Kind::Named, "", "The systems that receive, by name: letters, digits, `-` and `_`."),
-    rule("destination.*.url", Kind::Url, "", "Where messages go. Required."),
-    rule("destination.*.method", Kind::Choice(&["POST", "PUT", "PATCH", "DELETE"]), "POST", "The HTTP method."),
-    rule(
-        "destination.*.headers",
-        Kind::Headers,
-        "",
-        "Headers of every delivery: text, or a secret. Credentials must be secrets.",
-    ),
-    rule("destination.*.concurrency", Kind::Whole(1, 1_024), "8", "How many messages may be out at once."),
-    rule(
-        "destination.*.order",
-        Kind::Choice(&["none", "key"]),
-        "none",
-        "`key`: messages of one key go one at a time, in order of acceptance.",
-    ),
-    rule(
-        "destination.*.on_uncertain",
-        Kind::Choice(&["retry", "hold"]),
-        "retry",
-        "What happens where nobody can know whether a message arrived: it is sent again with the same id, or held for a person.",
-    ),
-    rule("destination.*.timeout", Kind::Span(10 * MS, 3_600 * SECOND), "30s", "How long one attempt may take."),
-    rule(
-        "destination.*.deadline",
-        Kind::Span(SECOND, 10 * YEAR),
-        "",
-        "Messages without a deadline of their own are given up so long after they were accepted.",
-    ),
-    rule("destination.*.retry", Kind::Table, "", "When a failed message is tried again."),
-    rule(
-        "destination.*.retry.backoff",
-        Kind::Choice(&["exponential", "fixed", "list"]),
-        "exponential",
-        "How the delays grow. Not needed beside `cycle`: what fails then waits for the next cycle.",
-    ),
-    rule(
-        "destination.*.retry.first",
-        Kind::Span(MS, 30 * DAY),
-        "2s",
-        "`exponential`: the delay after the first failure; it doubles with each one.",
-    ),
-    rule("destination.*.retry.max", Kind::Span(MS, 30 * DAY), "10m", "`exponential`: the longest delay."),
-    rule("destination.*.retry.delay", Kind::Span(MS, 30 * DAY), "1m", "`fixed`: the delay."),
-    rule(
-        "destination.*.retry.delays",
-        Kind::Spans(MS, 30 * DAY),
-        "",
-        "`list`: the delays one after another; the last repeats. Required there.",
-    ),
-    rule(
-        "destination.*.retry.jitter",
-        Kind::Share,
-        "0.2",
-        "The share of each delay that is left to chance, which only shortens it.",
-    ),
-    rule(
-        "destination.*.retry.attempts",
-        Kind::Whole(1, 65_535),
-        "20",
-        "How often a message is tried before it is abandoned as exhausted.",
-    ),
-    rule(
-        "destination.*.retry.cycle",
-        Kind::Cycle,
-        "",
-        "The timetable of the destination. A cron line has five fields and may name a zone; without one UTC is meant.",
-    ),
-    rule(
-        "destination.*.latest_wins",
-        Kind::Yes,
-        "",
-        "Only the newest message of a key counts: it supersedes the older one that waits, or that is out and does not arrive. One of a key goes at a time.",
-    ),
-    rule(
-        "destination.*.rate",
-        Kind::Rate,
-        "",
-        "How many messages in how much time. No window of that length sees more, and sends are spaced evenly.",
-    ),
-    rule(
-        "destination.*.burst",
-        Kind::Whole(1, RATE_COUNT_MAX as u64),
-        "",
-        "How many may go at once after a pause; what fits into 50 ms without it. Never more than the rate lets through.",
-    ),
-    rule(
-        "destination.*.breaker",
-        Kind::Table,
-        "",
-        "Leaves the destination alone while it fails; without the table it is always asked. No attempts are used up meanwhile.",
-    ),
-    rule(
-        "destination.*.breaker.failures",
-        Kind::Whole(1, 1_000),
-        "5",
-        "It opens after so many failures in a row, where nine of ten of the last twenty attempts failed too.",
-    ),
-    rule("destination.*.breaker.window", Kind::Span(SECOND, DAY), "30s", "Attempts that ended earlier are forgotten."),
-    rule(
-        "destination.*.breaker.probe",
-        Kind::Span(100 * MS, DAY),
-        "15s",
-        "So long after it opened one message is tried; the time grows up to eight times while that fails.",
-    ),
-    rule(
-        "destination.*.hours",
-        Kind::Hours,
-        "",
-        "When it takes messages; always without it. What waits for the opening uses up no attempts.",
-    ),
-    rule("destination.*.maintenance", Kind::Closures, "", "When it takes none, whatever `hours` says."),
-    rule("alert", Kind::Tables, "", "Who is told of what."),
-    rule(
-        "alert[].on",
-        Kind::Choices(&["abandoned"]),
-        "abandoned",
-        "What is told: messages that were abandoned, and those that wait for a person because nobody can know whether they arrived.",
-    ),
-    rule("alert[].destinations", Kind::Texts, "", "Only of these destinations; of all without it."),
-    rule("alert[].to", Kind::Tables, "", "The ways to tell. Required."),
-    rule("alert[].to[].webhook", Kind::Url, "", "Sends the alert there as JSON."),
-    rule(
-        "alert[].to[].command",
-        Kind::Texts,
-        "",
-        "Runs this program with these arguments, and the alert as JSON on its standard input.",
-    ),
-    rule("alert[].to[].log", Kind::Yes, "", "Writes a line to the log."),
-    rule(
-        "alert[].digest",
-        Kind::Span(SECOND, 7 * DAY),
-        "10m",
-        "One alert per cause within so long, never one per failure.",
-    ),
-    rule(
-        "destination.*.preset",
-        Kind::Choice(PRESETS),
-        "",
-        "The rules of a kind of system that is known: what its answers mean, and where its own words of failure stand.",
-    ),
-    rule(
-        "destination.*.success",
-        Kind::Table,
-        "",
-        "What an answer must be to count as delivered; any other is tried again.",
-    ),
-    rule("destination.*.success.status", Kind::Text, "", "Statuses: `2xx`, `200,409`, `200-204`."),
-    rule(
-        "destination.*.success.body",
-        Kind::Text,
-        "",
-        "A `jaq` filter over the parsed body that must be true: `.status == \"SUCCESS\"`.",
-    ),
-    rule("destination.*.sign", Kind::Table, "", "Signs every delivery."),
-    rule(
-        "destination.*.sign.scheme",
-        Kind::Choice(&["standard-webhooks"]),
-        "standard-webhooks",
-        "How: the headers `webhook-id`, `webhook-timestamp` and `webhook-signature`.",
-    ),
-    rule("destination.*.sign.secret", Kind::Secret, "", "The `whsec_` secret. Required."),
+/// Tables of the file of which a later version takes every key.
+const WHOLE_TABLES: &[Rule] = &[
     later("source", "Systems that hand messages in by signed webhooks or are polled."),
     later("route", "Which messages of a source go where."),
-    later("destination.*.probe", "Asks the destination whether a message arrived."),
-    later("destination.*.late_after", "Tells of messages that are late but still tried."),
-    later("alert[].to[].email", "Tells by mail."),
 ];
 
 /// Words of the interface that a later version takes as the value of a key.
@@ -306,14 +108,19 @@ pub(super) fn later_words(path: &str) -> &'static [&'static str] {
     LATER_WORDS.iter().find(|(key, _)| *key == path).map_or(&[], |(_, words)| words)
 }
 
+/// Every rule.
+pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
+    TABLES.into_iter().flatten()
+}
+
 /// The rule of this path.
 pub(super) fn find(path: &str) -> Option<&'static Rule> {
-    RULES.iter().find(|rule| rule.path == path)
+    all().find(|rule| rule.path == path)
 }
 
 /// The names of the keys directly in this table, those of later versions left out.
 pub(super) fn names(table: &str) -> impl Iterator<Item = &'static str> {
-    RULES.iter().filter(|rule| rule.kind != Kind::Later).filter_map(move |rule| {
+    all().filter(|rule| rule.kind != Kind::Later).filter_map(move |rule| {
         let name = match table {
             "" => rule.path,
             table => rule.path.strip_prefix(table)?.strip_prefix('.')?,

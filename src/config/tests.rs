@@ -267,7 +267,7 @@ fn the_defaults_of_the_table_are_those_of_the_code() {
     let written = "[server]\nbody_max = \"1MiB\"\n[store]\nkeep_delivered = \"30d\"\nkeep_abandoned = \"365d\"\nkeep_bodies = \"7d\"\n";
     for line in written.lines().filter(|line| line.contains('=')) {
         let (key, value) = line.split_once(" = ").expect("a pair");
-        let rule = rules::RULES.iter().find(|rule| rule.path.ends_with(&format!(".{key}"))).expect("a rule");
+        let rule = rules::all().find(|rule| rule.path.ends_with(&format!(".{key}"))).expect("a rule");
         assert_eq!(rule.default, value.trim_matches('"'));
     }
     assert_eq!(parse(written).expect("sound").settings, parse("").expect("sound").settings);

@@ -1,0 +1,202 @@
+//! One `[destination.NAME]`: the way there, and how it is delivered to.
+//!
+//! # What it does not know
+//!
+//! Other destinations.
+
+use super::super::Problem;
+use super::super::fields::{Field, Section};
+use super::note;
+use crate::engine::{Destination, Order};
+use crate::model::breaker::BreakerRule;
+use crate::model::{Backoff, OnUncertain, Policy, Retry, WallMs};
+use crate::transport::answer::{Answers, Meaning, Rule as AnswerRule, Wrong};
+use crate::transport::http::Http;
+use crate::transport::secret::{Secret, Signing};
+
+/// The destination of this name. What does not go together is noted.
+pub(super) fn destination(
+    name: &str,
+    section: &Section,
+    warnings: &mut Vec<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<Destination> {
+    let Some(url) = section.text("url") else {
+        if !section.has("url") {
+            note(problems, &section.place, "a url is missing", "url = \"http://127.0.0.1:9001/orders\"");
+        }
+        return None;
+    };
+    let mut http = Http::post(url);
+    if let Err(wrong) = http.check() {
+        note(problems, section.place("url"), &wrong, "");
+        return None;
+    }
+    if url.starts_with("http://") && !is_near(url) {
+        warnings.push(format!("destination {name:?}: what goes to {url} can be read on its way; https:// cannot"));
+    }
+    http = http.method(section.text("method").unwrap_or("POST"));
+    for (header, (place, value)) in section.section("headers").into_iter().flat_map(|headers| &headers.fields) {
+        let (Field::Text(value) | Field::Secret(value)) = value else { continue };
+        http = http.header(header, value);
+        if let Err(wrong) = http.check() {
+            note(problems, place, &wrong, "");
+            return None;
+        }
+    }
+    http = http.answers(answers(section, problems));
+    http = signed(http, section, problems);
+    let concurrency = section.number("concurrency").and_then(|number| u16::try_from(number).ok());
+    if let Some(connections) = concurrency {
+        http = http.connections(usize::from(connections));
+    }
+    let mut built = Destination::new(name, http);
+    built.concurrency = concurrency.unwrap_or(built.concurrency);
+    built.latest_wins = section.has("latest_wins");
+    built.order = if section.text("order") == Some("key") { Order::Key } else { Order::None };
+    let held = section.text("on_uncertain") == Some("hold");
+    let on_uncertain = if held { OnUncertain::Hold } else { OnUncertain::Retry };
+    built.timeout_ms = section.number("timeout").unwrap_or(built.timeout_ms);
+    built.deadline_ms = section.number("deadline");
+    let empty = Section::default();
+    let retry = section.section("retry").unwrap_or(&empty);
+    if let Some(Field::Cycle(cycle)) = retry.field("cycle") {
+        built.cycle = Some(cycle.clone());
+    }
+    built.policy = Policy { retry: build_retry(retry, problems), on_uncertain };
+    hold_back(&mut built, section, problems);
+    Some(built)
+}
+
+/// What holds messages back: rate, breaker, hours.
+fn hold_back(built: &mut Destination, section: &Section, problems: &mut Vec<Problem>) {
+    let burst = section.number("burst").and_then(|number| u32::try_from(number).ok());
+    if let Some(Field::Rate(rate)) = section.field("rate") {
+        if burst.is_some_and(|burst| burst > rate.count) {
+            note(
+                problems,
+                section.place("burst"),
+                "more than the rate lets through",
+                "at most what stands before the `/`",
+            );
+        }
+        built.rate = Some(burst.map_or(*rate, |burst| rate.with_burst(burst)));
+    } else if burst.is_some() && !section.has("rate") {
+        note(problems, section.place("burst"), "does nothing without `rate`", "rate = \"100/1m\"");
+    }
+    built.breaker = section.section("breaker").map(|breaker| {
+        let default = BreakerRule::default();
+        let failures = breaker.number("failures").and_then(|number| u16::try_from(number).ok());
+        BreakerRule {
+            failures: failures.unwrap_or(default.failures),
+            window_ms: breaker.number("window").unwrap_or(default.window_ms),
+            probe_ms: breaker.number("probe").unwrap_or(default.probe_ms),
+        }
+    });
+    if let Some(Field::Hours(open)) = section.field("hours") {
+        built.hours.open = Some(open.clone());
+    }
+    if let Some(Field::Closures(closed)) = section.field("maintenance") {
+        built.hours.closed.clone_from(closed);
+    }
+    // What is closed at the beginning of time and never seen to open is closed every week.
+    let start = WallMs(0);
+    if !built.hours.is_open(start) && built.hours.opens_at(start).is_none() {
+        note(problems, section.place("maintenance"), "the destination never opens", "");
+    }
+}
+
+/// What the destination's answers mean, where it is not for the status alone to say.
+fn answers(section: &Section, problems: &mut Vec<Problem>) -> Answers {
+    let mut answers = Answers::new();
+    if let Some(name) = section.text("preset") {
+        match Answers::preset(name) {
+            Ok(preset) => answers = preset,
+            Err(wrong) => note(problems, section.place("preset"), &wrong.problem.problem, ""),
+        }
+    }
+    let Some(success) = section.section("success").filter(|success| success.refused.is_empty()) else { return answers };
+    match AnswerRule::parse(success.text("status"), success.text("body"), None) {
+        Ok(rule) => answers.rule(Meaning::Success, rule),
+        Err(Wrong { key, problem }) => {
+            let what = format!("line {}, column {} of the text: {}", problem.line, problem.column, problem.problem);
+            note(problems, success.place(key), &what, "");
+            answers
+        }
+    }
+}
+
+/// The way there with its signature, where it has one.
+fn signed(http: Http, section: &Section, problems: &mut Vec<Problem>) -> Http {
+    let Some(sign) = section.section("sign") else { return http };
+    let Some(Field::Secret(secret)) = sign.field("secret") else {
+        if !sign.has("secret") {
+            note(problems, &sign.place, "a secret is missing", "secret = { env = \"NAME\" }");
+        }
+        return http;
+    };
+    match Signing::standard_webhooks(&[Secret::new(secret.clone())]) {
+        Ok(signing) => http.sign(signing),
+        Err(wrong) => {
+            note(problems, sign.place("secret"), &wrong, "");
+            http
+        }
+    }
+}
+
+/// Whether a plain URL leads to this machine.
+fn is_near(url: &str) -> bool {
+    let rest = url.trim_start_matches("http://");
+    ["127.", "localhost", "[::1]"].iter().any(|near| rest.starts_with(near))
+}
+
+fn build_retry(section: &Section, problems: &mut Vec<Problem>) -> Retry {
+    let default = Retry::default();
+    let (mut first_ms, mut max_ms) = (2_000, 600_000);
+    if let Backoff::Exponential { first_ms: first, max_ms: max } = default.backoff {
+        (first_ms, max_ms) = (first, max);
+    }
+    let used: &[&str] = match (section.text("backoff"), section.field("cycle")) {
+        (Some("fixed"), _) => &["delay"],
+        (Some("list"), _) => &["delays"],
+        (None, Some(_)) => &[],
+        (Some(_) | None, _) => &["first", "max"],
+    };
+    for name in ["delay", "delays", "first", "max"].iter().filter(|name| !used.contains(*name)) {
+        if section.fields.contains_key(*name) {
+            let what = "does nothing here";
+            let hint = "`first` and `max` belong to backoff = \"exponential\", `delay` to \"fixed\", `delays` to \"list\"; with a cycle alone, the next cycle decides";
+            note(problems, section.place(name), what, hint);
+        }
+    }
+    let backoff = match (section.text("backoff"), section.field("cycle"), section.field("delays")) {
+        (Some("fixed"), _, _) => Backoff::Fixed(section.number("delay").unwrap_or(FIXED_MS)),
+        (Some("list"), _, Some(Field::Numbers(delays_ms))) => Backoff::List(delays_ms.clone()),
+        (Some("list"), _, _) => {
+            note(problems, &section.place, "a list needs its delays", "delays = [\"1s\", \"1m\", \"1h\"]");
+            Backoff::List(vec![FIXED_MS])
+        }
+        (None, Some(_), _) => Backoff::NextCycle,
+        (Some(_) | None, _, _) => {
+            let first_ms = section.number("first").unwrap_or(first_ms);
+            let max_ms = section.number("max").unwrap_or(max_ms.max(first_ms));
+            if first_ms > max_ms {
+                note(problems, section.place("first"), "longer than `max`", "");
+            }
+            Backoff::Exponential { first_ms, max_ms }
+        }
+    };
+    let attempts = section.number("attempts").and_then(|number| u16::try_from(number).ok());
+    let jitter_permille = match section.field("jitter") {
+        Some(Field::Share(share)) => (0..=1_000_u16).find(|permille| f64::from(*permille) >= share * 1_000.0 - 0.5),
+        Some(_) | None => None,
+    };
+    Retry {
+        backoff,
+        jitter_permille: jitter_permille.unwrap_or(default.jitter_permille),
+        attempts: attempts.unwrap_or(default.attempts),
+    }
+}
+
+/// The delay of `fixed` where none is written. The table of rules says the same.
+const FIXED_MS: u64 = 60_000;
