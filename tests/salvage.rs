@@ -54,6 +54,7 @@ fn fail(store: &dyn Store, place: Place, number: u16) {
             status: None,
             detail: "refused".into(),
             response_excerpt: None,
+            remote_id: None,
         });
     });
 }

@@ -65,6 +65,7 @@ fn a_life_survives_a_clean_stop() {
         status: None,
         detail: "no answer".into(),
         response_excerpt: None,
+        remote_id: None,
     };
     let arrived = Attempt {
         outcome: Delivery::Delivered,

@@ -1,4 +1,4 @@
-//! The one filter language: `state:failed to:courier key:sku-1* type:order.* reason:rate since:2h`.
+//! The one filter language: `state:failed to:courier key:sku-1* type:order.* reason:rate remote:4711 since:2h`.
 //!
 //! Words are joined by *and*; several values of one word (`state:failed,abandoned`, or the word twice) by *or*. A `*` at the end
 //! of a key or type stands for any ending. A value with spaces is put in double quotes. `since:` and `until:` speak of the time of acceptance.
@@ -28,6 +28,8 @@ pub struct Filter {
     pub kind: Option<Pattern>,
     /// The reason of an abandonment, or the class of the last failure.
     pub reason: Option<String>,
+    /// What the destination calls it.
+    pub remote_id: Option<String>,
     /// Accepted at or after.
     pub since: Option<WallMs>,
     /// Accepted before.
@@ -44,7 +46,7 @@ pub struct BadFilter {
 }
 
 /// The words of the language.
-pub const WORDS: [&str; 7] = ["state", "to", "key", "type", "reason", "since", "until"];
+pub const WORDS: [&str; 8] = ["state", "to", "key", "type", "reason", "remote", "since", "until"];
 
 /// The names of the states, as the interface spells them.
 pub const STATES: [(&str, StateName); 5] = [
@@ -89,6 +91,7 @@ impl Filter {
             "key" => set(&mut self.key, name, pattern(value))?,
             "type" => set(&mut self.kind, name, pattern(value))?,
             "reason" => set(&mut self.reason, name, reason(value)?)?,
+            "remote" => set(&mut self.remote_id, name, value.to_owned())?,
             "since" => set(&mut self.since, name, when()?)?,
             "until" => set(&mut self.until, name, when()?)?,
             _ => {
@@ -120,6 +123,7 @@ impl Filter {
     pub fn admits(&self, record: &Record) -> bool {
         let envelope = &record.envelope;
         self.matches(record.id, &envelope.destination, envelope.key.as_deref(), StateName::of(record.state))
+            && (self.remote_id.is_none() || self.remote_id == record.remote_id)
             && self.kind.as_ref().is_none_or(|kind| envelope.kind.as_deref().is_some_and(|word| kind.matches(word)))
             && self.reason.as_deref().is_none_or(|reason| {
                 record.state.reason() == Some(reason) || record.last.class.map(Class::name) == Some(reason)
@@ -260,8 +264,9 @@ mod tests {
 
     #[test]
     fn every_word_of_the_interface_is_read() {
-        let filter =
-            read("state:failed to:courier key:sku-1* type:order.* reason:rate since:2h until:2026-11-23T14:00:00Z");
+        let filter = read(
+            "state:failed to:courier key:sku-1* type:order.* reason:rate remote:4711 since:2h until:2026-11-23T14:00:00Z",
+        );
         assert_eq!(
             filter,
             Filter {
@@ -270,6 +275,7 @@ mod tests {
                 key: Some(Pattern::Prefix("sku-1".into())),
                 kind: Some(Pattern::Prefix("order.".into())),
                 reason: Some("rate-limited".into()),
+                remote_id: Some("4711".into()),
                 since: Some(WallMs(NOW.0 - 7_200_000)),
                 until: Some(WallMs(1_795_442_400_000)),
             }

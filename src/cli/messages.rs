@@ -246,7 +246,7 @@ fn query(arguments: &ArgMatches, words: &str) -> Result<String, Fail> {
     if !words.is_empty() {
         pairs.push(format!("filter={}", escaped(words)));
     }
-    for name in ["state", "destination", "key", "type", "reason", "since", "until"] {
+    for name in ["state", "destination", "key", "type", "reason", "remote", "since", "until"] {
         if let Some(value) = text(arguments, name) {
             pairs.push(format!("{name}={}", escaped(value)));
         }

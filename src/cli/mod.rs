@@ -241,6 +241,7 @@ fn filtered(command: Command) -> Command {
         .arg(option("key", "KEY", "The business key; * at its end for any ending"))
         .arg(option("type", "TYPE", "The type; * at its end for any ending"))
         .arg(option("reason", "REASON", "Why it was abandoned, or how it last failed"))
+        .arg(option("remote", "ID", "What the destination calls it"))
         .arg(option("since", "TIME", "Accepted at or after"))
         .arg(option("until", "TIME", "Accepted before"))
 }

@@ -21,6 +21,7 @@ use crate::model::Message;
 use crate::server::{self, ServerConfig};
 use crate::store::sled::{Options, SledStore};
 use crate::transport::http::Http;
+use crate::transport::secret::Secret;
 
 use super::{Fail, STORE, USAGE, say, text};
 
@@ -45,6 +46,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let first = config.destinations.first().map(|destination| destination.name.to_string()).unwrap_or_default();
     let data = text(arguments, "data").map(str::to_owned).or(config.data.take());
     let data = data.as_deref().unwrap_or("goniec-data");
+    config.shelf.open(Path::new(data).join("tokens"));
     let has_token = text(arguments, "token").is_some() || !config.tokens.is_empty();
     let store = SledStore::open(Path::new(data), Options::default()).map_err(Error::Store)?;
     let mut rules = std::mem::take(&mut config.alerts);
@@ -149,7 +151,8 @@ fn server_config(arguments: &ArgMatches, file: &Config, engine: &Engine) -> Serv
     let listen = arguments.get_one::<std::net::SocketAddr>("listen").copied().or(file.listen);
     let mut config = ServerConfig::new(listen.unwrap_or_else(|| ([127, 0, 0, 1], 8420).into()));
     let given = text(arguments, "token");
-    let given = given.map(|secret| Token { name: "token".into(), role: Role::Admin, secret: secret.into() });
+    let given =
+        given.map(|secret| Token { name: "token".into(), role: Role::Admin, secret: Secret::new(secret.into()) });
     config.tokens = file.tokens.iter().cloned().chain(given).collect();
     config.destinations = engine.destinations().iter().map(ToString::to_string).collect();
     config

@@ -4,12 +4,14 @@
 //!
 //! TOML: it is given fields that each stood the test of their rule. What it checks is how they go together.
 
+mod answers;
+mod credentials;
 mod destination;
 
 use std::sync::Arc;
 
 use self::destination::destination;
-use super::fields::{Field, Place, Section};
+use super::fields::{Place, Section};
 use super::{Config, Problem, Role, Token};
 use crate::admin::channel::{Command, Webhook};
 use crate::engine::{Channel, LogLine, Rule, Settings};
@@ -27,7 +29,7 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     let data = root.section("store").and_then(|store| store.text("url")).and_then(|url| url.strip_prefix("sled:"));
     config.data = data.map(str::to_owned);
     for (name, section) in root.section("destination").into_iter().flat_map(Section::named) {
-        config.destinations.extend(destination(name, section, &mut config.warnings, problems));
+        config.destinations.extend(destination(name, section, &config.shelf, &mut config.warnings, problems));
     }
     let names: Vec<&str> = config.destinations.iter().map(|destination| &*destination.name).collect();
     for section in root.sections("alert") {
@@ -39,6 +41,13 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
 fn note(problems: &mut Vec<Problem>, place: &Place, what: &str, hint: &str) {
     let what = format!("{}: {what}", place.path);
     problems.push(Problem { source: place.source.clone(), at: place.at, what, hint: hint.to_owned() });
+}
+
+/// Notes each of these keys, given with a sample, that is not in the table.
+fn missing(section: &Section, keys: &[(&str, &str)], problems: &mut Vec<Problem>) {
+    for (key, sample) in keys.iter().filter(|(key, _)| !section.has(key)) {
+        note(problems, &section.place, &format!("a {key} is missing"), sample);
+    }
 }
 
 fn settings(root: &Section) -> Settings {
@@ -58,21 +67,18 @@ fn settings(root: &Section) -> Settings {
 fn tokens(server: &Section, problems: &mut Vec<Problem>) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     for section in server.sections("tokens") {
-        for (key, hint) in [
+        let keys = [
             ("name", "name = \"anna\""),
             ("role", "producer, viewer, operator or admin"),
             ("secret", "secret = { env = \"NAME\" }"),
-        ] {
-            if !section.has(key) {
-                note(problems, &section.place, &format!("a {key} is missing"), hint);
-            }
-        }
-        let (Some(name), Some(role), Some(Field::Secret(secret))) =
-            (section.text("name"), section.text("role").map(role), section.field("secret"))
+        ];
+        missing(section, &keys, problems);
+        let (Some(name), Some(role), Some(secret)) =
+            (section.text("name"), section.text("role").map(role), section.secret("secret"))
         else {
             continue;
         };
-        if tokens.iter().any(|other| other.name == name || other.secret == *secret) {
+        if tokens.iter().any(|other| other.name == name || other.secret.equals(secret)) {
             note(problems, &section.place, "another token has this name or this secret", "");
             continue;
         }

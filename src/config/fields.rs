@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::Cycle;
 use crate::model::rate::Rate;
 use crate::model::timetable::{Closure, Weekly};
+use crate::transport::secret::Secret;
 
 /// Where a field stands: in the file, or in a variable.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +47,8 @@ pub(super) enum Field {
     Hours(Weekly),
     Closures(Vec<Closure>),
     /// The secret itself: it goes nowhere but into what uses it.
-    Secret(String),
+    Secret(Secret),
+    Secrets(Vec<Secret>),
 }
 
 impl Section {
@@ -83,6 +85,10 @@ impl Section {
 
     pub(super) fn texts(&self, name: &str) -> Option<&[String]> {
         if let Some(Field::Texts(texts)) = self.field(name) { Some(texts) } else { None }
+    }
+
+    pub(super) fn secret(&self, name: &str) -> Option<&Secret> {
+        if let Some(Field::Secret(secret)) = self.field(name) { Some(secret) } else { None }
     }
 
     pub(super) fn number(&self, name: &str) -> Option<u64> {

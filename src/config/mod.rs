@@ -19,6 +19,7 @@ mod fields;
 mod print;
 mod read;
 mod rules;
+mod text;
 mod value;
 
 use std::fmt;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::engine::{Destination, Rule, Settings};
+use crate::transport::secret::{Secret, Shelf};
 
 pub use print::{limits, reference};
 
@@ -52,19 +54,21 @@ pub struct Config {
     pub destinations: Vec<Destination>,
     /// Who is told of what. Empty leaves it to the log.
     pub alerts: Vec<Rule>,
+    /// Where rotating refresh tokens are kept; whoever runs the destinations opens it.
+    pub shelf: Shelf,
     /// What is sound but may surprise: a line each.
     pub warnings: Vec<String>,
 }
 
 /// A bearer token.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Token {
     /// Whom changes are ascribed to.
     pub name: String,
     /// What its bearer may do.
     pub role: Role,
     /// What the requests bear.
-    pub secret: String,
+    pub secret: Secret,
 }
 
 /// What the bearer of a token may do.
@@ -181,12 +185,6 @@ impl Role {
             Role::Operator => "operator",
             Role::Admin => "admin",
         }
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
     }
 }
 

@@ -69,6 +69,11 @@ fn takes(kind: Kind) -> String {
     match kind {
         Kind::Table | Kind::Named => "a table".into(),
         Kind::Tables => "a list of tables".into(),
+        Kind::OneOrMore => "a table, or a list of them".into(),
+        Kind::File => "the path of a file".into(),
+        Kind::Statuses => "`2xx`, `200,409`, `200-204`".into(),
+        Kind::Filter => "a `jaq` filter".into(),
+        Kind::Template => "a `minijinja` template, or `{ file = \"PATH\" }`".into(),
         Kind::Text => "text".into(),
         Kind::Listen => "address and port".into(),
         Kind::Store => "`sled:DIRECTORY`".into(),
@@ -92,6 +97,7 @@ fn takes(kind: Kind) -> String {
             "`Sun 02:00-04:00 Europe/Warsaw` or `2026-12-24T00:00:00Z/2026-12-27T00:00:00Z`, or a list of them".into()
         }
         Kind::Secret => "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`".into(),
+        Kind::Secrets => "a secret, or a list of them".into(),
         Kind::Headers => "names and texts or secrets".into(),
         Kind::Later => "nothing yet".into(),
     }

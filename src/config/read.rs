@@ -10,8 +10,12 @@ use toml::de::{DeTable, DeValue};
 use super::fields::{Field, Place, Section};
 use super::rules::{self, Kind, Rule};
 use super::value::checked;
-use super::{Outside, Problem};
+use super::{Outside, Problem, text};
 use crate::model::nearest::nearest;
+use crate::transport::answer::{Misparse, Statuses};
+use crate::transport::filter::Filter;
+use crate::transport::secret::Secret;
+use crate::transport::shape::Shape;
 
 /// Reads everything, and says what is wrong.
 pub(super) fn read(text: &str, source: &str, outside: &dyn Outside) -> (Section, Vec<Problem>) {
@@ -87,13 +91,22 @@ impl Reader<'_> {
             (Kind::Table, DeValue::Table(table)) => Some(Field::Section(self.section(rule.path, path, table, at))),
             (Kind::Named, DeValue::Table(table)) => Some(Field::Section(self.named(rule, path, table, at))),
             (Kind::Headers, DeValue::Table(table)) => Some(Field::Section(self.headers(path, table, at))),
-            (Kind::Tables, DeValue::Array(list)) => self.sections(rule, path, at, list.iter()),
-            (Kind::Secret, DeValue::Table(table)) => self.secret(path, table, at),
-            (Kind::Secret, _) => {
-                let hint = "A secret comes from outside: { env = \"NAME\" } or { file = \"/run/secrets/name\" }.";
-                self.note(at, format!("{path}: a secret must not stand in the file"), hint);
-                None
+            (Kind::Tables, DeValue::Array(list)) => self.sections(&format!("{}[]", rule.path), path, at, list.iter()),
+            (Kind::OneOrMore, DeValue::Array(list)) => self.sections(rule.path, path, at, list.iter()),
+            (Kind::OneOrMore, DeValue::Table(table)) => {
+                Some(Field::Sections(vec![self.section(rule.path, path, table, at)]))
             }
+            (Kind::Secret, _) => self.secret(path, value, at).map(Field::Secret),
+            (Kind::Secrets, DeValue::Array(list)) if !list.is_empty() => {
+                let read: Vec<_> = list.iter().map(|item| self.secret(path, item, item.span().start)).collect();
+                read.into_iter().collect::<Option<_>>().map(Field::Secrets)
+            }
+            (Kind::Secrets, _) => Some(Field::Secrets(vec![self.secret(path, value, at)?])),
+            (Kind::Statuses, DeValue::String(text)) => self.script(&statuses, path, value, text),
+            (Kind::Filter, DeValue::String(text)) => self.script(&filter, path, value, text),
+            (Kind::Template, DeValue::String(text)) => self.script(&template, path, value, text),
+            (Kind::Template, DeValue::Table(table)) => self.template(path, table, at),
+            (Kind::File, DeValue::String(name)) => self.file(path, name, at).map(Field::Text),
             (kind, value_read) => match checked(kind, value_read) {
                 Ok(field) => Some(field),
                 Err(wrong) => {
@@ -130,7 +143,7 @@ impl Reader<'_> {
 
     fn sections<'v, 'i: 'v>(
         &mut self,
-        rule: &Rule,
+        pattern: &str,
         path: &str,
         at: usize,
         list: impl Iterator<Item = &'v Spanned<DeValue<'i>>>,
@@ -141,7 +154,7 @@ impl Reader<'_> {
             if let DeValue::Table(table) = item.get_ref() {
                 // A table of `[[alert]]` begins where its header does; one in a list, where it stands.
                 let at = if item.span().is_empty() { at } else { item.span().start };
-                sections.push(self.section(&format!("{}[]", rule.path), &path, table, at));
+                sections.push(self.section(pattern, &path, table, at));
             } else {
                 let found = item.get_ref().type_str();
                 self.note(item.span().start, format!("{path}: a table is expected, not {found}"), "");
@@ -159,7 +172,7 @@ impl Reader<'_> {
                 .iter()
                 .any(|word| name.to_ascii_lowercase().contains(word));
             let field = match (value.get_ref().as_table(), value.get_ref().as_str()) {
-                (Some(table), _) => self.secret(&path, table, at),
+                (Some(_), _) => self.secret(&path, value, at).map(Field::Secret),
                 (None, Some(_)) if is_credential => {
                     let hint = "A secret comes from outside: { env = \"NAME\" } or { file = \"/run/secrets/name\" }.";
                     self.note(at, format!("{path}: a credential must not stand in the file"), hint);
@@ -180,25 +193,60 @@ impl Reader<'_> {
     }
 
     /// The secret that `{ env = .. }` or `{ file = .. }` names.
-    fn secret(&mut self, path: &str, table: &DeTable<'_>, at: usize) -> Option<Field> {
-        let mut pairs = table.iter().map(|(key, value)| (&**key.get_ref(), value.get_ref().as_str()));
-        let read = match (pairs.next(), pairs.next()) {
-            (Some(("env", Some(name))), None) => {
-                self.outside.variable(name).ok_or_else(|| format!("the environment has no {name}"))
-            }
-            (Some(("file", Some(file))), None) => {
+    fn secret(&mut self, path: &str, value: &Spanned<DeValue<'_>>, at: usize) -> Option<Secret> {
+        let DeValue::Table(table) = value.get_ref() else {
+            let hint = "A secret comes from outside: { env = \"NAME\" } or { file = \"/run/secrets/name\" }.";
+            self.note(at, format!("{path}: a secret must not stand in the file"), hint);
+            return None;
+        };
+        let read = match only(table) {
+            Some(("env", name)) => self.outside.variable(name).ok_or_else(|| format!("the environment has no {name}")),
+            Some(("file", file)) => {
                 self.outside.file(file).map_err(|why| format!("the secret in {file} cannot be read: {why}"))
             }
-            _ => Err("write it as { env = \"NAME\" } or { file = \"/run/secrets/name\" }".to_owned()),
+            Some(_) | None => Err("write it as { env = \"NAME\" } or { file = \"/run/secrets/name\" }".to_owned()),
         };
         match read.map(|secret| secret.trim_end_matches(['\r', '\n']).to_owned()) {
             Ok(secret) if secret.is_empty() => {
                 self.note(at, format!("{path}: the secret is empty"), "");
                 None
             }
-            Ok(secret) => Some(Field::Secret(secret)),
+            Ok(secret) => Some(Secret::new(secret)),
             Err(wrong) => {
                 self.note(at, format!("{path}: {wrong}"), "");
+                None
+            }
+        }
+    }
+
+    /// The text of the file of this name.
+    fn file(&mut self, path: &str, name: &str, at: usize) -> Option<String> {
+        let read = self.outside.file(name);
+        read.map_err(|why| self.note(at, format!("{path}: {name} cannot be read: {why}"), "")).ok()
+    }
+
+    /// A text in a language of its own: what does not parse is told where it stands in the file.
+    fn script(&mut self, parse: Parse, path: &str, value: &Spanned<DeValue<'_>>, text: &str) -> Option<Field> {
+        let Err(wrong) = parse(text) else { return Some(Field::Text(text.to_owned())) };
+        let raw = self.text.get(value.span()).unwrap_or_default();
+        let at = value.span().start + text::place(raw, text, wrong.line, wrong.column);
+        self.note(at, format!("{path}: {}", wrong.problem), "");
+        None
+    }
+
+    /// The template in the file that `{ file = .. }` names.
+    fn template(&mut self, path: &str, table: &DeTable<'_>, at: usize) -> Option<Field> {
+        let Some(("file", name)) = only(table) else {
+            self.note(at, format!("{path}: write it as a text, or as {{ file = \"PATH\" }}"), "");
+            return None;
+        };
+        let text = self.file(path, name, at)?;
+        match template(&text) {
+            Ok(()) => Some(Field::Text(text)),
+            Err(Misparse { line, column, problem }) => {
+                let what = format!("{path}: {problem}");
+                let at = Some((line, column));
+                self.problems.push(Problem { source: name.to_owned(), at, what, hint: String::new() });
                 None
             }
         }
@@ -227,6 +275,29 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// The only pair of a table, if it has one alone and its value is a text.
+fn only<'t>(table: &'t DeTable<'_>) -> Option<(&'t str, &'t str)> {
+    let mut pairs = table.iter();
+    let (key, value) = pairs.next()?;
+    let value = value.get_ref().as_str()?;
+    pairs.next().is_none().then_some((&**key.get_ref(), value))
+}
+
+/// Whether a text is what its kind says.
+type Parse<'p> = &'p dyn Fn(&str) -> Result<(), Misparse>;
+
+fn statuses(text: &str) -> Result<(), Misparse> {
+    Statuses::parse(text).map(|_| ())
+}
+
+fn filter(text: &str) -> Result<(), Misparse> {
+    Filter::parse(text).map(|_| ())
+}
+
+fn template(text: &str) -> Result<(), Misparse> {
+    Shape::template(text, "").map(|_| ())
 }
 
 fn set(root: &mut Section, path: &str, place: Place, field: Field) {

@@ -32,8 +32,18 @@ pub(super) enum Kind {
     Named,
     /// A list of tables.
     Tables,
+    /// A table, or a list of such tables.
+    OneOrMore,
     /// Any text.
     Text,
+    /// The path of a file; its text is what counts.
+    File,
+    /// A set of statuses.
+    Statuses,
+    /// A `jaq` filter.
+    Filter,
+    /// A `minijinja` template: a text, or `{ file = "PATH" }`.
+    Template,
     /// An address to listen on.
     Listen,
     /// `sled:PATH`.
@@ -68,6 +78,8 @@ pub(super) enum Kind {
     Closures,
     /// `{ env = "NAME" }` or `{ file = "PATH" }`.
     Secret,
+    /// The same, or a list of them.
+    Secrets,
     /// Headers: texts or secrets by name.
     Headers,
     /// Nothing: a later version takes it.
@@ -137,6 +149,11 @@ impl Rule {
             Kind::Table
             | Kind::Named
             | Kind::Tables
+            | Kind::OneOrMore
+            | Kind::File
+            | Kind::Statuses
+            | Kind::Filter
+            | Kind::Template
             | Kind::Url
             | Kind::Spans(..)
             | Kind::Whole(..)
@@ -150,6 +167,7 @@ impl Rule {
             | Kind::Hours
             | Kind::Closures
             | Kind::Secret
+            | Kind::Secrets
             | Kind::Headers
             | Kind::Later => false,
         };

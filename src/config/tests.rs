@@ -94,7 +94,8 @@ digest = "1m"
 fn a_configuration_is_read_whole() {
     let config = parse(WHOLE).expect("a configuration");
     assert_eq!(config.listen, Some(([127, 0, 0, 1], 9420).into()));
-    assert_eq!(config.tokens, [Token { name: "anna".into(), role: Role::Operator, secret: "s3cret".into() }]);
+    let [anna] = config.tokens.as_slice() else { panic!("one token") };
+    assert_eq!((&*anna.name, anna.role, anna.secret.is(b"s3cret")), ("anna", Role::Operator, true));
     assert_eq!(config.data.as_deref(), Some("data"));
     assert_eq!((config.settings.body_bytes_max, config.settings.store_bytes_max), (2 << 20, Some(20 << 30)));
     assert_eq!(config.settings.retention.delivered_ms, 3 * 86_400_000);
@@ -142,7 +143,10 @@ fn each_mistake_is_named() {
     check_bad(&destination("late_after = \"1h\""), &["destination.a.late_after: not built yet"]);
     check_bad(&destination("latest_wins = 1"), &["destination.a.latest_wins"]);
     check_bad(&destination("preset = \"baselinkr\""), &["did you mean \"baselinker\"?"]);
-    check_bad(&destination("success = { body = \".status ==\" }"), &["destination.a.success.body: line 1, column"]);
+    check_bad(
+        &destination("success = { body = \".status ==\" }"),
+        &["goniec.toml:3:31: destination.a.success.body: expected"],
+    );
     check_bad(&destination("success = { status = \"2xxx\" }"), &["destination.a.success.status"]);
     check_bad(&destination("success = {}"), &["at least one of"]);
     check_bad(&destination("sign = { scheme = \"standard-webhooks\" }"), &["a secret is missing"]);

@@ -71,7 +71,12 @@ pub(super) fn checked(kind: Kind, value: &DeValue<'_>) -> Result<Field, String> 
         Kind::Cycle | Kind::Rate | Kind::Hours | Kind::Closures => timed(kind, value),
         Kind::Table | Kind::Named | Kind::Headers => wrong("a table"),
         Kind::Tables => wrong("a list of tables"),
-        Kind::Secret | Kind::Later => wrong("something else"),
+        Kind::OneOrMore => wrong("a table or a list of tables"),
+        Kind::File => wrong("the path of a file"),
+        Kind::Statuses => wrong("a set of statuses, as \"2xx,409\","),
+        Kind::Filter => wrong("a filter as a text"),
+        Kind::Template => wrong("a template as a text, or { file = \"PATH\" },"),
+        Kind::Secret | Kind::Secrets | Kind::Later => wrong("something else"),
     }
 }
 

@@ -144,6 +144,10 @@ fn attempt(report: &Report, number: u16) -> Attempt {
         status,
         detail,
         response_excerpt,
+        remote_id: match &report.outcome {
+            Outcome::Delivered(receipt) => receipt.remote_id.clone(),
+            Outcome::Failed(_) => None,
+        },
     }
 }
 

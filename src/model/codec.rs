@@ -189,6 +189,7 @@ mod tests {
             status: Some(503),
             detail,
             response_excerpt,
+            remote_id: None,
         });
         let id = proptest::option::of(any::<[u8; 16]>().prop_map(Id::from_bytes));
         let numbers = proptest::collection::vec(any::<u64>(), 0..9);

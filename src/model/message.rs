@@ -174,7 +174,7 @@ pub struct Record {
     pub last: Told,
     /// The message that this one superseded.
     pub supersedes: Option<Id>,
-    /// What the destination calls it.
+    /// What the destination calls it, where it is delivered and the answer was asked for that.
     pub remote_id: Option<String>,
 }
 
@@ -218,4 +218,7 @@ pub struct Attempt {
     pub detail: String,
     /// The beginning of the answer.
     pub response_excerpt: Option<String>,
+    /// What the destination calls the thing now, where it was delivered and the answer was asked for that. A store writes it beside the rest.
+    #[serde(skip)]
+    pub remote_id: Option<String>,
 }

@@ -220,7 +220,8 @@ async fn steered(call: &Call<'_>, hand: Hand) -> Result<Answer, Problem> {
 
 /// The filter of a query: its words as parameters, or the whole language as `filter`. Gives back the parameters named in `others`.
 pub(super) fn filter(query: &str, now: WallMs, others: &[&str]) -> Result<(Filter, Vec<(String, String)>), Problem> {
-    const NAMES: [&str; 9] = ["filter", "state", "destination", "to", "key", "type", "reason", "since", "until"];
+    const NAMES: [&str; 10] =
+        ["filter", "state", "destination", "to", "key", "type", "reason", "remote", "since", "until"];
     let mut pairs = pairs(query)?;
     let whole = pairs.iter().position(|(name, _)| name == "filter").map(|position| pairs.remove(position).1);
     let mut filter = match whole {
@@ -255,6 +256,7 @@ fn asked(engine: &Engine, filter: Filter) -> Result<Query, Problem> {
         key: filter.key,
         kind: filter.kind,
         reason: filter.reason,
+        remote_id: filter.remote_id,
         since: filter.since,
         until: filter.until,
         before: None,

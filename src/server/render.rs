@@ -64,6 +64,7 @@ struct AttemptShape<'a> {
     status: Option<u16>,
     detail: &'a str,
     response_excerpt: Option<&'a str>,
+    remote_id: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -344,6 +345,7 @@ fn attempt(attempt: &Attempt) -> AttemptShape<'_> {
         status: attempt.status,
         detail: &attempt.detail,
         response_excerpt: attempt.response_excerpt.as_deref(),
+        remote_id: attempt.remote_id.as_deref(),
     }
 }
 

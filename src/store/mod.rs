@@ -362,6 +362,8 @@ pub struct Query {
     pub kind: Option<Pattern>,
     /// The reason of an abandonment, or the class of the last failure.
     pub reason: Option<String>,
+    /// What the destination calls it, exactly.
+    pub remote_id: Option<String>,
     /// Accepted at or after.
     pub since: Option<WallMs>,
     /// Accepted before.
@@ -571,6 +573,7 @@ impl Query {
             && (self.destinations.is_empty() || self.destinations.contains(&dest))
             && word(&self.key, record.envelope.key.as_deref())
             && word(&self.kind, record.envelope.kind.as_deref())
+            && (self.remote_id.is_none() || self.remote_id == record.remote_id)
             && self.since.is_none_or(|since| at >= since)
             && self.until.is_none_or(|until| at < until)
             && self.reason.as_deref().is_none_or(|reason| {

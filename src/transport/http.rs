@@ -24,6 +24,7 @@ mod oauth;
 mod outcome;
 mod resolver;
 mod retry_after;
+mod tls;
 mod wire;
 
 use std::fmt;
@@ -35,13 +36,14 @@ use std::time::{Duration, Instant, SystemTime};
 use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use ureq::http::{Method, Request, Response, StatusCode, Uri};
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::TlsConfig;
 use ureq::unversioned::transport::{Connector, RustlsConnector};
 
 pub use self::client::{Answer, Client, Stream, call};
 pub use self::headers::{RESERVED, check as check_header, is_reserved};
 
 pub use self::oauth::{Grant, OAuth, TokenKeeper};
+pub use self::tls::Tls;
 
 use self::credentials::Credentials;
 use self::outcome::Limits;
@@ -93,6 +95,7 @@ pub struct Http {
     fixed: HeaderMap,
     limits: Limits,
     connections_max: usize,
+    tls: Tls,
     answers: Answers,
     credentials: Credentials,
     shape: Option<Shape>,
@@ -121,6 +124,7 @@ impl Http {
             fixed,
             limits: Limits { resolve: RESOLVE_DEFAULT, connect: CONNECT_DEFAULT, deadline: DEADLINE_MAX },
             connections_max: CONNECTIONS_DEFAULT,
+            tls: Tls::new(),
             answers: Answers::new(),
             credentials: Credentials::default(),
             shape: None,
@@ -157,6 +161,19 @@ impl Http {
             }
             Err(problem) => self.target = Err(problem),
         }
+        self
+    }
+
+    /// Sends this header with every message, as [`Http::header`].
+    #[must_use]
+    pub fn secret_header(self, name: &str, value: &Secret) -> Http {
+        self.header(name, value.text())
+    }
+
+    /// Believes whom this says, and speaks as whom it says.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Http {
+        self.tls = tls;
         self
     }
 
@@ -249,7 +266,7 @@ impl Http {
     }
 
     fn agent(&self) -> &(Agent, Names) {
-        self.agent.get_or_init(|| agent(self.limits, self.connections_max))
+        self.agent.get_or_init(|| agent(self.limits, self.connections_max, self.tls.config()))
     }
 
     /// The access token of an attempt, where the destination wants one.
@@ -367,9 +384,8 @@ impl fmt::Debug for Http {
 }
 
 /// An agent with its resolver, with everything set that ureq leaves open.
-fn agent(limits: Limits, connections_max: usize) -> (Agent, Names) {
+fn agent(limits: Limits, connections_max: usize, tls: TlsConfig) -> (Agent, Names) {
     let names = Names::new(limits.resolve);
-    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)

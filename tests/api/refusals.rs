@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use goniec::config::{Role, Token};
 use goniec::engine::Settings;
 use goniec::store::memory::DiskFault;
+use goniec::transport::secret::Secret;
 
 use super::harness::{Api, UNKNOWN};
 use super::routes;
@@ -40,7 +41,7 @@ fn what_no_route_has_is_refused() {
 
 #[test]
 fn each_role_may_call_what_its_right_says() {
-    let token = |name: &str, role| Token { name: name.into(), role, secret: format!("{name}-secret") };
+    let token = |name: &str, role| Token { name: name.into(), role, secret: Secret::new(format!("{name}-secret")) };
     let tokens =
         vec![token("operator", Role::Operator), token("producer", Role::Producer), token("viewer", Role::Viewer)];
     let api = Api::with(Settings::default(), |config| config.tokens = tokens);

@@ -121,6 +121,7 @@ pub fn failure(store: &dyn Store, place: Place, to: State, at: WallMs) -> Move {
         status: Some(503),
         detail: format!("attempt {}: the answer was 503", now.attempts + 1),
         response_excerpt: Some("<busy>".into()),
+        remote_id: None,
     };
     let (attempts, series) = (now.attempts + 1, now.series + 1);
     Move { attempts, series, attempt: Some(attempt), ..step(store, place, to) }
@@ -132,6 +133,15 @@ pub fn delivery(store: &dyn Store, place: Place, at: WallMs) -> Move {
     if let Some(attempt) = &mut step.attempt {
         (attempt.outcome, attempt.class, attempt.status) = (Delivery::Delivered, None, Some(201));
         (attempt.detail, attempt.response_excerpt) = (String::new(), None);
+    }
+    step
+}
+
+/// The same, with what the destination calls it.
+pub fn named_delivery(store: &dyn Store, place: Place, at: WallMs, remote_id: &str) -> Move {
+    let mut step = delivery(store, place, at);
+    if let Some(attempt) = &mut step.attempt {
+        attempt.remote_id = Some(remote_id.to_owned());
     }
     step
 }

@@ -162,6 +162,9 @@ fn lists_filter(world: &World) {
             0 => {}
             1 => drop(moved(&*store, T0.plus(n), vec![failure(&*store, place, due(9), T0)])),
             2 => drop(moved(&*store, T0.plus(n), vec![failure(&*store, place, exhausted(), T0)])),
+            _ if n % 8 == 3 => {
+                drop(moved(&*store, T0.plus(n), vec![named_delivery(&*store, place, T0, &format!("r{}", n % 16))]));
+            }
             _ => drop(moved(&*store, T0.plus(n), vec![delivery(&*store, place, T0)])),
         }
         all.push((place, dest));
@@ -183,6 +186,8 @@ fn lists_filter(world: &World) {
         Query { kind: prefix("order."), destinations: vec![erp], ..query() },
         Query { reason: Some("exhausted".into()), ..query() },
         Query { reason: Some("server".into()), ..query() },
+        Query { remote_id: Some("r3".into()), ..query() },
+        Query { remote_id: Some("r".into()), ..query() },
         Query { since: Some(T0.plus(5)), until: Some(T0.plus(9)), ..query() },
         Query { before: Some(all[12].0), ..query() },
         Query { before: Some(all[12].0), states: vec![StateName::Delivered], limit: 2, ..query() },

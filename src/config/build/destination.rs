@@ -6,25 +6,26 @@
 
 use super::super::Problem;
 use super::super::fields::{Field, Section};
-use super::note;
+use super::answers::answers;
+use super::credentials::credentials;
+use super::{missing, note};
 use crate::engine::{Destination, Order};
 use crate::model::breaker::BreakerRule;
 use crate::model::{Backoff, OnUncertain, Policy, Retry, WallMs};
-use crate::transport::answer::{Answers, Meaning, Rule as AnswerRule, Wrong};
-use crate::transport::http::Http;
-use crate::transport::secret::{Secret, Signing};
+use crate::transport::http::{Http, check_header};
+use crate::transport::secret::Shelf;
+use crate::transport::shape::Shape;
 
 /// The destination of this name. What does not go together is noted.
 pub(super) fn destination(
     name: &str,
     section: &Section,
+    shelf: &Shelf,
     warnings: &mut Vec<String>,
     problems: &mut Vec<Problem>,
 ) -> Option<Destination> {
     let Some(url) = section.text("url") else {
-        if !section.has("url") {
-            note(problems, &section.place, "a url is missing", "url = \"http://127.0.0.1:9001/orders\"");
-        }
+        missing(section, &[("url", "url = \"http://127.0.0.1:9001/orders\"")], problems);
         return None;
     };
     let mut http = Http::post(url);
@@ -37,15 +38,19 @@ pub(super) fn destination(
     }
     http = http.method(section.text("method").unwrap_or("POST"));
     for (header, (place, value)) in section.section("headers").into_iter().flat_map(|headers| &headers.fields) {
-        let (Field::Text(value) | Field::Secret(value)) = value else { continue };
-        http = http.header(header, value);
+        if let Field::Text(text) = value {
+            http = http.header(header, text);
+        } else if let Field::Secret(secret) = value {
+            http = http.secret_header(header, secret);
+        }
         if let Err(wrong) = http.check() {
             note(problems, place, &wrong, "");
             return None;
         }
     }
     http = http.answers(answers(section, problems));
-    http = signed(http, section, problems);
+    http = shaped(http, section, problems);
+    http = credentials(http, name, section, shelf, problems);
     let concurrency = section.number("concurrency").and_then(|number| u16::try_from(number).ok());
     if let Some(connections) = concurrency {
         http = http.connections(usize::from(connections));
@@ -106,39 +111,26 @@ fn hold_back(built: &mut Destination, section: &Section, problems: &mut Vec<Prob
     }
 }
 
-/// What the destination's answers mean, where it is not for the status alone to say.
-fn answers(section: &Section, problems: &mut Vec<Problem>) -> Answers {
-    let mut answers = Answers::new();
-    if let Some(name) = section.text("preset") {
-        match Answers::preset(name) {
-            Ok(preset) => answers = preset,
-            Err(wrong) => note(problems, section.place("preset"), &wrong.problem.problem, ""),
+/// The way there with what it makes of each body, where it makes something of it.
+fn shaped(http: Http, section: &Section, problems: &mut Vec<Problem>) -> Http {
+    let Some(body) = section.section("body") else { return http };
+    let content_type = body.text("content_type").unwrap_or("application/json");
+    let shape = match (body.text("template"), body.text("filter")) {
+        (Some(template), None) => Shape::template(template, content_type),
+        (None, Some(filter)) => Shape::filter(filter, content_type),
+        (None, None) if !body.refused.is_empty() => return http,
+        (_, _) => {
+            note(problems, &body.place, "one of template and filter is expected", "filter = \"{sku: .body.sku}\"");
+            return http;
         }
-    }
-    let Some(success) = section.section("success").filter(|success| success.refused.is_empty()) else { return answers };
-    match AnswerRule::parse(success.text("status"), success.text("body"), None) {
-        Ok(rule) => answers.rule(Meaning::Success, rule),
-        Err(Wrong { key, problem }) => {
-            let what = format!("line {}, column {} of the text: {}", problem.line, problem.column, problem.problem);
-            note(problems, success.place(key), &what, "");
-            answers
-        }
-    }
-}
-
-/// The way there with its signature, where it has one.
-fn signed(http: Http, section: &Section, problems: &mut Vec<Problem>) -> Http {
-    let Some(sign) = section.section("sign") else { return http };
-    let Some(Field::Secret(secret)) = sign.field("secret") else {
-        if !sign.has("secret") {
-            note(problems, &sign.place, "a secret is missing", "secret = { env = \"NAME\" }");
-        }
-        return http;
     };
-    match Signing::standard_webhooks(&[Secret::new(secret.clone())]) {
-        Ok(signing) => http.sign(signing),
+    if let Err(wrong) = check_header("content-type", content_type) {
+        note(problems, body.place("content_type"), &wrong, "");
+    }
+    match shape {
+        Ok(shape) => http.shape(shape),
         Err(wrong) => {
-            note(problems, sign.place("secret"), &wrong, "");
+            note(problems, &body.place, &wrong.to_string(), "");
             http
         }
     }

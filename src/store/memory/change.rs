@@ -42,6 +42,8 @@ pub(super) enum Change {
     Gone { place: Place },
     /// Something was noted.
     Note { key: Vec<u8>, value: Vec<u8> },
+    /// What the destination calls a message that was delivered.
+    RemoteId { place: Place, remote_id: Option<String> },
 }
 
 /// Where a message stands: everything about it that changes, but bodies and attempts.

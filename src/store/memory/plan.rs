@@ -84,7 +84,8 @@ pub(super) fn retain(tables: &Tables, rule: &Retention, now: WallMs) -> (Vec<Cha
             | Change::Status { .. }
             | Change::Revision { .. }
             | Change::Attempt { .. }
-            | Change::Note { .. } => {}
+            | Change::Note { .. }
+            | Change::RemoteId { .. } => {}
         }
         changes.push(change);
     }
@@ -142,6 +143,11 @@ impl Plan<'_> {
             after.status = attempt.status;
             if attempt.outcome == Delivery::Delivered {
                 (after.class, after.delivered_in_ms) = (None, Some(attempt.duration_ms));
+                let had_one = self.tables.row(step.place).is_some_and(|row| row.remote_id.is_some());
+                if attempt.remote_id.is_some() || had_one {
+                    let remote_id = attempt.remote_id.clone();
+                    self.changes.push(Change::RemoteId { place: step.place, remote_id });
+                }
             } else {
                 after.class = attempt.class;
                 self.changes.push(Change::Attempt { place: step.place, attempt: attempt.clone() });
@@ -173,7 +179,8 @@ impl Plan<'_> {
             | Change::Attempt { .. }
             | Change::BodiesGone { .. }
             | Change::Gone { .. }
-            | Change::Note { .. } => None,
+            | Change::Note { .. }
+            | Change::RemoteId { .. } => None,
         })
     }
 

@@ -41,6 +41,8 @@ pub(super) struct Row {
     pub(super) status: Status,
     pub(super) editions: Vec<Edition>,
     attempts: Vec<Attempt>,
+    /// What the destination called it when it was last delivered.
+    pub(super) remote_id: Option<String>,
 }
 
 /// What is found without looking through the rows. Follows from them alone.
@@ -91,7 +93,8 @@ impl Tables {
             }
             Change::Accepted { place, id, dest, envelope } => {
                 let status = Status::fresh();
-                let row = Row { id, dest, envelope, status, editions: Vec::new(), attempts: Vec::new() };
+                let row =
+                    Row { id, dest, envelope, status, editions: Vec::new(), attempts: Vec::new(), remote_id: None };
                 self.index.add(place, &row);
                 self.rows.insert(place, row);
                 Ok(())
@@ -107,6 +110,7 @@ impl Tables {
                 let surplus = row.attempts.len().saturating_sub(ATTEMPTS_MAX);
                 row.attempts.drain(..surplus);
             }),
+            Change::RemoteId { place, remote_id } => self.change(place, |row| row.remote_id = remote_id),
             Change::BodiesGone { place } => self.change(place, |row| row.editions.iter_mut().for_each(Edition::erase)),
             Change::Gone { place } => {
                 let row = self.rows.remove(&place).ok_or_else(|| unknown(place))?;
@@ -136,6 +140,8 @@ impl Tables {
             changes.push(Change::Accepted { place, id, dest, envelope });
             changes.extend(row.editions.iter().cloned().map(|revision| Change::Revision { place, revision }));
             changes.extend(row.attempts.iter().cloned().map(|attempt| Change::Attempt { place, attempt }));
+            let remote_id = row.remote_id.clone();
+            changes.extend(remote_id.map(|remote_id| Change::RemoteId { place, remote_id: Some(remote_id) }));
             changes.push(Change::Status { place, status: row.status });
         }
         changes
@@ -237,7 +243,7 @@ impl Row {
             updated_at: self.status.updated_at,
             last: Told { class: self.status.class, status: self.status.status },
             supersedes: self.status.supersedes,
-            remote_id: None,
+            remote_id: self.remote_id.clone().filter(|_| self.status.delivered_in_ms.is_some()),
         }
     }
 
@@ -279,6 +285,7 @@ impl Row {
             status: self.status.status,
             detail: String::new(),
             response_excerpt: None,
+            remote_id: self.remote_id.clone(),
         });
         self.attempts.iter().cloned().chain(delivery).collect()
     }

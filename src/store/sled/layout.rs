@@ -7,7 +7,7 @@
 //! | `open`   | chunk 8                    | nothing                                                    | while a message of the chunk is not final |
 //! | `bad`    | place 8                    | nothing                                                    | while abandoned, but for superseded |
 //! | `untold` | place 8                    | nothing                                                    | until a person was told |
-//! | `att`    | place 8, attempt 2         | the attempt                                                | failed attempts, the last 16 |
+//! | `att`    | place 8, attempt 2         | the attempt, then its remote id where it has one           | failed attempts and those with a remote id, the last 16 |
 //! | `over`   | place 8, revision 2        | an [`Edit`] and its body                                   | with an edit |
 //! | `part`   | place 8, revision 2, part 2| a piece of a body; revision 0: of an envelope              | what is too big for its row |
 //! | `alias`  | id 16                      | place 8                                                    | ids that were given elsewhere |

@@ -201,6 +201,7 @@ impl<'q> Walk<'q> {
             && (query.destinations.is_empty() || query.destinations.contains(&slot.dest))
             && self.hash.is_none_or(|hash| hash == slot.key_hash)
             && (query.key.is_none() || slot.key_hash != 0)
+            && (query.remote_id.is_none() || (slot.arrival.is_some() && slot.flags.attempts))
             && query.reason.as_deref().is_none_or(|reason| {
                 slot.state.reason() == Some(reason) || slot.last.class.is_some_and(|class| class.name() == reason)
             })

@@ -248,7 +248,10 @@ impl<'a> Plan<'a> {
     fn keep_arrival(&mut self, place: Place, before: &Slot, after: &mut Slot) -> Result<(), StoreError> {
         let Some(arrival) = after.arrival.take() else { return Ok(()) };
         after.flags.attempts = true;
-        self.attempt_row(place, &arrived(before, arrival))
+        let key = numbered_key(place, before.attempts);
+        // One with a remote id is a row already.
+        let is_row = self.writes.puts(Tree::Att, &key) || read::remote_id(&self.view.trees, place, before)?.is_some();
+        if is_row { Ok(()) } else { self.attempt_row(place, &arrived(before, arrival)) }
     }
 
     fn attempt(&mut self, place: Place, attempt: &Attempt, after: &mut Slot) -> Result<(), StoreError> {
@@ -261,7 +264,11 @@ impl<'a> Plan<'a> {
                     duration_ms: attempt.duration_ms,
                     revision: attempt.revision,
                 });
-                Ok(())
+                if attempt.remote_id.is_none() {
+                    return Ok(());
+                }
+                after.flags.attempts = true;
+                self.attempt_row(place, attempt)
             }
             Delivery::Delivered | Delivery::Retry | Delivery::Rejected | Delivery::Uncertain => {
                 after.flags.attempts = true;
@@ -273,6 +280,9 @@ impl<'a> Plan<'a> {
     fn attempt_row(&mut self, place: Place, attempt: &Attempt) -> Result<(), StoreError> {
         let mut body = Vec::new();
         encode(attempt, &mut body)?;
+        if let Some(remote_id) = &attempt.remote_id {
+            encode(remote_id, &mut body)?;
+        }
         self.put(Tree::Att, &numbered_key(place, attempt.number), &body);
         if let Some(old) = attempt.number.checked_sub(ATTEMPTS_MAX) {
             self.writes.remove(Tree::Att, &numbered_key(place, old));
@@ -467,6 +477,7 @@ pub(super) fn arrived(slot: &Slot, arrival: Arrival) -> Attempt {
         status: slot.last.status,
         detail: String::new(),
         response_excerpt: None,
+        remote_id: None,
     }
 }
 

@@ -16,7 +16,7 @@ use super::layout::{
 use super::plan::arrived;
 use super::slot::{Slot, Stat};
 use super::trees::Trees;
-use crate::model::{Abandoned, Attempt, Body, Id, Message, Place, Record, State};
+use crate::model::{Abandoned, Attempt, Body, Id, Message, Place, Record, State, codec};
 use crate::store::{Loaded, Revision, StoreError};
 
 /// The slots of a chunk; `None` where there is no such chunk (any more).
@@ -148,8 +148,25 @@ pub(super) fn record(trees: &Trees, head: &Head, place: Place, slot: &Slot) -> R
         updated_at: slot.updated_at,
         last: slot.last,
         supersedes,
-        remote_id: None,
+        remote_id: remote_id(trees, place, slot)?,
     })
+}
+
+/// What the destination calls a message that is delivered. Where it said so, the delivery is a row too.
+pub(super) fn remote_id(trees: &Trees, place: Place, slot: &Slot) -> Result<Option<String>, StoreError> {
+    if slot.arrival.is_none() || !slot.flags.attempts {
+        return Ok(None);
+    }
+    let row = trees.row(Tree::Att, &numbered_key(place, slot.attempts), |row| read_attempt(row.body))?;
+    Ok(row.and_then(|attempt| attempt.remote_id))
+}
+
+/// An attempt from the body of its row: the attempt, and behind it what the destination calls the message, where it says so.
+pub(super) fn read_attempt(body: &[u8]) -> Option<Attempt> {
+    let (attempt, used) = codec::read::<Attempt>(body).ok()?;
+    let rest = body.get(used..)?;
+    let remote_id = if rest.is_empty() { None } else { Some(decode(rest)?) };
+    Some(Attempt { remote_id, ..attempt })
 }
 
 /// The id of the message at this place, if it is still there.
@@ -235,13 +252,15 @@ pub(super) fn attempts(trees: &Trees, head: &Head, place: Place) -> Result<Vec<A
         while let Some(row) = walk.forth() {
             let (key, row) = row?;
             let row = trees.seal().unframe(Tree::Att, &key, &row)?;
-            attempts.push(decode(row.body).ok_or_else(|| damaged(Tree::Att, &key, "it is no attempt"))?);
+            attempts.push(read_attempt(row.body).ok_or_else(|| damaged(Tree::Att, &key, "it is no attempt"))?);
         }
         if attempts.is_empty() {
             return Err(StoreError::Damaged(format!("{}: none is left", name(Tree::Att, &place_key(place)))));
         }
     }
-    if let Some(arrival) = slot.arrival {
+    if let Some(arrival) = slot.arrival
+        && attempts.last().is_none_or(|last| last.number < slot.attempts)
+    {
         attempts.push(arrived(&slot, arrival));
     }
     Ok(attempts)

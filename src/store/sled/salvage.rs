@@ -366,7 +366,7 @@ impl Carry<'_> {
             edit = revision.zip(read::read_edit(&body).map(|(edit, _)| edit)).or(edit);
         }
         for row in self.found.under(Tree::Att, &prefix) {
-            last = decode::<Attempt>(&row.map_err(open::disk)?.2).or(last);
+            last = read::read_attempt(&row.map_err(open::disk)?.2).or(last);
         }
         let (kept, body_bytes) =
             edit.as_ref().map_or((entry.kept, entry.body_bytes), |(_, edit)| (edit.kept, edit.body_bytes));

@@ -78,6 +78,11 @@ impl Writes {
         let _before = self.0.insert((tree, IVec::from(key)), None);
     }
 
+    /// Whether a row is to be put under this key.
+    pub(super) fn puts(&self, tree: Tree, key: &[u8]) -> bool {
+        matches!(self.0.get(&(tree, IVec::from(key))), Some(Some(_)))
+    }
+
     /// Takes back what was to be put under keys that begin with `prefix`.
     pub(super) fn take_back(&mut self, tree: Tree, prefix: &[u8]) {
         let from = (tree, IVec::from(prefix));

@@ -147,6 +147,19 @@ impl Answers {
         self
     }
 
+    /// Puts the rules of another beneath: of one meaning these are asked first, and what these extract is extracted as they say.
+    #[must_use]
+    pub fn over(mut self, other: Answers) -> Answers {
+        self.rules.extend(other.rules);
+        Answers {
+            rules: self.rules,
+            already_there: self.already_there || other.already_there,
+            reason: self.reason.or(other.reason),
+            remote_id: self.remote_id.or(other.remote_id),
+            retry_after: self.retry_after.or(other.retry_after),
+        }
+    }
+
     /// Takes a 409 for a yes: the destination has the message already.
     #[must_use]
     pub fn already_there(mut self, is_yes: bool) -> Answers {

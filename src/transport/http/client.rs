@@ -20,7 +20,7 @@ use ureq::http::{Method, Request, Response};
 use super::attempt::{self, Phase};
 use super::outcome::{self, Limits};
 use super::resolver::Names;
-use super::{CONNECT_DEFAULT, CONNECTIONS_DEFAULT, DEADLINE_MAX, RESOLVE_DEFAULT, Target, USER, agent, headers};
+use super::{CONNECT_DEFAULT, CONNECTIONS_DEFAULT, DEADLINE_MAX, RESOLVE_DEFAULT, Target, Tls, USER, agent, headers};
 use crate::model::{Class, Failure, Sent};
 
 /// The longest body that is read into memory, in bytes.
@@ -74,7 +74,7 @@ impl Client {
     pub fn new() -> Client {
         let limits = Limits { resolve: RESOLVE_DEFAULT, connect: CONNECT_DEFAULT, deadline: DEADLINE_MAX };
         Client {
-            agent: agent(limits, CONNECTIONS_DEFAULT),
+            agent: agent(limits, CONNECTIONS_DEFAULT, Tls::new().config()),
             body_bytes_max: BODY_BYTES_MAX,
             stopping: AtomicBool::new(false),
         }

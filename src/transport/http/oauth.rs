@@ -32,6 +32,12 @@ const LIFE_S_MAX: u64 = 86_400;
 
 /// Keeps refresh tokens over a restart.
 pub trait TokenKeeper: Send + Sync + 'static {
+    /// The refresh token that was kept last and follows the one in the [`Grant`]; `None` where there is none.
+    ///
+    /// # Errors
+    /// It cannot be told, in words: the one in the grant may be void, and is not used.
+    fn newest(&self) -> Result<Option<Secret>, String>;
+
     /// Makes the refresh token durable; it replaces the one before, which the other side may have voided already.
     ///
     /// # Errors
@@ -141,8 +147,9 @@ impl OAuth {
         }
         held.access = None;
         self.keep(held)?;
+        self.recall(held)?;
         let granted = self.ask(held, deadline)?;
-        if let Some(refresh) = granted.refresh_token {
+        if let (Grant::RefreshToken { .. }, Some(refresh)) = (&self.grant, granted.refresh_token) {
             held.refresh = Some(Secret::new(refresh));
             held.unkept = true;
             self.keep(held)?;
@@ -187,13 +194,19 @@ impl OAuth {
         Ok(())
     }
 
+    /// Finds the refresh token that is the newest, where none has come yet.
+    fn recall(&self, held: &mut Held) -> Result<(), Failure> {
+        if let (Grant::RefreshToken { token, keeper }, None) = (&self.grant, &held.refresh) {
+            let kept = keeper.newest().map_err(|why| self.failed(why))?;
+            held.refresh = Some(kept.unwrap_or_else(|| token.clone()));
+        }
+        Ok(())
+    }
+
     fn ask(&self, held: &Held, deadline: Instant) -> Result<Granted, Failure> {
-        let mut form = match &self.grant {
-            Grant::ClientCredentials => String::from("grant_type=client_credentials"),
-            Grant::RefreshToken { token, .. } => {
-                let token = held.refresh.as_ref().unwrap_or(token);
-                format!("grant_type=refresh_token&refresh_token={}", escaped(token.text()))
-            }
+        let mut form = match &held.refresh {
+            None => String::from("grant_type=client_credentials"),
+            Some(token) => format!("grant_type=refresh_token&refresh_token={}", escaped(token.text())),
         };
         if let Some(scope) = &self.scope {
             form.push_str(&format!("&scope={}", escaped(scope)));

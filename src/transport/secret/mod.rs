@@ -9,12 +9,14 @@
 //!
 //! Where secrets come from; the configuration reads them.
 
+mod shelf;
 mod sign;
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
+pub use self::shelf::{Kept, Shelf};
 pub use self::sign::{Encoding, Hmac, Signing};
 
 /// A text that is never shown.
@@ -26,6 +28,23 @@ impl Secret {
     #[must_use]
     pub fn new(text: String) -> Secret {
         Secret(text.into_bytes().into_boxed_slice())
+    }
+
+    /// Whether this is the secret. Takes a time that depends on the length of `text` alone.
+    #[must_use]
+    pub fn is(&self, text: &[u8]) -> bool {
+        let mut own = self.0.iter().cycle();
+        let mut different = u8::from(text.len() != self.0.len() || self.0.is_empty());
+        for byte in text {
+            different |= std::hint::black_box(byte ^ own.next().copied().unwrap_or(0));
+        }
+        different == 0
+    }
+
+    /// Whether both are the same.
+    #[must_use]
+    pub fn equals(&self, other: &Secret) -> bool {
+        self.is(&other.0)
     }
 
     /// The content.
@@ -61,6 +80,16 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_whole_secret_is_it() {
+        let secret = Secret::new("s3cret".into());
+        assert!(secret.is(b"s3cret") && secret.equals(&Secret::new("s3cret".into())));
+        for other in ["", "s3cre", "s3crets", "s3crets3cret", "S3cret"] {
+            assert!(!secret.is(other.as_bytes()), "{other}");
+        }
+        assert!(!Secret::new(String::new()).is(b""), "nothing is no secret");
+    }
 
     #[test]
     fn a_secret_is_never_shown() {

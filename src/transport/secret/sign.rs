@@ -104,7 +104,7 @@ impl Hmac {
     }
 }
 
-fn mac(key: &Secret, parts: &[&[u8]]) -> Vec<u8> {
+pub(super) fn mac(key: &Secret, parts: &[&[u8]]) -> Vec<u8> {
     // HMAC takes a key of any length; an empty signature would be refused by whoever checks it.
     let Ok(mut mac) = HmacSha256::new_from_slice(key.expose()) else { return Vec::new() };
     for part in parts {

@@ -1,0 +1,133 @@
+//! As whom goniec comes to a destination, whom it believes there, and what it signs with.
+//!
+//! # What it does not know
+//!
+//! Where secrets come from, and where the tokens that follow them are kept.
+
+use std::sync::Arc;
+
+use super::super::Problem;
+use super::super::fields::{Field, Section};
+use super::{missing, note};
+use crate::transport::http::{Grant, Http, OAuth, Tls};
+use crate::transport::secret::{Encoding, Hmac, Secret, Shelf, Signing};
+
+/// The way to the destination `name` with its credentials.
+pub(super) fn credentials(
+    http: Http,
+    name: &str,
+    section: &Section,
+    shelf: &Shelf,
+    problems: &mut Vec<Problem>,
+) -> Http {
+    let http = authorised(http, name, section, shelf, problems);
+    let http = trusting(http, section, problems);
+    let http = signed(http, section, problems);
+    sealed(http, section, problems)
+}
+
+/// How a secret is written.
+const SECRET: &str = "{ env = \"NAME\" }";
+
+fn authorised(http: Http, name: &str, section: &Section, shelf: &Shelf, problems: &mut Vec<Problem>) -> Http {
+    let Some(auth) = section.section("auth") else { return http };
+    let has_header = section
+        .section("headers")
+        .is_some_and(|headers| headers.fields.keys().any(|header| header.eq_ignore_ascii_case("authorization")));
+    if has_header {
+        note(problems, &auth.place, "the header `authorization` is set too", "one of the two");
+    }
+    let (place, made) = match (auth.section("basic"), auth.secret("bearer"), auth.section("oauth")) {
+        (Some(basic), None, None) => {
+            missing(basic, &[("user", "user = \"anna\""), ("password", SECRET)], problems);
+            let (Some(user), Some(password)) = (basic.text("user"), basic.secret("password")) else { return http };
+            (basic.place("user"), http.basic(user, password))
+        }
+        (None, Some(token), None) => (auth.place("bearer"), http.bearer(token)),
+        (None, None, Some(oauth)) => match by_tokens(name, oauth, shelf, problems) {
+            Some(tokens) => (&oauth.place, http.oauth(tokens)),
+            None => return http,
+        },
+        (None, None, None) if !auth.refused.is_empty() => return http,
+        (_, _, _) => {
+            note(problems, &auth.place, "one of basic, bearer and oauth is expected", "bearer = { env = \"NAME\" }");
+            return http;
+        }
+    };
+    if let Err(wrong) = made.check() {
+        note(problems, place, &wrong, "");
+    }
+    made
+}
+
+fn by_tokens(name: &str, oauth: &Section, shelf: &Shelf, problems: &mut Vec<Problem>) -> Option<OAuth> {
+    let keys = [
+        ("url", "url = \"https://auth.example/token\""),
+        ("client_id", "client_id = \"goniec\""),
+        ("client_secret", SECRET),
+    ];
+    missing(oauth, &keys, problems);
+    let refresh = oauth.secret("refresh_token");
+    let grant = if oauth.text("grant") == Some("refresh-token") {
+        missing(oauth, &[("refresh_token", SECRET)], problems);
+        let token = refresh?.clone();
+        let keeper = Arc::new(shelf.keeper(name, token.clone()));
+        Grant::RefreshToken { token, keeper }
+    } else {
+        if oauth.has("refresh_token") {
+            note(problems, oauth.place("refresh_token"), "does nothing here", "grant = \"refresh-token\"");
+        }
+        Grant::ClientCredentials
+    };
+    let (url, client_id, secret) = (oauth.text("url")?, oauth.text("client_id")?, oauth.secret("client_secret")?);
+    if let Err(wrong) = Http::post(url).check() {
+        note(problems, oauth.place("url"), &wrong, "");
+    }
+    Some(OAuth::new(url, client_id, secret.clone(), oauth.text("scope"), grant))
+}
+
+fn trusting(http: Http, section: &Section, problems: &mut Vec<Problem>) -> Http {
+    let Some(table) = section.section("tls") else { return http };
+    let mut tls = Tls::new();
+    if let Some(ca) = table.text("ca") {
+        match tls.clone().authorities(ca) {
+            Ok(trusting) => tls = trusting,
+            Err(wrong) => note(problems, table.place("ca"), &wrong, ""),
+        }
+    }
+    match (table.text("cert"), table.secret("key")) {
+        (Some(chain), Some(key)) => match tls.clone().client(chain, key) {
+            Ok(known) => tls = known,
+            Err(wrong) => note(problems, table.place("cert"), &wrong, ""),
+        },
+        (Some(_), None) => missing(table, &[("key", "key = { file = \"client.key\" }")], problems),
+        (None, Some(_)) => missing(table, &[("cert", "cert = \"client.pem\"")], problems),
+        (None, None) => {}
+    }
+    http.tls(tls)
+}
+
+fn signed(http: Http, section: &Section, problems: &mut Vec<Problem>) -> Http {
+    let Some(sign) = section.section("sign") else { return http };
+    missing(sign, &[("secret", SECRET)], problems);
+    let Some(Field::Secrets(secrets)) = sign.field("secret") else { return http };
+    match Signing::standard_webhooks(secrets) {
+        Ok(signing) => http.sign(signing),
+        Err(wrong) => {
+            note(problems, sign.place("secret"), &wrong, "");
+            http
+        }
+    }
+}
+
+fn sealed(http: Http, section: &Section, problems: &mut Vec<Problem>) -> Http {
+    let Some(table) = section.section("hmac") else { return http };
+    missing(table, &[("header", "header = \"x-signature\""), ("secret", SECRET)], problems);
+    let (Some(header), Some(secret)) = (table.text("header"), table.secret("secret")) else { return http };
+    let encoding = if table.text("encoding") == Some("base64") { Encoding::Base64 } else { Encoding::Hex };
+    let made = http.hmac(Hmac::new(header, Secret::clone(secret), encoding, table.text("prefix").unwrap_or_default()));
+    if let Err(wrong) = made.check() {
+        note(problems, table.place("header"), &wrong, "");
+    }
+    made
+}
