@@ -56,8 +56,10 @@ pub enum Error {
     Overtaken {
         /// The message.
         id: Id,
-        /// The newer one.
+        /// The newer one, or the one with the newest version of its key.
         newer: Id,
+        /// That version, where the message carries an older one.
+        version: Option<u64>,
     },
     /// The engine takes nothing for now: its queue is full.
     Busy,
@@ -90,7 +92,12 @@ impl Error {
             Error::Stopping => Some("Try again when goniec runs again.".into()),
             Error::Store(source) => Some(source.hint().into()),
             Error::TooLarge { .. } => Some("The limit is `body_max` in [server]; 16MiB at most.".into()),
-            Error::Overtaken { newer, .. } => Some(format!("Resend or edit {newer}, or hand in a new message.")),
+            Error::Overtaken { newer, version: None, .. } => {
+                Some(format!("Resend or edit {newer}, or hand in a new message."))
+            }
+            Error::Overtaken { newer, version: Some(version), .. } => {
+                Some(format!("Resend or edit {newer}, or hand in a new message of version {version} or higher."))
+            }
             Error::Invalid(_) | Error::Refused { .. } | Error::Conflict { .. } | Error::Config(_) => None,
         }
     }
@@ -110,8 +117,14 @@ impl fmt::Display for Error {
                 write!(f, "message {id} changed from revision {read} to {stored} meanwhile")
             }
             Error::Conflict { id } => write!(f, "the idempotency key already names message {id}, which is another one"),
-            Error::Overtaken { id, newer } => {
+            Error::Overtaken { id, newer, version: None } => {
                 write!(f, "message {id} is older than {newer}, and its destination takes the latest of a key only")
+            }
+            Error::Overtaken { id, newer, version: Some(version) } => {
+                write!(
+                    f,
+                    "message {id} has an older version than {version}, which came with {newer}, and its destination takes the latest of a key only"
+                )
             }
             Error::Busy => f.write_str("goniec is full"),
             Error::Stopping => f.write_str("goniec is stopping"),

@@ -33,7 +33,7 @@ fn filled(dir: &Path) -> Ledger {
                 let bytes = usize::try_from((round * 37 + n * 113) % 3000).expect("small");
                 let body = vec![u8::try_from(round).expect("small"); bytes];
                 let draft = Message::to("erp").key(format!("sku:{n}")).body(body);
-                Incoming { draft, dest: erp, wait: Queued::Ready, id: None, older: None }
+                Incoming::new(draft, erp)
             })
             .collect();
         let done = store
@@ -259,7 +259,7 @@ fn acted_on(dir: &Path, is_edit: bool) -> Vec<Place> {
     let erp = store.destination("erp").expect("a number");
     let accept = |n: u64| {
         let draft = Message::to("erp").body(b"old".to_vec());
-        let incoming = Incoming { draft, dest: erp, wait: Queued::Ready, id: None, older: None };
+        let incoming = Incoming::new(draft, erp);
         let done = store.commit(&Batch { now: WallMs(1000 + n), accepts: vec![incoming], ..Batch::default() });
         done.expect("commits").accepted[0].1
     };

@@ -107,7 +107,7 @@ fn filled(dir: &Path) {
     for n in 0..10 {
         let incoming = |bytes| {
             let draft = Message::to("erp").body(vec![n; bytes]);
-            Incoming { draft, dest, wait: Queued::Ready, id: None, older: None }
+            Incoming::new(draft, dest)
         };
         let accepts = vec![incoming(8_000), incoming(8_000)];
         let done = store.commit(&Batch { now: NOW.wall, accepts, ..Batch::default() }).expect("commits");

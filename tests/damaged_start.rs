@@ -44,7 +44,7 @@ fn fill(dir: &Path, until: u64, kind: Kind) {
             if kind == Kind::Deadline {
                 draft = draft.deadline(NOW.wall.plus(86_400_000));
             }
-            Incoming { draft, dest: erp, wait: Queued::Ready, id: None, older: None }
+            Incoming::new(draft, erp)
         });
         let now = WallMs(NOW.wall.0 - 1000);
         let done =

@@ -202,7 +202,7 @@ fn an_older_price_is_not_sent_again_after_a_newer_one() {
     let edit = Act::Edit { body: b"0"[..].into(), content_type: None, who: "anna".into(), why: "x".into(), read: None };
     for act in [Act::Resend(Queued::Ready), edit] {
         match day.act(first, act) {
-            Err(Error::Overtaken { id, newer }) => assert_eq!((id, newer), (first, second)),
+            Err(Error::Overtaken { id, newer, version }) => assert_eq!((id, newer, version), (first, second, None)),
             other => panic!("{other:?}"),
         }
     }

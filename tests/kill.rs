@@ -24,15 +24,7 @@ fn child(dir: &str) {
     let mut out = std::io::stdout().lock();
     let mut waiting = Vec::new();
     for now in 0.. {
-        let accepts = (0..20_u8)
-            .map(|n| Incoming {
-                draft: Message::to("erp").body(vec![n; 700]),
-                dest: erp,
-                wait: Queued::Ready,
-                id: None,
-                older: None,
-            })
-            .collect();
+        let accepts = (0..20_u8).map(|n| Incoming::new(Message::to("erp").body(vec![n; 700]), erp)).collect();
         let moves = waiting
             .drain(..)
             .map(|place| Move {

@@ -41,7 +41,7 @@ fn filled(dir: &Path) -> HashSet<Id> {
                 // Every tenth round keeps ids that were given elsewhere.
                 let elsewhere = || Id::compose(WallMs(7 + round), NodeTag::new(9), Place::new(90_000 + round, 1));
                 let id = (round % 10 == 0 && n == 0).then(elsewhere);
-                Incoming { draft, dest: dests[at], wait: Queued::Ready, id, older: None }
+                Incoming { id, ..Incoming::new(draft, dests[at]) }
             })
             .collect();
         let now = WallMs(NOW.wall.0 - 1000 + round);

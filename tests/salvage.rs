@@ -26,7 +26,7 @@ fn open(dir: &Path) -> SledStore {
 
 fn accept(store: &dyn Store, now: WallMs, draft: Draft) -> Place {
     let dest = store.destination(&draft.envelope.destination).expect("a number");
-    let incoming = Incoming { draft, dest, wait: Queued::Ready, id: None, older: None };
+    let incoming = Incoming::new(draft, dest);
     store.commit(&Batch { now, accepts: vec![incoming], ..Batch::default() }).expect("commits").accepted[0].1
 }
 

@@ -19,7 +19,7 @@ fn open(dir: &tempfile::TempDir) -> SledStore {
 }
 
 fn incoming(dest: Dest, draft: Draft) -> Incoming {
-    Incoming { draft, dest, wait: Queued::Ready, id: None, older: None }
+    Incoming::new(draft, dest)
 }
 
 fn drafts(dest: Dest, count: usize, bytes: usize) -> Vec<Incoming> {

@@ -11,6 +11,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::fence::VERSIONED_KEY_BYTES_MAX;
 use super::place_map::PlaceHash;
 use super::registry::Registry;
 use crate::error::Error;
@@ -78,8 +79,15 @@ fn check_one(draft: Draft, registry: &Registry) -> Result<Incoming, Error> {
     if header_bytes > HEADER_BYTES_MAX {
         return Err(Error::Invalid(format!("the headers have {header_bytes} bytes, {HEADER_BYTES_MAX} are allowed")));
     }
+    let is_latest = registry.rules(dest).is_some_and(|rules| rules.latest_wins);
+    let key_bytes = envelope.key.as_ref().map_or(0, |key| key.len());
+    if is_latest && envelope.version.is_some() && key_bytes > VERSIONED_KEY_BYTES_MAX {
+        return Err(Error::Invalid(format!(
+            "the key has {key_bytes} bytes, {VERSIONED_KEY_BYTES_MAX} are allowed with a version where the latest wins"
+        )));
+    }
     let wait = envelope.not_before.map_or(Queued::Ready, Queued::NotBefore);
-    Ok(Incoming { draft, dest, wait, id: None, older: None })
+    Ok(Incoming { wait, ..Incoming::new(draft, dest) })
 }
 
 /// Checks the size of one body.

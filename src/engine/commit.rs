@@ -195,7 +195,8 @@ impl Committer {
                 // It was out, or came in with this one.
                 self.put_off.push(Request::Supersede(vec![(incoming.dest, older, *place)]));
             }
-            self.accepted(&mut pending, incoming, *id, *place, draft.now, watched);
+            let state = incoming.state(&committed.accepted);
+            self.accepted(&mut pending, incoming, state, (*id, *place), draft.now, watched);
         }
         for ((step, moved), cause) in draft.batch.moves.iter().zip(&committed.moved).zip(draft.causes) {
             self.moved(&mut pending, step, *moved, cause, draft.now, watched);
@@ -211,18 +212,29 @@ impl Committer {
         pending
     }
 
-    fn accepted(&mut self, pending: &mut Pending, incoming: Incoming, id: Id, place: Place, now: Stamp, watched: bool) {
-        let Incoming { draft, dest, wait, id: _, older: _ } = incoming;
+    fn accepted(
+        &mut self,
+        pending: &mut Pending,
+        Incoming { draft, dest, wait, .. }: Incoming,
+        state: State,
+        (id, place): (Id, Place),
+        now: Stamp,
+        watched: bool,
+    ) {
         let who = self.registry.who(dest, place, draft.envelope.key.as_deref());
-        self.begins(who);
         if let Some(key) = &draft.envelope.idempotency_key {
             self.window.remember(key_hash(key), place, now.mono_ms);
         }
-        let deadline = draft.envelope.deadline;
-        let state = State::Queued(wait);
+        self.registry.figures.accepted.fetch_add(1, Ordering::Relaxed);
         if watched {
             pending.transitions.push(transition(id, &draft.envelope, state, 0, now.wall, None));
         }
+        if state.is_final() {
+            // A newer version took its place before it came: it waits for nothing.
+            return;
+        }
+        self.begins(who);
+        let deadline = draft.envelope.deadline;
         let loaded = Loaded {
             message: Message {
                 id,
@@ -236,7 +248,6 @@ impl Committer {
         };
         let fresh = (wait == Queued::Ready).then_some(loaded);
         pending.news.push(News::Accepted { who, wait, deadline, fresh });
-        self.registry.figures.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
     fn moved(&mut self, pending: &mut Pending, step: &Move, moved: Moved, cause: Cause, now: Stamp, watched: bool) {

@@ -16,7 +16,7 @@ use super::settle::Report;
 use super::words::{Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Envelope, Event, Id, Record, Stamp, WallMs};
-use crate::store::{Batch, Dest, Incoming, Loaded, Older, StoreError};
+use crate::store::{Batch, Dest, Incoming, Loaded, Newer, Older, StoreError};
 
 /// A batch in the making: what is asked of the store, and why.
 pub(super) struct Draft {
@@ -183,8 +183,12 @@ impl Draft {
                 Slot::New(position) => {
                     let own = part.batch.accepts.len();
                     let mut one = incoming.get_mut(position).and_then(Option::take);
+                    let own_of = |before: usize| at.get(&before).map_or(before, |(_, own)| *own);
                     if let Some(Incoming { older: Some(Older::Accept(before)), .. }) = &mut one {
-                        *before = at.get(before).map_or(*before, |(_, own)| *own);
+                        *before = own_of(*before);
+                    }
+                    if let Some(Incoming { newer: Some(Newer::Accept(before)), .. }) = &mut one {
+                        *before = own_of(*before);
                     }
                     part.batch.accepts.extend(one);
                     at.insert(position, (parts.len(), own));

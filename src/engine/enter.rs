@@ -16,6 +16,7 @@ use super::accept::Repeated;
 use super::act::{Plan, expire, plan};
 use super::commit::Committer;
 use super::draft::{Cause, Draft, Slot};
+use super::fence;
 use super::latest::Line;
 use super::news::{Delivery, News, Who};
 use super::pause;
@@ -27,7 +28,7 @@ use super::settle::{Report, attempt_number, interrupted, settle};
 use super::words::{Act, Destination, Hand, Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Abandoned, Envelope, Event, Id, Illegal, Place, Record, State, WallMs, advance};
-use crate::store::{Dest, Expect, Incoming, Loaded, Move, Older, Pattern, Query, StateName, key_hash};
+use crate::store::{Dest, Expect, Incoming, Loaded, Move, Newer, Older, Pattern, Query, StateName, key_hash};
 
 impl Committer {
     /// Puts what a request asks for into the batch, or answers it at once.
@@ -81,7 +82,7 @@ impl Committer {
         draft.batch.moves.push(step);
         draft.causes.push(Cause::Report(Box::new(report)));
         if let Some(newer) = given {
-            self.give_place(draft, who, (expect, series), Ok(newer), (message.id, message.envelope));
+            self.give_place(draft, who, (expect, series), Newer::Known(newer), (message.id, message.envelope));
         }
     }
 
@@ -91,19 +92,22 @@ impl Committer {
         draft: &mut Draft,
         who: Who,
         (expect, series): (Expect, u16),
-        newer: Result<Id, usize>,
+        newer: Newer,
         (id, envelope): (Id, Arc<Envelope>),
     ) {
-        // The store fills in the id that it gives.
-        let by = newer.unwrap_or(id);
-        let Ok(to) = advance(expect.state, Event::Supersede(by)) else {
+        let (known, by) = match newer {
+            Newer::Known(known) => (known, None),
+            // The store fills in the id that it gives.
+            Newer::Accept(number) => (id, Some(number)),
+        };
+        let Ok(to) = advance(expect.state, Event::Supersede(known)) else {
             return draft.news.push(News::Unchanged(who));
         };
         draft.batch.moves.push(Move {
             place: who.entry.place,
             expect,
             to,
-            by: newer.err(),
+            by,
             attempts: expect.attempts,
             series,
             attempt: None,
@@ -116,29 +120,33 @@ impl Committer {
     /// An older message of a key gives its place to a newer one, where it still waits; where it is out, once it comes home without success.
     fn enter_supersede(&mut self, draft: &mut Draft, dest: Dest, older: Place, newer: Place) {
         let store = self.registry.store.clone();
-        let newer_id = match store.get(newer) {
+        let successor = match store.get(newer) {
             // What was given up itself takes nobody's place.
             Ok(Some(Record { state: State::Abandoned(why), .. })) if !matches!(why, Abandoned::Superseded(_)) => return,
-            Ok(Some(record)) => record.id,
+            Ok(Some(record)) => record,
             Ok(None) => return,
             Err(error) => return self.registry.unreadable(newer, &error),
         };
         let taken = self.registry.scheduler().reserve(older);
-        match taken {
-            Err(Taken::Out) => self.latest.follows(older, newer_id),
-            Err(Taken::Reserved) => self.put_off.push(Request::Supersede(vec![(dest, older, newer)])),
-            Ok(()) => match store.get(older) {
-                Ok(Some(record)) if !record.state.is_final() => {
-                    let who = self.registry.who(dest, older, record.envelope.key.as_deref());
-                    let stands = (expect_of(&record), record.series);
-                    self.give_place(draft, who, stands, Ok(newer_id), (record.id, record.envelope));
+        if matches!(taken, Err(Taken::Reserved)) {
+            return self.put_off.push(Request::Supersede(vec![(dest, older, newer)]));
+        }
+        let is_ours = taken.is_ok();
+        match store.get(older) {
+            // Two keys may have one hash.
+            Ok(Some(record)) if !record.state.is_final() && record.envelope.key == successor.envelope.key => {
+                if !is_ours {
+                    return self.latest.follows(older, successor.id);
                 }
-                Ok(_) => self.registry.scheduler().forget(older),
-                Err(error) => {
-                    self.registry.unreadable(older, &error);
-                    self.registry.scheduler().forget(older);
-                }
-            },
+                let who = self.registry.who(dest, older, record.envelope.key.as_deref());
+                let stands = (expect_of(&record), record.series);
+                return self.give_place(draft, who, stands, Newer::Known(successor.id), (record.id, record.envelope));
+            }
+            Ok(_) => {}
+            Err(error) => self.registry.unreadable(older, &error),
+        }
+        if is_ours {
+            self.registry.scheduler().forget(older);
         }
     }
 
@@ -148,8 +156,12 @@ impl Committer {
         let mut own: HashMap<(Line, Arc<str>), usize> = HashMap::new();
         for (number, one) in (first..).zip(fresh) {
             let (Some(line), Some(key)) = (self.line(one), one.draft.envelope.key.clone()) else { continue };
-            let before = own.insert((line, key.clone()), number);
             let _new = draft.lines.insert(line);
+            if one.newer.is_some() {
+                // It is below its fence.
+                continue;
+            }
+            let before = own.insert((line, key.clone()), number);
             if let Some(before) = before {
                 one.older = Some(Older::Accept(before));
             } else if let Some((place, record)) = self.older(line, &key) {
@@ -157,7 +169,7 @@ impl Committer {
                 if let Some(record) = record {
                     let who = self.registry.who(one.dest, place, Some(&key));
                     let stands = (expect_of(&record), record.series);
-                    self.give_place(draft, who, stands, Err(number), (record.id, record.envelope));
+                    self.give_place(draft, who, stands, Newer::Accept(number), (record.id, record.envelope));
                 }
             }
         }
@@ -187,23 +199,31 @@ impl Committer {
         let is_latest = self.registry.rules(who.dest).is_some_and(|rules| rules.latest_wins);
         let Some(key) = record.envelope.key.clone().filter(|_| is_latest) else { return };
         let line = (who.dest, who.entry.hash);
-        if self.latest.newest(line).is_none_or(|newest| newest >= record.place) {
+        let is_last = self.latest.newest(line).is_none_or(|newest| newest >= record.place);
+        // Where nothing can be told of its version, what waits goes.
+        let is_below = || !matches!(fence::above(who.dest, &record.envelope, &*self.registry.store), Ok(None));
+        if is_last || is_below() {
             return;
         }
         match self.older(line, &key) {
             Some((place, Some(older))) => {
                 let of = self.registry.who(who.dest, place, Some(&key));
                 let stands = (expect_of(&older), older.series);
-                self.give_place(draft, of, stands, Ok(record.id), (older.id, older.envelope));
+                self.give_place(draft, of, stands, Newer::Known(record.id), (older.id, older.envelope));
             }
             Some((place, None)) => self.latest.follows(place, record.id),
             None => {}
         }
     }
 
-    /// The newer message of its key that has arrived, or that waits, where only the latest counts.
-    fn newer(&self, record: &Record, rules: &Destination, dest: Dest) -> Result<Option<Id>, Error> {
+    /// The newer message of its key that has arrived, or that waits, where only the latest counts; or the one with the newest version, and that.
+    fn newer(&self, record: &Record, rules: &Destination, dest: Dest) -> Result<Option<(Id, Option<u64>)>, Error> {
         let Some(key) = record.envelope.key.as_deref().filter(|_| rules.latest_wins) else { return Ok(None) };
+        let store = &*self.registry.store;
+        let above = fence::above(dest, &record.envelope, store);
+        if let Some(fence) = above.inspect_err(|error| self.registry.unfenced(error))? {
+            return Ok(Some((fence.id, Some(fence.version))));
+        }
         let query = Query {
             states: vec![StateName::Queued, StateName::Sending, StateName::Delivered, StateName::Failed],
             destinations: vec![dest],
@@ -211,8 +231,10 @@ impl Committer {
             limit: 1,
             ..Query::default()
         };
-        let newest = self.registry.store.list(&query)?.records.into_iter().next();
-        Ok(newest.filter(|newest| newest.place > record.place).map(|newest| newest.id))
+        let newest = store.list(&query)?.records.into_iter().next();
+        // A person may have said of an older version that it arrived.
+        let is_newer = |other: &Record| other.place > record.place && !is_older(&other.envelope, &record.envelope);
+        Ok(newest.filter(is_newer).map(|newest| (newest.id, None)))
     }
 
     fn enter_steer(&mut self, draft: &mut Draft, dest: Dest, hand: Hand, reply: Reply<Lane>) {
@@ -252,6 +274,11 @@ impl Committer {
                 Ok(Repeated::Conflict(id)) => return reply(Err(Error::Conflict { id })),
                 Err(error) => return reply(Err(Error::Store(error))),
             }
+        }
+        let first = draft.batch.accepts.len();
+        if let Err(error) = fence::hold(&mut fresh, first, &*self.registry.store, |one| self.line(one).is_some()) {
+            self.registry.unfenced(&error);
+            return reply(Err(Error::Store(error)));
         }
         self.take_places(draft, &mut fresh);
         draft.repeated.extend(own);
@@ -329,9 +356,9 @@ impl Committer {
                 return reply(Err(error));
             }
         };
-        if let Some(newer) = newer {
+        if let Some((newer, version)) = newer {
             draft.news.push(News::Unchanged(who));
-            return reply(Err(Error::Overtaken { id: record.id, newer }));
+            return reply(Err(Error::Overtaken { id: record.id, newer, version }));
         }
         match plan(&record, act, rules.map(|rules| &**rules), draft.now.wall) {
             Ok(Plan::Step(step)) => {
@@ -416,6 +443,11 @@ impl Committer {
             }
         }
     }
+}
+
+/// Whether this message carries a lower version than that one.
+fn is_older(this: &Envelope, that: &Envelope) -> bool {
+    this.version.zip(that.version).is_some_and(|(this, that)| this < that)
 }
 
 fn expect_of(record: &Record) -> Expect {

@@ -23,6 +23,7 @@ mod commit;
 mod crew;
 mod draft;
 mod enter;
+mod fence;
 mod gate;
 mod lane;
 mod latest;
@@ -48,6 +49,7 @@ pub use accept::{
     HEADER_BYTES_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS, MESSAGES_MAX, REQUEST_BYTES_MAX, WORD_BYTES_MAX,
 };
 pub use alert::{Alert, Channel, LogLine, Rule};
+pub use fence::VERSIONED_KEY_BYTES_MAX;
 pub use pause::{Cause, Pause};
 pub use turn::{Flight, Turn};
 pub use words::{

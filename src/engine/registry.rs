@@ -285,6 +285,13 @@ impl Registry {
         }
     }
 
+    /// The newest version of a key cannot be read: nothing can be told of its messages with versions.
+    pub(super) fn unfenced(&self, error: &StoreError) {
+        if let StoreError::Damaged(what) = error {
+            self.set_aside(vec![format!("messages of a key with versions: {what}")]);
+        }
+    }
+
     /// Remembers what cannot be read and so is not delivered, and says so the first time.
     pub(super) fn set_aside(&self, damaged: Vec<String>) {
         let mut damage = self.damage();

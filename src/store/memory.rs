@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use self::change::{Change, Mark};
 use self::tables::Tables;
 use super::{
-    Batch, CommitNo, Committed, Count, Dest, Loaded, Note, Page, Query, Retained, Retention, Revision, Room, Store,
+    Batch, CommitNo, Committed, Count, Dest, Loaded, Page, Query, Retained, Retention, Revision, Room, Store,
     StoreError, Unfinished,
 };
 use crate::model::{Attempt, Id, NodeTag, Place, Record, WallMs};
@@ -214,7 +214,7 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
-        batch.notes.iter().try_for_each(Note::check)?;
+        batch.check_notes()?;
         let mut tables = self.write()?;
         let (changes, mut done) = plan::commit(&tables, batch);
         done.number = self.log().append(&mut tables, changes, 1)?;

@@ -27,7 +27,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::{Attempt, Body, Class, Draft, Id, Message, Place, Queued, Record, State, WallMs};
+use crate::model::{Abandoned, Attempt, Body, Class, Draft, Id, Message, Place, Queued, Record, State, WallMs};
 
 /// The number of a commit, from 1; 0 is the empty store.
 pub type CommitNo = u64;
@@ -170,7 +170,7 @@ pub struct Batch {
     pub deletes: Vec<Place>,
     /// Messages whose end a person has now been told of.
     pub told: Vec<Place>,
-    /// What else must be remembered, and stand or fall with this commit. The last word on a key counts.
+    /// What else must be remembered, and stand or fall with this commit. The last word on a key counts; those of [`Batch::accepts`] come first.
     pub notes: Vec<Note>,
 }
 
@@ -183,6 +183,16 @@ pub struct Note {
     pub value: Vec<u8>,
 }
 
+impl Batch {
+    /// Whether a store takes its notes.
+    ///
+    /// # Errors
+    /// A key or a value is too long.
+    pub fn check_notes(&self) -> Result<(), StoreError> {
+        self.accepts.iter().filter_map(|one| one.note.as_ref()).chain(&self.notes).try_for_each(Note::check)
+    }
+}
+
 /// The longest key of a note.
 pub const NOTE_KEY_BYTES_MAX: usize = 200;
 /// The most bytes of a note.
@@ -193,7 +203,7 @@ impl Note {
     ///
     /// # Errors
     /// The key or the value is too long.
-    pub fn check(&self) -> Result<(), StoreError> {
+    fn check(&self) -> Result<(), StoreError> {
         if self.key.len() <= NOTE_KEY_BYTES_MAX && self.value.len() <= NOTE_BYTES_MAX {
             return Ok(());
         }
@@ -215,6 +225,10 @@ pub struct Incoming {
     pub id: Option<Id>,
     /// The message whose place it may come to take: its record names that one once it is superseded by it.
     pub older: Option<Older>,
+    /// The message that took its place before it came: then it waits for nothing, and rests as superseded from the beginning.
+    pub newer: Option<Newer>,
+    /// Something to remember that stands or falls with it. Its id is put behind the value.
+    pub note: Option<Note>,
 }
 
 /// A message that a newer one may take the place of.
@@ -224,6 +238,33 @@ pub enum Older {
     At(Place),
     /// One of the same batch, by its index in [`Batch::accepts`]: an earlier one.
     Accept(usize),
+}
+
+/// A message that takes the place of an older one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Newer {
+    /// One that is there, or was.
+    Known(Id),
+    /// One of the same batch, by its index in [`Batch::accepts`]: an earlier one, where the older one is of that batch too.
+    Accept(usize),
+}
+
+impl Incoming {
+    /// A message that is ready to go.
+    #[must_use]
+    pub fn new(draft: Draft, dest: Dest) -> Incoming {
+        Incoming { draft, dest, wait: Queued::Ready, id: None, older: None, newer: None, note: None }
+    }
+
+    /// Its state from the beginning; `accepted` are the messages of its batch before it, or all of them.
+    #[must_use]
+    pub fn state(&self, accepted: &[(Id, Place)]) -> State {
+        let newer = self.newer.and_then(|newer| match newer {
+            Newer::Known(id) => Some(id),
+            Newer::Accept(number) => accepted.get(number).map(|(id, _)| *id),
+        });
+        newer.map_or(State::Queued(self.wait), |id| State::Abandoned(Abandoned::Superseded(id)))
+    }
 }
 
 /// One step in the life of a message.

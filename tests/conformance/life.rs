@@ -89,7 +89,7 @@ fn accepted_as_handed_in(world: &World) {
     full.envelope.traceparent = Some("00-0af7".into());
     let dest = store.destination("erp").expect("a number");
     let wait = Queued::NotBefore(T0.plus(60));
-    let accepts = vec![Incoming { draft: full.clone(), dest, wait, id: None, older: None }];
+    let accepts = vec![Incoming { wait, ..incoming(dest, full.clone()) }];
     let (id, place) = commit(&*store, &Batch { now: T0, accepts, ..Batch::default() }).accepted[0];
     let store = world.reopened(store);
     let kept = record(&*store, place);

@@ -66,7 +66,7 @@ pub fn draft(key: &str) -> Draft {
 }
 
 pub fn incoming(dest: Dest, draft: Draft) -> Incoming {
-    Incoming { draft, dest, wait: Queued::Ready, id: None, older: None }
+    Incoming::new(draft, dest)
 }
 
 /// Commits and syncs.

@@ -40,7 +40,8 @@ pub(super) fn commit(tables: &Tables, batch: &Batch) -> (Vec<Change>, Committed)
     };
     let mut done = Committed::default();
     for incoming in &batch.accepts {
-        done.accepted.push(plan.accept(incoming, batch.now));
+        let state = incoming.state(&done.accepted);
+        done.accepted.push(plan.accept(incoming, state, batch.now));
     }
     for step in &batch.moves {
         let newer = step.by.and_then(|by| done.accepted.get(by)).copied();
@@ -93,7 +94,7 @@ pub(super) fn retain(tables: &Tables, rule: &Retention, now: WallMs) -> (Vec<Cha
 }
 
 impl Plan<'_> {
-    fn accept(&mut self, incoming: &Incoming, now: WallMs) -> (Id, Place) {
+    fn accept(&mut self, incoming: &Incoming, state: State, now: WallMs) -> (Id, Place) {
         let place = Tables::place(self.next_message);
         self.next_message += 1;
         let id = incoming.id.unwrap_or_else(|| {
@@ -106,7 +107,13 @@ impl Plan<'_> {
         let revision = Edition::first(Arc::clone(&incoming.draft.body), content_type.clone(), now);
         self.changes.push(Change::Revision { place, revision });
         self.content_types.insert(place, content_type);
-        self.set(place, Status { state: State::Queued(incoming.wait), updated_at: now, ..Status::fresh() });
+        if let Some(note) = &incoming.note {
+            let value = [&*note.value, &id.to_bytes()].concat();
+            self.changes.push(Change::Note { key: note.key.clone(), value });
+        }
+        // As with what ends later: a clock that is behind must not age it.
+        let updated_at = if state.is_final() { now.max(self.last_id_at) } else { now };
+        self.set(place, Status { state, updated_at, ..Status::fresh() });
         (id, place)
     }
 

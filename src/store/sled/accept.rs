@@ -46,6 +46,7 @@ impl Plan<'_> {
                 Older::At(place) => Some(place),
                 Older::Accept(number) => ids.get(number).map(|(_, place)| *place),
             });
+            let state = incoming.state(&ids);
             let current = match filling.take() {
                 Some(current) if current.has_room(incoming) => current,
                 Some(full) => {
@@ -54,7 +55,7 @@ impl Plan<'_> {
                 }
                 None => self.begin(),
             };
-            let (id, place) = self.add(filling.insert(current), incoming, older)?;
+            let (id, place) = self.add(filling.insert(current), incoming, older, state)?;
             ids.push((id, place));
         }
         if let Some(last) = filling {
@@ -96,6 +97,7 @@ impl Plan<'_> {
         filling: &mut Filling,
         incoming: &Incoming,
         supersedes: Option<Place>,
+        state: State,
     ) -> Result<(Id, Place), StoreError> {
         let place = Place::new(filling.number, u8::try_from(filling.stat.len()).unwrap_or(u8::MAX));
         let id = incoming.id.unwrap_or_else(|| Id::compose(WallMs(self.head.last_ms), self.writer.node, place));
@@ -117,11 +119,12 @@ impl Plan<'_> {
         let inline: &[u8] = if kept == Kept::Inline { body } else { &[] };
         Entry { fixed: &fixed, fixed_in_parts, body: inline, body_bytes, kept, gone: false }.write(&mut filling.body);
         let slot = Slot {
-            state: State::Queued(incoming.wait),
+            state,
             flags: Flags {
                 deadline: envelope.deadline.is_some(),
                 alias: id.place() != place,
                 parts: fixed_in_parts || kept == Kept::Parts,
+                behind: state.is_final() && self.is_clock_behind(),
                 ..Flags::default()
             },
             attempts: 0,
@@ -141,8 +144,11 @@ impl Plan<'_> {
         if slot.key_hash != 0 {
             self.range_more.push(slot.key_hash);
         }
-        self.change.add(slot.dest, StateName::Queued, 1);
+        self.change.add(slot.dest, StateName::of(state), 1);
         filling.stat.push(&slot);
+        if let Some(note) = &incoming.note {
+            self.put(Tree::Note, &note.key, &[&*note.value, &id.to_bytes()].concat());
+        }
         Ok((id, place))
     }
 

@@ -148,11 +148,11 @@ impl<'a> Plan<'a> {
         for place in &batch.told {
             self.told(*place)?;
         }
+        batch.check_notes()?;
+        committed.accepted = self.accept(&batch.accepts)?;
         for note in &batch.notes {
-            note.check()?;
             self.put(Tree::Note, &note.key, &note.value);
         }
-        committed.accepted = self.accept(&batch.accepts)?;
         for (place, newer) in followed {
             if let Some((id, _)) = committed.accepted.get(newer) {
                 self.follow(place, *id)?;
