@@ -1,117 +1,15 @@
 //! Latest wins: of the messages of one key the newest one counts, whatever happens to the others. Days of price changes in milliseconds.
 
+#[path = "common/day.rs"]
+mod day;
+
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use goniec::engine::{Act, Destination, Flight, Settings, Shown, Turn};
-use goniec::model::{
-    Abandoned, Backoff, Class, Failure, Outcome, Policy, Queued, Receipt, Retry, Sent, Stamp, State, WallMs,
-};
-use goniec::store::memory::{MemoryDisk, MemoryStore};
-use goniec::store::{StateName, Store};
-use goniec::{Error, Id, Message};
-
-fn shop(latest_wins: bool) -> Destination {
-    let retry = Retry { backoff: Backoff::Fixed(60_000), jitter_permille: 0, attempts: 50 };
-    let policy = Policy { retry, ..Policy::default() };
-    Destination { policy, latest_wins, concurrency: 4, ..Destination::new("shop", |_: &Message| ()) }
-}
-
-fn failed() -> Outcome {
-    Outcome::Failed(Failure::new(Class::Server, Sent::Answered, "answered 500"))
-}
-
-fn arrived() -> Outcome {
-    Outcome::Delivered(Receipt { status: Some(200), ..Receipt::default() })
-}
-
-/// An engine under a clock of its own, whose attempts end when the test says so.
-struct Day {
-    disk: MemoryDisk,
-    turn: Turn,
-    now: Stamp,
-    out: Vec<Flight>,
-    latest_wins: bool,
-}
-
-impl Day {
-    fn begin(latest_wins: bool) -> Day {
-        Day::on(MemoryDisk::new(), latest_wins)
-    }
-
-    fn on(disk: MemoryDisk, latest_wins: bool) -> Day {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&disk).expect("opens"));
-        let now = Stamp { wall: WallMs(1_795_435_200_000), mono_ms: 0 };
-        let turn = Turn::open(store, vec![shop(latest_wins)], Settings::default(), Vec::new(), now).expect("opens");
-        let mut day = Day { disk, turn, now, out: Vec::new(), latest_wins };
-        day.run();
-        day
-    }
-
-    /// The process dies; what was out may have arrived.
-    fn killed(self) -> Day {
-        Day::on(self.disk, self.latest_wins)
-    }
-
-    fn run(&mut self) {
-        loop {
-            let before = self.out.len();
-            self.turn.turn_out(self.now, &mut self.out).expect("turns");
-            if self.out.len() == before {
-                return;
-            }
-        }
-    }
-
-    fn pass(&mut self, ms: u64) {
-        self.now = Stamp { wall: self.now.wall.plus(ms), mono_ms: self.now.mono_ms + ms };
-        self.run();
-    }
-
-    /// Hands in prices of these keys in one request.
-    fn prices(&mut self, prices: &[(&str, &str)]) -> Vec<Id> {
-        let (give, take) = channel();
-        let drafts = prices.iter().map(|(key, price)| Message::to("shop").key(*key).body(price.as_bytes().to_vec()));
-        self.turn.accept(drafts.collect(), Box::new(move |said| give.send(said).expect("listens")));
-        self.run();
-        take.try_recv().expect("answers").expect("accepts")
-    }
-
-    fn price(&mut self, price: &str) -> Id {
-        self.prices(&[("sku-1", price)])[0]
-    }
-
-    fn land(&mut self, body: &str, outcome: Outcome) {
-        let at = self.out.iter().position(|flight| *flight.message().body == *body.as_bytes()).expect("it is out");
-        let flight = self.out.remove(at);
-        self.turn.land(flight, outcome, self.now);
-        self.run();
-    }
-
-    fn out(&self) -> Vec<String> {
-        self.out.iter().map(|flight| String::from_utf8_lossy(&flight.message().body).into_owned()).collect()
-    }
-
-    fn shown(&self, id: Id) -> Shown {
-        self.turn.show(id, self.now.wall).expect("is there")
-    }
-
-    fn state(&self, id: Id) -> State {
-        self.shown(id).record.state
-    }
-
-    fn act(&mut self, id: Id, act: Act) -> Result<Shown, Error> {
-        let (give, take) = channel();
-        self.turn.act(id, act, Box::new(move |said| give.send(said).expect("listens")));
-        self.run();
-        take.try_recv().expect("answers")
-    }
-}
-
-fn superseded(by: Id) -> State {
-    State::Abandoned(Abandoned::Superseded(by))
-}
+use day::{Day, arrived, below, failed, superseded};
+use goniec::engine::{Act, Flight};
+use goniec::model::{Class, Failure, Outcome, Queued, Sent, State};
+use goniec::{Error, Message};
 
 #[test]
 fn a_newer_price_takes_the_place_of_the_one_that_waits() {
@@ -245,20 +143,10 @@ fn the_last_price_applied_is_the_last_one_accepted() {
 
 /// What was applied wrongly, and how often something was sent.
 fn changes_of_prices(latest_wins: bool, seed: u64) -> (Vec<String>, u64) {
-    let mut dice = seed | 1;
-    let mut below = move |limit: u64| {
-        dice ^= dice << 13;
-        dice ^= dice >> 7;
-        dice ^= dice << 17;
-        dice % limit
-    };
+    let mut below = below(seed);
     let (mut applied, mut accepted) = (HashMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
     let (mut wrong, mut sends, mut changes, mut crashes) = (Vec::new(), 0, 0, 0);
     let mut day = Day::begin(latest_wins);
-    let is_quiet = |day: &Day| {
-        let waits = |name: &StateName| !matches!(name, StateName::Delivered | StateName::Abandoned);
-        day.out.is_empty() && !day.turn.stats().counts.iter().any(|(_, name, _)| waits(name))
-    };
     let mut apply = |flight: &Flight, applies: bool| {
         sends += 1;
         let key = flight.message().key().expect("a key").to_owned();
@@ -267,7 +155,7 @@ fn changes_of_prices(latest_wins: bool, seed: u64) -> (Vec<String>, u64) {
             wrong.push(format!("{key}: {price} after {before}"));
         }
     };
-    while changes < 10_000 || !is_quiet(&day) {
+    while changes < 10_000 || !day.is_quiet() {
         if changes < 10_000 {
             let batch = 0..1 + below(20);
             let batch: Vec<(String, u64)> = batch.map(|n| (format!("sku-{}", below(500)), changes + n)).collect();

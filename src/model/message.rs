@@ -111,6 +111,13 @@ impl Draft {
         self
     }
 
+    /// Sets the version of the key's value.
+    #[must_use]
+    pub fn version(mut self, version: u64) -> Draft {
+        self.envelope.version = Some(version);
+        self
+    }
+
     /// Sets the type.
     #[must_use]
     pub fn kind(mut self, kind: impl Into<Arc<str>>) -> Draft {
