@@ -2,7 +2,7 @@
 
 use super::*;
 use goniec::model::{State, WallMs, policy::scatter};
-use goniec::store::{Batch, Move, Query, Retained, Retention, StoreError};
+use goniec::store::{Batch, Incoming, Move, Newer, Note, Query, Retained, Retention, StoreError};
 
 pub const CASES: &[super::Case] = &[
     ("a deleted message is gone whole", a_deleted_message_is_gone),
@@ -80,10 +80,16 @@ fn retention_after_a_clock_behind(world: &World) {
     moved(&*store, T0, vec![failure(&*store, usual, exhausted(), T0)]);
     let start_of_time = WallMs(1_000);
     moved(&*store, start_of_time, vec![failure(&*store, behind, exhausted(), start_of_time)]);
+    let newer = Some(Newer::Known(record(&*store, usual).id));
+    let dest = store.destination("erp").expect("a number");
+    let accepts = vec![Incoming { newer, ..incoming(dest, draft("b")) }];
+    let (_, born) = commit(&*store, &Batch { now: start_of_time, accepts, ..Batch::default() }).accepted[0];
     let soon = T0.plus(60);
     assert_eq!(retained(&*store, &RULE, soon), (0, 0), "it ended a moment ago, whatever the clock said then");
     let store = world.reopened(store);
     assert!(store.load(behind).expect("loads").is_some());
+    let _stripped = retained(&*store, &RULE, T0.plus(120));
+    assert!([behind, born].iter().all(|place| store.get(*place).expect("reads").is_some()), "nor a moment later");
     // The control: it is not kept for ever, and what ended under the right clock goes on its day.
     let _removed = retained(&*store, &RULE, T0.plus(5_000));
     assert!(store.get(usual).expect("reads").is_none());
@@ -239,10 +245,11 @@ fn a_batch_is_one(world: &World) {
         let (_, moving) = accept(&*store, T0, draft("m"));
         let (_, dying) = accept(&*store, T0, draft("d"));
         let before = dump(&*store).messages.len();
-        let accepts = (0..20).map(|_| incoming(dest, draft("n").body(vec![0; 900]))).collect();
+        let mut accepts: Vec<_> = (0..20).map(|_| incoming(dest, draft("n").body(vec![0; 900]))).collect();
+        accepts[7].note = Some(Note { key: b"n".to_vec(), value: Vec::new() });
         let moves = vec![failure(&*store, moving, due(5), T0)];
         let batch = Batch { now: T0, accepts, moves, deletes: vec![dying], ..Batch::default() };
-        store.commit(&batch).expect("commits");
+        let named = store.commit(&batch).expect("commits").accepted[7].0;
         drop(store);
         crash(scatter(seed));
         let store = world.opened();
@@ -252,6 +259,8 @@ fn a_batch_is_one(world: &World) {
         assert_eq!(record(&*store, moving).state == due(5), happened);
         assert_eq!(store.attempts(moving).expect("reads").len(), usize::from(happened));
         assert_eq!(dump(&*store).messages.len(), if happened { before + 19 } else { before });
+        let noted = store.note(b"n").expect("reads");
+        assert_eq!(noted.as_deref() == Some(&named.to_bytes()[..]), happened, "a note stands with its message");
         assert!(happened || record(&*store, moving).state != State::Delivered);
         store.close().expect("closes");
     }

@@ -3,7 +3,8 @@
 use super::*;
 use goniec::model::{Id, NodeTag, Place, Queued, State, WallMs};
 use goniec::store::{
-    Amendment, Batch, Incoming, Move, Moved, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Note, Older, StoreError, key_hash,
+    Amendment, Batch, Incoming, Move, Moved, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Newer, Note, Older, Retention,
+    StoreError, key_hash,
 };
 
 pub const CASES: &[super::Case] = &[
@@ -15,6 +16,10 @@ pub const CASES: &[super::Case] = &[
     ("several steps of one batch apply in order", steps_apply_in_order),
     ("a message of the same commit may take another's place", superseded_by_the_same_commit),
     ("a message may give its place to one that came before it did so", superseded_later_than_its_successor_came),
+    (
+        "a message may be superseded from the beginning, and a note may name a message of its commit",
+        superseded_at_birth,
+    ),
     ("an edit makes a revision and keeps the ones before", edits_keep_the_original),
     ("a kept id is found at its new place", kept_ids_are_found),
     ("bodies of every size come back", bodies_of_every_size),
@@ -197,6 +202,41 @@ fn superseded_later_than_its_successor_came(world: &World) {
     let store = world.reopened(store);
     assert_eq!(names(&*store), [Some(first), Some(second)]);
     assert_eq!(record(&*store, at).state, gone(second));
+}
+
+fn superseded_at_birth(world: &World) {
+    let store = world.opened();
+    let dest = store.destination("erp").expect("a number");
+    let gone = |by| State::Abandoned(Abandoned::Superseded(by));
+    let below = |newer| {
+        let mut draft = draft("price").deadline(T0.plus(9));
+        draft.envelope.idempotency_key = Some("once".into());
+        Incoming { newer: Some(newer), ..incoming(dest, draft) }
+    };
+    let note = Note { key: b"f/price".to_vec(), value: b"7".to_vec() };
+    let raises = || Incoming { note: Some(note.clone()), ..incoming(dest, draft("price")) };
+    let accepts = vec![raises(), below(Newer::Accept(0)), raises(), below(Newer::Accept(2))];
+    let done = commit(&*store, &Batch { now: T0, accepts, ..Batch::default() });
+    let [(first, _), (_, below_first), (second, _), (_, below_second)] = done.accepted[..] else { panic!("four") };
+    // A commit of nothing else.
+    let accepts = vec![below(Newer::Known(first))];
+    let (_, alone) = commit(&*store, &Batch { now: T0, accepts, ..Batch::default() }).accepted[0];
+    let store = world.reopened(store);
+    let states = [below_first, below_second, alone].map(|place| record(&*store, place).state);
+    assert_eq!(states, [gone(first), gone(second), gone(first)]);
+    assert_eq!(store.note(&note.key).expect("reads"), Some([b"7", &second.to_bytes()[..]].concat()), "the last word");
+    let found = dump(&*store);
+    assert_eq!((found.unfinished.len(), found.idempotent.len(), found.untold.len()), (2, 3, 0));
+    assert!(found.messages.iter().all(|(record, ..)| record.supersedes.is_none()), "they took no waiting one's place");
+    assert_eq!(store.counts().iter().map(|count| count.messages).sum::<u64>(), 5);
+    // It goes on like any other that rests.
+    moved(&*store, T0, vec![step(&*store, alone, State::Queued(Queued::Ready))]);
+    let store = world.reopened(store);
+    assert_eq!(dump(&*store).unfinished.len(), 3);
+    let all = Retention { delivered_ms: 0, abandoned_ms: 0, bodies_ms: 0, step_max: 99 };
+    assert_eq!(store.retain(&all, T0.plus(1)).expect("retains").messages, 2);
+    assert!(store.note(&note.key).expect("reads").is_some(), "a note outlives its message");
+    world.reopened(store);
 }
 
 fn edits_keep_the_original(world: &World) {

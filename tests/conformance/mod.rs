@@ -10,7 +10,7 @@ pub mod reads;
 use std::sync::Arc;
 
 use goniec::model::{
-    Abandoned, Attempt, Class, Delivery, Draft, Failed, Id, Message, Place, Queued, Record, Sent, State, WallMs,
+    Abandoned, Attempt, Class, Delivery, Draft, Failed, Id, Message, Place, Record, Sent, State, WallMs,
 };
 use goniec::store::{Batch, Committed, Dest, Expect, Incoming, Move, Moved, Query, Revision, Store, StoreError};
 
