@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use goniec::model::{Abandoned, Attempt, Class, Delivery, Draft, Failed, Message, Place, Queued, Sent, State, WallMs};
 use goniec::store::sled::{Options, SledStore, Step, verify};
 use goniec::store::{
-    Amendment, Batch, Dest, Expect, Incoming, Move, Moved, Older, Pattern, Query, Retention, StateName, Store,
+    Amendment, Batch, Dest, Expect, Incoming, Move, Moved, Note, Older, Pattern, Query, Retention, StateName, Store,
     StoreError,
 };
 
@@ -419,6 +419,13 @@ fn a_disk_without_room_to_open_the_database_is_waited_for() {
     let before = store.commit(&batch).expect("commits");
     store.sync(before.number).expect("syncs");
     let counts = store.counts();
+    let note = |key: &[u8], value: &[u8]| Note { key: key.to_vec(), value: value.to_vec() };
+    let first = Batch { notes: vec![note(b"old", b"1")], ..Batch::default() };
+    store.commit(&first).expect("commits");
+    let mut batch = batch;
+    batch.accepts[0].note = Some(note(b"old", b"2"));
+    batch.accepts[1].note = Some(note(b"old", b"3"));
+    batch.notes = vec![note(b"new", b"1")];
     is_full.store(1, Ordering::SeqCst);
     for _ in 0..3 {
         assert!(matches!(store.commit(&batch), Err(StoreError::Full(_))));
@@ -431,8 +438,12 @@ fn a_disk_without_room_to_open_the_database_is_waited_for() {
         assert_eq!(store.find(*id).expect("reads again"), Some(*place));
     }
     assert_eq!(store.counts(), counts, "what was refused does not stand");
+    let noted = |key: &[u8]| store.note(key).expect("reads");
+    store.commit(&Batch::default()).expect("goes on");
+    assert_eq!((noted(b"old"), noted(b"new")), (Some(b"1".to_vec()), None), "nor do its notes");
     let after = store.commit(&batch).expect("goes on");
     store.sync(after.number).expect("syncs");
+    assert_eq!(noted(b"old"), Some([b"3", &after.accepted[1].0.to_bytes()[..]].concat()));
     store.close().expect("closes");
     drop(store);
     let messages: u64 = open(&dir).counts().iter().map(|count| count.messages).sum();

@@ -16,7 +16,7 @@ use super::layout::{
 };
 use super::slot::{Arrival, Slot, Stat};
 use super::trees::{Trees, Writes};
-use super::{read, retain};
+use super::{read, retain, start};
 
 use crate::model::{Abandoned, Attempt, Delivery, Id, NodeTag, Place, Sent, State, WallMs};
 use crate::store::{Amendment, Batch, Committed, Move, Moved, StateName, StoreError};
@@ -38,9 +38,21 @@ pub(super) struct Writer {
     pub(super) range: Option<Vec<u64>>,
     /// The chunk at which the next step of retention begins.
     pub(super) sweep: u64,
-    /// The first chunk of a batch that was refused on a full disk, and of which nobody knows yet whether it stands.
-    pub(super) refused: Option<u64>,
+    /// A batch that was refused on a full disk, and of which nobody knows yet whether it stands.
+    pub(super) refused: Option<Refused>,
 }
+
+/// What must be taken back of a batch, where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    /// Where the chunks begin that it made.
+    pub(super) first_chunk: u64,
+    /// The notes that it wrote, as they were before.
+    pub(super) notes: Notes,
+}
+
+/// Notes by their keys; empty where there was none.
+pub(super) type Notes = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// A clock that is set back by no more is not behind.
 const CLOCK_BEHIND_MS_MAX: u64 = 60_000;
@@ -68,6 +80,8 @@ pub(super) struct Plan<'a> {
     pub(super) range_anew: bool,
     /// The hashes of keys that it adds to the range.
     pub(super) range_more: Vec<u64>,
+    /// The notes that it writes, as they were before.
+    notes: Notes,
 }
 
 /// A finished plan, to be written and then taken over.
@@ -75,8 +89,8 @@ pub(super) struct Draft {
     pub(super) head: Head,
     pub(super) change: Change,
     pub(super) writes: Writes,
-    /// Where the chunks begin that it makes.
-    pub(super) first_chunk: u64,
+    /// What is to be taken back of it, where it is refused and stands all the same.
+    pub(super) refused: Refused,
     touched: BTreeMap<u64, Touched>,
     range_anew: bool,
     range_more: Vec<u64>,
@@ -110,6 +124,7 @@ impl<'a> Plan<'a> {
             change: Change::default(),
             range_anew: false,
             range_more: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -124,7 +139,7 @@ impl<'a> Plan<'a> {
             head: self.head,
             change: self.change,
             writes: self.writes,
-            first_chunk: self.view.head.next_chunk,
+            refused: Refused { first_chunk: self.view.head.next_chunk, notes: self.notes },
             touched: self.touched,
             range_anew: self.range_anew,
             range_more: self.range_more,
@@ -151,7 +166,7 @@ impl<'a> Plan<'a> {
         batch.check_notes()?;
         committed.accepted = self.accept(&batch.accepts)?;
         for note in &batch.notes {
-            self.put(Tree::Note, &note.key, &note.value);
+            self.note(&note.key, &note.value)?;
         }
         for (place, newer) in followed {
             if let Some((id, _)) = committed.accepted.get(newer) {
@@ -209,6 +224,13 @@ impl<'a> Plan<'a> {
         } else {
             self.writes.remove(tree, key);
         }
+    }
+
+    pub(super) fn note(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let before = start::note(&self.view.trees, key)?.unwrap_or_default();
+        self.notes.push((key.to_vec(), before));
+        self.put(Tree::Note, key, value);
+        Ok(())
     }
 
     fn step(&mut self, step: &Move) -> Result<Moved, StoreError> {
@@ -348,9 +370,9 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Takes back the messages of a batch that was refused, where it stands all the same: whoever handed them in was told no.
-    pub(super) fn take_back(&mut self, first_chunk: u64) -> Result<(), StoreError> {
-        for chunk in first_chunk..self.view.head.next_chunk {
+    /// Takes back the messages and notes of a batch that was refused, where it stands all the same: whoever asked for them was told no.
+    pub(super) fn take_back(&mut self, refused: &Refused) -> Result<(), StoreError> {
+        for chunk in refused.first_chunk..self.view.head.next_chunk {
             let numbers: Vec<u8> = match self.chunk(chunk)? {
                 Some(touched) => touched.stat.slots().map(|(number, _)| number).collect(),
                 None => Vec::new(),
@@ -359,7 +381,12 @@ impl<'a> Plan<'a> {
                 let _there = self.delete(Place::new(chunk, number))?;
             }
         }
-        if self.touched.values().any(|touched| touched.dirty) {
+        for (key, before) in &refused.notes {
+            if start::note(&self.view.trees, key)?.unwrap_or_default() != *before {
+                self.put(Tree::Note, key, before);
+            }
+        }
+        if self.writes.rows() > 0 || self.touched.values().any(|touched| touched.dirty) {
             self.finish()?;
         }
         Ok(())

@@ -145,7 +145,7 @@ impl SledStore {
                 return Err(error);
             }
             let is_room = std::fs::remove_file(ballast).is_ok();
-            writer.refused = Some(draft.first_chunk);
+            writer.refused = Some(draft.refused.clone());
             let recovered = self.reopen(writer)?;
             writer.refused = None;
             // A name takes no number: of that, the number says nothing, and it is written again.
@@ -171,18 +171,17 @@ impl SledStore {
         }
         let recovered = self.reopen(writer)?;
         let _before = self.written.fetch_max(recovered, Ordering::AcqRel);
-        let Some(first_chunk) = writer.refused else { return Ok(()) };
+        let Some(refused) = writer.refused.clone() else { return Ok(()) };
         let draft = self.read(|view| {
             let mut plan = Plan::new(view, writer, WallMs(0));
-            plan.take_back(first_chunk)?;
+            plan.take_back(&refused)?;
             Ok(plan.draft())
         })?;
         if draft.writes.rows() > 0 {
             if let Err(failed) = self.write(&draft) {
-                // What was to be taken back still may have to be.
-                let refused = writer.refused;
                 let outcome = self.after_failure(writer, &draft, failed);
-                writer.refused = refused;
+                // What was to be taken back still may have to be.
+                writer.refused = Some(refused);
                 outcome?;
             }
             self.written.store(draft.head.commit, Ordering::Release);
