@@ -1,15 +1,15 @@
 //! Versions: where only the latest of a key counts, an older version never follows a newer one, in whatever order they come.
 
-#[path = "common/day.rs"]
-mod day;
+#[path = "common/shop.rs"]
+mod shop;
 
 use std::collections::{BTreeMap, HashMap};
 
-use day::{Day, arrived, below, failed, price, superseded};
 use goniec::engine::{Act, Flight, VERSIONED_KEY_BYTES_MAX};
 use goniec::model::{Class, Failure, Outcome, Queued, Sent, State};
 use goniec::store::{Batch, Note, Retention, StoreError, key_hash};
 use goniec::{Draft, Error, Id};
+use shop::{Day, arrived, below, failed, price, superseded};
 
 const KEY: &str = "sku-1";
 

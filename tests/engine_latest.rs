@@ -1,15 +1,15 @@
 //! Latest wins: of the messages of one key the newest one counts, whatever happens to the others. Days of price changes in milliseconds.
 
-#[path = "common/day.rs"]
-mod day;
+#[path = "common/shop.rs"]
+mod shop;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::channel;
 
-use day::{Day, arrived, below, failed, superseded};
 use goniec::engine::{Act, Flight};
 use goniec::model::{Class, Failure, Outcome, Queued, Sent, State};
 use goniec::{Error, Message};
+use shop::{Day, arrived, below, failed, superseded};
 
 #[test]
 fn a_newer_price_takes_the_place_of_the_one_that_waits() {

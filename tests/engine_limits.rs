@@ -1,111 +1,21 @@
 //! What holds messages back from a destination: its rate, its breaker, its hours, its timetable and what it asks for. Days of them in milliseconds.
 
-use std::collections::BTreeMap;
+#[path = "common/day.rs"]
+mod day;
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use goniec::engine::{Destination, Flight, Settings, Turn, Waits};
+use day::{Day, NOON, answered, delivered, most_within};
+use goniec::engine::{Destination, Waits};
 use goniec::model::breaker::BreakerRule;
 use goniec::model::rate::Rate;
 use goniec::model::timetable::Hours;
-use goniec::model::{Abandoned, Backoff, Class, Failed, Failure, Outcome, Receipt, Retry, Sent, Stamp, State, WallMs};
+use goniec::model::{Abandoned, Backoff, Class, Failed, Failure, Outcome, Retry, Sent, State, WallMs};
 use goniec::store::memory::MemoryStore;
-use goniec::{Goniec, Id, Message};
+use goniec::{Goniec, Message};
 
 const HOUR_MS: u64 = 3_600_000;
-/// Noon on Monday, 23 November 2026, UTC.
-const NOON: WallMs = WallMs(1_795_435_200_000);
-
-/// A destination under a clock of its own.
-struct Day {
-    turn: Turn,
-    now: Stamp,
-    takes_ms: u64,
-    /// What is out, by the time at which it ends.
-    out: BTreeMap<(u64, usize), (Flight, Outcome)>,
-    /// What goes out as soon as the clock runs again.
-    waiting: Vec<Flight>,
-    /// When each attempt began, and how many were out with it.
-    sent: Vec<(u64, usize)>,
-}
-
-impl Day {
-    fn new(wall: WallMs, takes_ms: u64, rule: impl FnOnce(&mut Destination)) -> Day {
-        let mut destination = Destination::new("erp", |_: &Message| ());
-        destination.policy.retry = Retry { backoff: Backoff::Fixed(1_000), jitter_permille: 0, attempts: 60_000 };
-        rule(&mut destination);
-        let now = Stamp { wall, mono_ms: 0 };
-        let store = Arc::new(MemoryStore::new());
-        let turn = Turn::open(store, vec![destination], Settings::default(), Vec::new(), now).expect("starts");
-        Day { turn, now, takes_ms, out: BTreeMap::new(), waiting: Vec::new(), sent: Vec::new() }
-    }
-
-    fn accept(&mut self, count: usize) -> Vec<Id> {
-        let ids = Arc::new(Mutex::new(Vec::new()));
-        let taken = ids.clone();
-        let reply = move |answer: Result<Vec<Id>, _>| *taken.lock().expect("whole") = answer.expect("accepts");
-        self.turn.accept((0..count).map(|_| Message::to("erp")).collect(), Box::new(reply));
-        let mut flights = Vec::new();
-        self.turn.turn_out(self.now, &mut flights).expect("turns");
-        self.waiting.append(&mut flights);
-        let ids = ids.lock().expect("whole").clone();
-        assert_eq!(ids.len(), count);
-        ids
-    }
-
-    /// Lives until then; `answer` says what an attempt comes to that begins at a time.
-    fn live(&mut self, until_ms: u64, answer: impl Fn(u64) -> Outcome) {
-        let mut flights = std::mem::take(&mut self.waiting);
-        loop {
-            while let Some(first) = self.out.first_entry().filter(|first| first.key().0 <= self.now.mono_ms) {
-                let (flight, outcome) = first.remove();
-                self.turn.land(flight, outcome, self.now);
-            }
-            let due =
-                if flights.is_empty() { self.turn.turn_out(self.now, &mut flights).expect("turns") } else { None };
-            if !flights.is_empty() {
-                for flight in flights.drain(..) {
-                    let key = (self.now.mono_ms + self.takes_ms, self.sent.len());
-                    self.out.insert(key, (flight, answer(self.now.mono_ms)));
-                    self.sent.push((self.now.mono_ms, self.out.len()));
-                }
-                continue;
-            }
-            let lands = self.out.first_key_value().map(|(key, _)| key.0);
-            let next = due.into_iter().chain(lands).min().unwrap_or(u64::MAX).max(self.now.mono_ms + 1);
-            let by_ms = next.min(until_ms).saturating_sub(self.now.mono_ms);
-            self.now = Stamp { wall: self.now.wall.plus(by_ms), mono_ms: self.now.mono_ms + by_ms };
-            if by_ms == 0 || next > until_ms {
-                return;
-            }
-        }
-    }
-
-    fn shown(&self, id: Id) -> (State, Option<Waits>, u16) {
-        let shown = self.turn.show(id, self.now.wall).expect("is there");
-        (shown.record.state, shown.waits_for, shown.record.attempts)
-    }
-
-    fn times(&self) -> Vec<u64> {
-        self.sent.iter().map(|(at_ms, _)| *at_ms).collect()
-    }
-}
-
-fn delivered(_: u64) -> Outcome {
-    Outcome::Delivered(Receipt { status: Some(200), ..Receipt::default() })
-}
-
-fn answered(status: u16, retry_after_ms: Option<u64>) -> Outcome {
-    let (_, class) = goniec::model::policy::disposition(status);
-    let failure = Failure::new(class, Sent::Answered, format!("answered {status}"));
-    Outcome::Failed(Failure { status: Some(status), retry_after_ms, ..failure })
-}
-
-/// The most attempts that began within any so many milliseconds.
-fn most_within(times: &[u64], window_ms: u64) -> usize {
-    let from = |first: usize| times[first..].iter().take_while(|at| **at < times[first] + window_ms).count();
-    (0..times.len()).map(from).max().unwrap_or(0)
-}
 
 #[test]
 fn a_rate_is_kept_in_every_window_and_used_whole() {

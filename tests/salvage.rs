@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use goniec::model::{Attempt, Class, Delivery, Draft, Failed, Message, Place, Queued, Sent, State, WallMs};
+use goniec::model::{Attempt, Class, Delivery, Draft, Failed, Message, Place, Sent, State, WallMs};
 use goniec::store::sled::{Options, SledStore, Step, repair, salvage, verify};
 use goniec::store::{Amendment, Batch, Expect, Incoming, Move, Query, Store, StoreError};
 

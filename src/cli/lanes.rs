@@ -53,7 +53,8 @@ pub(super) fn steer(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
 /// Why nothing goes, in a few words.
 fn why(destination: &Value) -> String {
     let Some(pause) = destination.get("paused").filter(|pause| !pause.is_null()) else {
-        return field(destination, "waits_for");
+        let (why, account) = (field(destination, "waits_for"), field(destination, "held_by"));
+        return if account.is_empty() { why } else { format!("{why} (account {account})") };
     };
     let words = ["cause", "who", "why"].map(|name| field(pause, name));
     let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();

@@ -60,6 +60,7 @@ pub(super) fn check(drafts: Vec<Draft>, registry: &Registry) -> Result<Vec<Incom
 
 fn check_one(draft: Draft, registry: &Registry) -> Result<Incoming, Error> {
     let dest = registry.open_destination(&draft.envelope.destination)?;
+    let cycle = registry.rules(dest).and_then(|rules| rules.only_cycle());
     check_body(length(&draft.body), registry)?;
     let envelope = &draft.envelope;
     let words = [
@@ -86,7 +87,12 @@ fn check_one(draft: Draft, registry: &Registry) -> Result<Incoming, Error> {
             "the key has {key_bytes} bytes, {VERSIONED_KEY_BYTES_MAX} are allowed with a version where the latest wins"
         )));
     }
-    let wait = envelope.not_before.map_or(Queued::Ready, Queued::NotBefore);
+    let wait = match (envelope.not_before, cycle) {
+        (None, None) => Queued::Ready,
+        (None, Some(_)) => Queued::NextCycle,
+        (Some(at), None) => Queued::NotBefore(at),
+        (Some(at), Some(cycle)) => Queued::NotBefore(cycle.at_or_after(at)),
+    };
     Ok(Incoming { wait, ..Incoming::new(draft, dest) })
 }
 

@@ -9,6 +9,7 @@
 //!
 //! Who goes first, and how many may be out.
 
+use super::lane::Entry;
 use super::news::{Step, Who};
 use super::schedule::{Scheduler, Taken};
 use crate::model::wheel::Handle;
@@ -68,7 +69,7 @@ impl Scheduler {
             return;
         };
         post.lane.defer(who.entry);
-        post.cycling.push(who.entry);
+        post.cycling.insert(who.entry.place, who.entry.hash);
         if post.cycle_alarm.is_none() {
             let at = cycle.after(now.wall);
             post.cycle_alarm = Some(at);
@@ -106,8 +107,8 @@ impl Scheduler {
     /// What waits for the next cycle goes now; the timetable stays as it is.
     pub(super) fn run_cycle(&mut self, dest: Dest) {
         let Some(post) = self.posts.get_mut(usize::from(dest.0)) else { return };
-        for entry in std::mem::take(&mut post.cycling) {
-            post.lane.ripen(entry);
+        for (place, hash) in std::mem::take(&mut post.cycling) {
+            post.lane.ripen(Entry { place, hash });
         }
     }
 

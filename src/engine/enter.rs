@@ -70,10 +70,9 @@ impl Committer {
         if let Some(change) = heard.change {
             draft.steered.push((dest, Steer::Pause(change), None));
         }
-        let rules = self.registry.rules(dest);
+        let rules = self.registry.rules(dest).map(|rules| &**rules);
         let policy = rules.map_or(&self.policy, |rules| &rules.policy);
-        let cycle = rules.and_then(|rules| rules.cycle.as_ref());
-        let step = settle(&report, policy, cycle, heard.is_free);
+        let step = settle(&report, policy, rules, heard.is_free);
         let successor = self.latest.successor(report.who.entry.place);
         let given = successor.filter(|_| matches!(step.to, State::Failed(_)));
         let (who, message) = (report.who, report.loaded.message.clone());

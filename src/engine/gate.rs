@@ -11,6 +11,7 @@
 //!
 //! Which messages wait, and in which order they go.
 
+use super::account::Turnstile;
 use super::pause::{Cause, PROBE_MS, PROBE_MS_MAX, Pause};
 use super::words::{Destination, Waits};
 use crate::model::breaker::{Breaker, Phase, Turned};
@@ -50,6 +51,8 @@ pub(super) struct Ended {
     failed: bool,
     /// How long it asked to be left alone.
     asked_ms: u64,
+    /// It said that too much came: that may be due to all destinations of its account.
+    is_too_much: bool,
     /// Where chance comes from.
     seed: u64,
 }
@@ -67,14 +70,21 @@ impl Ended {
     /// What this outcome says of the destination; `None` where it says nothing: we stopped, or nothing that could leave was there.
     pub(super) fn of(outcome: &Outcome, seed: u64) -> Option<Ended> {
         match outcome {
-            Outcome::Delivered(_) => Some(Ended { failed: false, asked_ms: 0, seed }),
+            Outcome::Delivered(_) => Some(Ended { failed: false, asked_ms: 0, is_too_much: false, seed }),
             Outcome::Failed(failure) if is_ours(failure) => None,
             Outcome::Failed(failure) => Some(Ended {
                 failed: is_its_fault(failure),
                 asked_ms: failure.retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MS_MAX),
+                // A 503 is of this class too, and speaks for its own host alone.
+                is_too_much: failure.class == Class::RateLimited && failure.status != Some(503),
                 seed,
             }),
         }
+    }
+
+    /// How long its account was asked to be left alone.
+    pub(super) fn asked_of_account_ms(self) -> u64 {
+        if self.is_too_much { self.asked_ms } else { 0 }
     }
 }
 
@@ -108,7 +118,8 @@ impl Gate {
 
     /// Whether so much may be given out in advance as helps: not where each message must be weighed.
     pub(super) fn is_plain(rules: &Destination) -> bool {
-        rules.rate.is_none() && rules.breaker.is_none()
+        let is_shared = rules.account.as_ref().is_some_and(|account| Turnstile::weighs(account));
+        rules.rate.is_none() && rules.breaker.is_none() && !is_shared
     }
 
     /// From now on it is paused, or is not.

@@ -16,6 +16,7 @@
 //! HTTP, configuration files, terminals, async.
 
 mod accept;
+mod account;
 mod act;
 mod alarm;
 mod alert;
@@ -37,6 +38,7 @@ mod request;
 mod schedule;
 mod send;
 mod settle;
+mod standing;
 mod threads;
 mod turn;
 mod words;
@@ -53,7 +55,7 @@ pub use fence::VERSIONED_KEY_BYTES_MAX;
 pub use pause::{Cause, Pause};
 pub use turn::{Flight, Turn};
 pub use words::{
-    Act, Cycle, Destination, Hand, Lane, Order, Reply, Settings, Shown, ShownPage, Stats, Transition, Waits,
+    Account, Act, Cycle, Destination, Hand, Lane, Order, Reply, Settings, Shown, ShownPage, Stats, Transition, Waits,
 };
 
 use crate::error::Error;

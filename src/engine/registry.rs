@@ -372,12 +372,17 @@ impl Registry {
     /// How this destination stands.
     pub(super) fn lane_shown(&self, dest: Dest) -> Lane {
         let rules = self.rules(dest);
-        let (pause, waits_for, out, begins) = self.scheduler().standing(dest);
+        let scheduler = self.scheduler();
+        let (pause, waits_for, out, begins) = scheduler.standing(dest);
+        let is_by_account = scheduler.is_shut_by_account(dest);
+        drop(scheduler);
+        let account = rules.and_then(|rules| rules.account.as_ref()).filter(|_| is_by_account);
         Lane {
             name: self.names.get(usize::from(dest.0)).cloned().unwrap_or_else(|| Arc::from("?")),
             is_configured: rules.is_some(),
             pause,
             waits_for,
+            held_by: account.map(|account| account.name.clone()),
             out,
             cycle: rules.and_then(|rules| rules.cycle.clone()).map(|cycle| (cycle, begins)),
         }

@@ -13,8 +13,9 @@
 //!
 //! Threads, stores, transports, the clock. It is given news and `now`.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
+use super::account::Turnstile;
 use super::alarm::{Alarm, gap};
 use super::gate::{Ended, Gate, Room};
 use super::lane::{Entry, Lane};
@@ -43,19 +44,25 @@ pub(super) struct Post {
     pub(super) lane: Lane,
     pub(super) cycle: Option<Cycle>,
     durable_claims: bool,
-    pub(super) cycling: Vec<Entry>,
+    /// What waits for the next cycle: places and hashes, in order of acceptance.
+    pub(super) cycling: BTreeMap<Place, u64>,
     pub(super) cycle_alarm: Option<WallMs>,
     /// What the destination lets through; `None` where it is not configured, and nothing goes anyway.
-    gate: Option<Gate>,
+    pub(super) gate: Option<Gate>,
     /// When the gate is looked at again, on the monotonic clock.
     pub(super) gate_alarm: Option<(u64, Handle)>,
-    /// Why the gate let nothing through when it was last asked.
-    shut: Option<Waits>,
+    /// Why nothing was let through when it was last asked,
+    pub(super) shut: Option<Waits>,
+    /// and whether it was the account that let nothing through.
+    pub(super) is_shut_by_account: bool,
+    /// The number of its account.
+    pub(super) account: Option<usize>,
 }
 
 /// Decides who goes when.
 pub(super) struct Scheduler {
     pub(super) posts: Vec<Post>,
+    pub(super) accounts: Vec<Turnstile>,
     pub(super) wheel: Wheel<Alarm>,
     pub(super) claims: HashMap<Place, Claim, PlaceHash>,
     pub(super) deadlines: HashMap<Place, (Handle, Alarm), PlaceHash>,
@@ -78,30 +85,24 @@ fn advance_of(rule: &Destination, advance_max: usize) -> usize {
 impl Scheduler {
     /// A scheduler with a lane for every destination that the store has met; `None` for those that are no longer configured.
     pub(super) fn new(destinations: &[Option<&Destination>], advance_max: usize, now: Stamp) -> Scheduler {
-        let post = |destination: &Option<&Destination>| match destination {
-            Some(rule) => Post {
-                lane: Lane::new(rule.concurrency, rule.is_serial(), advance_of(rule, advance_max), true),
-                gate: Some(Gate::new(rule, now)),
-                gate_alarm: None,
-                shut: None,
-                cycle: rule.cycle.clone(),
-                durable_claims: has_durable_claims(rule),
-                cycling: Vec::new(),
-                cycle_alarm: None,
-            },
-            None => Post {
-                lane: Lane::new(1, false, 0, false),
-                gate: None,
-                gate_alarm: None,
-                shut: None,
-                cycle: None,
-                durable_claims: false,
-                cycling: Vec::new(),
-                cycle_alarm: None,
-            },
+        let accounts = Turnstile::all(destinations, now);
+        let lane =
+            |rule: &Destination| Lane::new(rule.concurrency, rule.is_serial(), advance_of(rule, advance_max), true);
+        let post = |(number, destination): (usize, &Option<&Destination>)| Post {
+            lane: destination.map_or_else(|| Lane::new(1, false, 0, false), lane),
+            gate: destination.map(|rule| Gate::new(rule, now)),
+            gate_alarm: None,
+            shut: None,
+            is_shut_by_account: false,
+            account: accounts.iter().position(|account| account.has(number)),
+            cycle: destination.and_then(|rule| rule.cycle.clone()),
+            durable_claims: destination.is_some_and(has_durable_claims),
+            cycling: BTreeMap::new(),
+            cycle_alarm: None,
         };
         Scheduler {
-            posts: destinations.iter().map(post).collect(),
+            posts: destinations.iter().enumerate().map(post).collect(),
+            accounts,
             wheel: Wheel::new(now.mono_ms),
             claims: HashMap::default(),
             deadlines: HashMap::default(),
@@ -174,9 +175,12 @@ impl Scheduler {
         let lanes = self.posts.len();
         for turn in 0..lanes {
             let number = (self.first + turn) % lanes;
-            self.serve(number, now, give);
+            if self.posts.get(number).is_some_and(|post| post.account.is_none()) {
+                self.serve(number, usize::MAX, now, give);
+            }
         }
         self.first = if lanes == 0 { 0 } else { (self.first + 1) % lanes };
+        (0..self.accounts.len()).for_each(|account| self.serve_account(account, now, give));
     }
 
     /// Of what shall be done, only what was claimed already: nothing new goes out.
@@ -184,15 +188,18 @@ impl Scheduler {
         self.steps.drain(..).for_each(give);
     }
 
-    fn serve(&mut self, number: usize, now: Stamp, give: &mut dyn FnMut(Step)) {
-        let Some(post) = self.posts.get_mut(number) else { return };
-        let Ok(dest) = u16::try_from(number).map(Dest) else { return };
+    /// Gives out at most so many of a lane; how many it were.
+    pub(super) fn serve(&mut self, number: usize, most: usize, now: Stamp, give: &mut dyn FnMut(Step)) -> usize {
+        let Some(post) = self.posts.get_mut(number) else { return 0 };
+        let Ok(dest) = u16::try_from(number).map(Dest) else { return 0 };
         let claims = &mut self.claims;
+        let mut account = post.account.and_then(|account| self.accounts.get_mut(account));
+        let mut given = 0;
         post.shut = None;
         // A lane that was given more in advance is asked too: where its gate has shut, that is called back.
-        while post.lane.has_room() || post.lane.is_ahead() {
-            let mut left = match post.gate.as_mut().map(|gate| gate.room(post.lane.out(), now)) {
-                Some(Room::For(room)) => room,
+        while given < most && (post.lane.has_room() || post.lane.is_ahead()) {
+            let mut left = match post.room(account.as_deref_mut(), now) {
+                Some(Room::For(room)) => room.min(most - given),
                 Some(Room::Shut(why, again_ms)) => {
                     post.shut = Some(why);
                     if let Some(again_ms) = again_ms.filter(|at| post.gate_alarm.is_none_or(|(armed, _)| *at < armed)) {
@@ -201,31 +208,34 @@ impl Scheduler {
                         }
                         post.gate_alarm = Some((again_ms, self.wheel.insert(again_ms, Alarm::Gate(dest))));
                     }
-                    return;
+                    return given;
                 }
-                None => return,
+                None => return given,
             };
             if !post.lane.has_room() {
-                return;
+                return given;
             }
             while left > 0
                 && let Some((entry, fresh)) = post.lane.take(|entry| is_taken(claims, dest, entry))
             {
-                left -= 1;
+                (left, given) = (left - 1, given + 1);
                 claims.insert(entry.place, Claim::Out);
-                if let Some(gate) = &mut post.gate {
-                    gate.went(now);
-                }
+                post.gate.iter_mut().for_each(|gate| gate.went(now));
+                account.iter_mut().for_each(|account| account.went(now));
                 let delivery = Delivery { who: Who { dest, entry }, loaded: fresh };
                 give(if post.durable_claims { Step::Claim(delivery) } else { Step::Send(delivery) });
             }
         }
+        given
     }
 
     /// An attempt tells of its destination.
     fn ended(&mut self, dest: Dest, ended: Ended, now: Stamp) {
-        let Some(gate) = self.posts.get_mut(usize::from(dest.0)).and_then(|post| post.gate.as_mut()) else { return };
-        match gate.ended(ended, now) {
+        let Some(post) = self.posts.get_mut(usize::from(dest.0)) else { return };
+        if let Some(account) = post.account.and_then(|account| self.accounts.get_mut(account)) {
+            account.asked(ended.asked_of_account_ms(), now);
+        }
+        match post.gate.as_mut().and_then(|gate| gate.ended(ended, now)) {
             Some(Turned::Opened) => self.steps.push_back(Step::Turned(dest, Turned::Opened)),
             Some(Turned::Closed) => self.steps.push_back(Step::Turned(dest, Turned::Closed)),
             None => {}
@@ -250,14 +260,6 @@ impl Scheduler {
     /// What this destination is paused for, if it is.
     pub(super) fn paused(&self, dest: Dest) -> Option<Cause> {
         self.posts.get(usize::from(dest.0))?.gate.as_ref()?.pause().map(|pause| pause.cause)
-    }
-
-    /// How a lane stands: why it is paused, why nothing goes, how many are out, when its cycle begins.
-    pub(super) fn standing(&self, dest: Dest) -> (Option<Pause>, Option<Waits>, usize, Option<WallMs>) {
-        let Some(post) = self.posts.get(usize::from(dest.0)) else { return (None, Some(Waits::Paused), 0, None) };
-        let pause = post.gate.as_ref().and_then(Gate::pause).cloned();
-        let shut = if post.gate.is_none() || pause.is_some() { Some(Waits::Paused) } else { post.shut };
-        (pause, shut, post.lane.out(), post.cycle_alarm)
     }
 
     /// When there is something to do again, on the monotonic clock; `None` while only news can bring it.
@@ -312,10 +314,11 @@ impl Scheduler {
     /// A delivery that no worker began: as if it had not been given out.
     pub(super) fn give_back(&mut self, delivery: &Delivery) {
         self.claims.remove(&delivery.who.entry.place);
-        self.with_lane(delivery.who.dest, |lane| lane.give_back(delivery.who.entry));
-        if let Some(gate) = self.posts.get_mut(usize::from(delivery.who.dest.0)).and_then(|post| post.gate.as_mut()) {
-            gate.came_back();
-        }
+        let Some(post) = self.posts.get_mut(usize::from(delivery.who.dest.0)) else { return };
+        post.lane.give_back(delivery.who.entry);
+        post.gate.iter_mut().for_each(Gate::came_back);
+        let account = post.account.and_then(|account| self.accounts.get_mut(account));
+        account.into_iter().for_each(Turnstile::came_back);
     }
 
     /// The lanes that were given more than they can have under way.
@@ -332,29 +335,6 @@ impl Scheduler {
     /// Takes a lane's advance back: it has stalled.
     pub(super) fn narrow(&mut self, dest: Dest) {
         self.with_lane(dest, Lane::narrow);
-    }
-
-    /// Why the message has not gone out, and when it is due where that is a time.
-    pub(super) fn waits(&self, who: Who, state: State, now: WallMs) -> (Option<Waits>, Option<WallMs>) {
-        let Some(post) = self.posts.get(usize::from(who.dest.0)) else { return (Some(Waits::Paused), state.due()) };
-        let ready = || match &post.lane {
-            lane if !lane.is_open() || post.gate.as_ref().is_some_and(|gate| gate.pause().is_some()) => Waits::Paused,
-            lane if lane.is_behind(who.entry) => Waits::KeyOrder,
-            _ if post.shut.is_some() => post.shut.unwrap_or(Waits::Due),
-            lane if lane.is_full() => Waits::Concurrency,
-            _ => Waits::Due,
-        };
-        match state {
-            State::Sending(_) | State::Delivered | State::Abandoned(_) => (None, None),
-            State::Queued(Queued::Held) | State::Failed(Failed::Held) => (Some(Waits::Held), None),
-            State::Queued(Queued::NotBefore(at)) if at > now => (Some(Waits::NotBefore), Some(at)),
-            State::Failed(Failed::Due(at)) if at > now => (Some(Waits::Due), Some(at)),
-            State::Queued(Queued::NotBefore(at)) | State::Failed(Failed::Due(at)) => (Some(ready()), Some(at)),
-            State::Queued(Queued::NextCycle) | State::Failed(Failed::NextCycle) => {
-                (Some(Waits::NextCycle), post.cycle_alarm)
-            }
-            State::Queued(Queued::Ready) => (Some(ready()), None),
-        }
     }
 
     fn accepted(&mut self, who: Who, wait: Queued, deadline: Option<WallMs>, fresh: Option<Loaded>, now: Stamp) {
@@ -430,7 +410,9 @@ impl Scheduler {
         }
         for (dest, entries) in dropped {
             if let Some(post) = self.posts.get_mut(usize::from(dest.0)) {
-                post.cycling.retain(|entry| !places.contains(&entry.place));
+                for entry in &entries {
+                    post.cycling.remove(&entry.place);
+                }
                 post.lane.remove(&entries);
             }
         }
@@ -440,24 +422,6 @@ impl Scheduler {
         if let Some(post) = self.posts.get_mut(usize::from(dest.0)) {
             act(&mut post.lane);
         }
-    }
-
-    /// How often each message is waited for, wherever that is: for checks of the whole. Held ones wait for nobody.
-    pub(super) fn wakes(&self) -> HashMap<Place, u32> {
-        let mut wakes = HashMap::new();
-        let mut count = |place: Place| *wakes.entry(place).or_insert(0) += 1;
-        for post in &self.posts {
-            post.lane.ready_places().for_each(&mut count);
-            post.lane.parked_places().for_each(&mut count);
-            post.cycling.iter().for_each(|entry| count(entry.place));
-        }
-        for (_, _, alarm) in self.wheel.iter() {
-            if let Alarm::Retry(who) | Alarm::NotBefore(who, _) = alarm {
-                count(who.entry.place);
-            }
-        }
-        self.claims.keys().for_each(|place| count(*place));
-        wakes
     }
 }
 

@@ -16,7 +16,7 @@
 //! Threads, stores, the clock. It is given outcomes and their times.
 
 use super::news::Who;
-use super::words::Cycle;
+use super::words::Destination;
 use crate::model::policy::{RETRY_AFTER_MS_MAX, Tried};
 use crate::model::{
     Abandoned, Attempt, Class, Delivery, Event, Failed, Failure, Outcome, Policy, Sent, Stamp, State, Verdict, WallMs,
@@ -40,7 +40,7 @@ pub(super) struct Report {
 }
 
 /// The step that an ended attempt means for its message. One that is `is_free` counts as made, and not towards the limit of attempts.
-pub(super) fn settle(report: &Report, policy: &Policy, cycle: Option<&Cycle>, is_free: bool) -> Move {
+pub(super) fn settle(report: &Report, policy: &Policy, rules: Option<&Destination>, is_free: bool) -> Move {
     let expect = report.loaded.expect;
     let number = attempt_number(expect.state, expect.attempts);
     let series = report.loaded.series.saturating_add(u16::from(!is_free));
@@ -50,7 +50,7 @@ pub(super) fn settle(report: &Report, policy: &Policy, cycle: Option<&Cycle>, is
     let event = match verdict {
         Verdict::Delivered => Event::Delivered,
         Verdict::Retry(Failed::Due(_) | Failed::NextCycle) if is_late(report) => Event::GiveUp(Abandoned::Expired),
-        Verdict::Retry(wait) => Event::Retry(no_sooner(wait, &report.outcome, cycle, report.ended.wall)),
+        Verdict::Retry(wait) => Event::Retry(no_sooner(wait, &report.outcome, rules, report.ended.wall)),
         Verdict::GiveUp(reason) => Event::GiveUp(reason),
     };
     let to = advance(State::Sending(number), event).unwrap_or(State::Failed(Failed::Due(report.ended.wall)));
@@ -73,19 +73,20 @@ fn is_late(report: &Report) -> bool {
     deadline.is_some_and(|deadline| report.began.wall < deadline && deadline <= report.ended.wall)
 }
 
-/// A destination that asked to be left alone is, also where the next cycle would come sooner: then it is the first one after that time.
-fn no_sooner(wait: Failed, outcome: &Outcome, cycle: Option<&Cycle>, now: WallMs) -> Failed {
+/// A destination that asked to be left alone is, also where the next cycle would come sooner: then it is the first one after that time. One that
+/// sends in cycles only waits out its delay, and then for a cycle.
+fn no_sooner(wait: Failed, outcome: &Outcome, rules: Option<&Destination>, now: WallMs) -> Failed {
     let asked_ms = match outcome {
         Outcome::Failed(failure) => failure.retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MS_MAX),
         Outcome::Delivered(_) => 0,
     };
     let asked = now.plus(asked_ms);
-    match (wait, cycle) {
-        (Failed::NextCycle, Some(cycle)) if asked > cycle.after(now) => {
-            // A start at the very time that was asked for is late enough.
-            Failed::Due(cycle.after(WallMs(asked.0.saturating_sub(1))))
-        }
+    match (wait, rules.and_then(|rules| rules.cycle.as_ref())) {
+        (Failed::NextCycle, Some(cycle)) if asked > cycle.after(now) => Failed::Due(cycle.at_or_after(asked)),
         (Failed::NextCycle, None) if asked_ms > 0 => Failed::Due(asked),
+        (Failed::Due(at), Some(cycle)) if rules.is_some_and(|rules| rules.only_in_cycles) => {
+            Failed::Due(cycle.at_or_after(at))
+        }
         (Failed::NextCycle | Failed::Due(_) | Failed::Held, _) => wait,
     }
 }

@@ -37,16 +37,31 @@ pub struct Destination {
     pub latest_wins: bool,
     /// Its timetable: when messages that wait for the next cycle go.
     pub cycle: Option<Cycle>,
+    /// Whether new messages wait for the next cycle too. What a person sends goes when the person says.
+    pub only_in_cycles: bool,
     /// When it takes messages.
     pub hours: Hours,
     /// How much it takes in how much time.
     pub rate: Option<Rate>,
+    /// The limits that it shares with every destination that has the same account, the same `Arc`.
+    pub account: Option<Arc<Account>>,
     /// When it is left alone because it fails.
     pub breaker: Option<BreakerRule>,
     /// How long one attempt may take, in milliseconds.
     pub timeout_ms: u64,
     /// Given to every message without a deadline of its own, in milliseconds from acceptance.
     pub deadline_ms: Option<u64>,
+}
+
+/// Limits that several destinations share: those of a token, or of a client that a service knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How much its destinations take together in how much time.
+    pub rate: Option<Rate>,
+    /// How many messages may be out to all of them at once.
+    pub concurrency: Option<u16>,
 }
 
 /// Whether the order of acceptance binds.
@@ -127,6 +142,8 @@ pub struct Lane {
     pub pause: Option<Pause>,
     /// Why nothing goes now although something is ready.
     pub waits_for: Option<Waits>,
+    /// The account that holds it, where nothing goes for a limit that it shares.
+    pub held_by: Option<Arc<str>>,
     /// How many are out.
     pub out: usize,
     /// Its timetable, and when it begins next where something waits for it.
@@ -236,8 +253,10 @@ impl Destination {
             order: Order::None,
             latest_wins: false,
             cycle: None,
+            only_in_cycles: false,
             hours: Hours::default(),
             rate: None,
+            account: None,
             breaker: None,
             timeout_ms: 30_000,
             deadline_ms: None,
@@ -249,6 +268,11 @@ impl Destination {
     /// Whether the messages of one key go one at a time.
     pub(super) fn is_serial(&self) -> bool {
         self.order == Order::Key || self.latest_wins
+    }
+
+    /// The timetable that binds every message of it, where it sends in cycles only.
+    pub(super) fn only_cycle(&self) -> Option<&Cycle> {
+        self.cycle.as_ref().filter(|_| self.only_in_cycles)
     }
 }
 

@@ -97,6 +97,12 @@ impl Cycle {
     pub fn after(&self, now: WallMs) -> WallMs {
         self.next_start(now).unwrap_or(WallMs(u64::MAX))
     }
+
+    /// The first start that is not before `at`, or the end of time.
+    #[must_use]
+    pub fn at_or_after(&self, at: WallMs) -> WallMs {
+        self.after(WallMs(at.0.saturating_sub(1)))
+    }
 }
 
 impl FromStr for Cycle {

@@ -108,6 +108,7 @@ struct CountsShape<'a> {
 struct LaneShape<'a> {
     configured: bool,
     waits_for: Option<&'a str>,
+    held_by: Option<&'a str>,
     paused: Option<PauseShape<'a>>,
     out: usize,
     cycle: Option<String>,
@@ -248,6 +249,7 @@ fn lane_shape(lane: &Lane) -> LaneShape<'_> {
     LaneShape {
         configured: lane.is_configured,
         waits_for: lane.waits_for.map(Waits::name),
+        held_by: lane.held_by.as_deref(),
         paused: lane.pause.as_ref().map(|pause| PauseShape {
             cause: pause.cause.name(),
             who: &pause.who,
@@ -479,6 +481,7 @@ mod tests {
             is_configured: true,
             pause: None,
             waits_for: None,
+            held_by: None,
             out: 0,
             cycle: None,
         });

@@ -1,144 +1,131 @@
-//! An engine under a clock of its own, with one destination whose attempts end when the test says so. Days of price changes in milliseconds.
+//! Destinations under a clock of their own: whole days in milliseconds.
 
-#![allow(dead_code, reason = "each harness uses its part")]
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
-use std::sync::Arc;
-use std::sync::mpsc::channel;
+use goniec::engine::{Destination, Flight, Settings, Turn, Waits};
+use goniec::model::{Backoff, Failure, Outcome, Receipt, Retry, Sent, Stamp, State, WallMs};
+use goniec::store::Store;
+use goniec::store::memory::MemoryStore;
+use goniec::{Id, Message};
 
-use goniec::engine::{Act, Destination, Flight, Settings, Shown, Turn};
-use goniec::model::{Abandoned, Backoff, Class, Failure, Outcome, Policy, Receipt, Retry, Sent, Stamp, State, WallMs};
-use goniec::store::memory::{MemoryDisk, MemoryStore};
-use goniec::store::{StateName, Store};
-use goniec::{Draft, Error, Id, Message};
-
-fn shop(latest_wins: bool) -> Destination {
-    let retry = Retry { backoff: Backoff::Fixed(60_000), jitter_permille: 0, attempts: 50 };
-    let policy = Policy { retry, ..Policy::default() };
-    Destination { policy, latest_wins, concurrency: 4, ..Destination::new("shop", |_: &Message| ()) }
-}
-
-pub fn failed() -> Outcome {
-    Outcome::Failed(Failure::new(Class::Server, Sent::Answered, "answered 500"))
-}
-
-pub fn arrived() -> Outcome {
-    Outcome::Delivered(Receipt { status: Some(200), ..Receipt::default() })
-}
-
-pub fn superseded(by: Id) -> State {
-    State::Abandoned(Abandoned::Superseded(by))
-}
-
-/// Chance that follows from a seed: numbers below a limit.
-pub fn below(seed: u64) -> impl FnMut(u64) -> u64 {
-    let mut dice = seed | 1;
-    move |limit| {
-        dice ^= dice << 13;
-        dice ^= dice >> 7;
-        dice ^= dice << 17;
-        dice % limit
-    }
-}
-
-/// A price of a key at the shop.
-pub fn price(key: &str, price: &str, version: Option<u64>) -> Draft {
-    let draft = Message::to("shop").key(key).body(price.as_bytes().to_vec());
-    match version {
-        Some(version) => draft.version(version),
-        None => draft,
-    }
-}
+/// Noon on Monday, 23 November 2026, UTC.
+pub const NOON: WallMs = WallMs(1_795_435_200_000);
 
 pub struct Day {
-    pub disk: MemoryDisk,
-    pub store: Arc<dyn Store>,
     pub turn: Turn,
     pub now: Stamp,
-    pub out: Vec<Flight>,
-    latest_wins: bool,
+    takes_ms: u64,
+    /// What is out, by the time at which it ends.
+    out: BTreeMap<(u64, usize), (Flight, Outcome)>,
+    /// What goes out as soon as the clock runs again.
+    waiting: Vec<Flight>,
+    /// When each attempt began, and how many were out with it.
+    pub sent: Vec<(u64, usize)>,
+    /// Which message each attempt was of.
+    pub ids: Vec<Id>,
+    /// Where each attempt went.
+    pub went_to: Vec<Arc<str>>,
+}
+
+/// A destination that tries again after a second.
+pub fn destination(name: &str) -> Destination {
+    let mut destination = Destination::new(name, |_: &Message| ());
+    destination.policy.retry = Retry { backoff: Backoff::Fixed(1_000), jitter_permille: 0, attempts: 60_000 };
+    destination
 }
 
 impl Day {
-    pub fn begin(latest_wins: bool) -> Day {
-        Day::on(MemoryDisk::new(), latest_wins)
+    /// A day of one destination, `erp`.
+    pub fn new(wall: WallMs, takes_ms: u64, rule: impl FnOnce(&mut Destination)) -> Day {
+        let mut erp = destination("erp");
+        rule(&mut erp);
+        Day::of(Arc::new(MemoryStore::new()), wall, takes_ms, vec![erp])
     }
 
-    fn on(disk: MemoryDisk, latest_wins: bool) -> Day {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&disk).expect("opens"));
-        let now = Stamp { wall: WallMs(1_795_435_200_000), mono_ms: 0 };
-        let turn = Turn::open(store.clone(), vec![shop(latest_wins)], Settings::default(), Vec::new(), now);
-        let mut day = Day { disk, store, turn: turn.expect("opens"), now, out: Vec::new(), latest_wins };
-        day.run();
-        day
+    /// A day of several, over this store.
+    pub fn of(store: Arc<dyn Store>, wall: WallMs, takes_ms: u64, destinations: Vec<Destination>) -> Day {
+        let now = Stamp { wall, mono_ms: 0 };
+        let turn = Turn::open(store, destinations, Settings::default(), Vec::new(), now).expect("starts");
+        let (out, waiting) = (BTreeMap::new(), Vec::new());
+        Day { turn, now, takes_ms, out, waiting, sent: Vec::new(), ids: Vec::new(), went_to: Vec::new() }
     }
 
-    /// The process dies, and what was written and not synced may be lost; what was out may have arrived.
-    pub fn killed(self) -> Day {
-        self.disk.crash(self.now.mono_ms);
-        Day::on(self.disk, self.latest_wins)
+    /// Hands in so many for `erp`.
+    pub fn accept(&mut self, count: usize) -> Vec<Id> {
+        self.accept_all((0..count).map(|_| Message::to("erp")).collect())
     }
 
-    pub fn run(&mut self) {
+    pub fn accept_all(&mut self, drafts: Vec<goniec::model::Draft>) -> Vec<Id> {
+        let (count, ids) = (drafts.len(), Arc::new(Mutex::new(Vec::new())));
+        let taken = ids.clone();
+        let reply = move |answer: Result<Vec<Id>, _>| *taken.lock().expect("whole") = answer.expect("accepts");
+        self.turn.accept(drafts, Box::new(reply));
+        self.stir();
+        let ids = ids.lock().expect("whole").clone();
+        assert_eq!(ids.len(), count);
+        ids
+    }
+
+    /// Writes down what was asked for; what goes out by it waits for the clock.
+    pub fn stir(&mut self) {
+        let mut flights = Vec::new();
+        self.turn.turn_out(self.now, &mut flights).expect("turns");
+        self.waiting.append(&mut flights);
+    }
+
+    /// Lives until then; `answer` says what an attempt comes to that begins at a time.
+    pub fn live(&mut self, until_ms: u64, answer: impl Fn(u64) -> Outcome) {
+        let mut flights = std::mem::take(&mut self.waiting);
         loop {
-            let before = self.out.len();
-            self.turn.turn_out(self.now, &mut self.out).expect("turns");
-            if self.out.len() == before {
+            while let Some(first) = self.out.first_entry().filter(|first| first.key().0 <= self.now.mono_ms) {
+                let (flight, outcome) = first.remove();
+                self.turn.land(flight, outcome, self.now);
+            }
+            let due =
+                if flights.is_empty() { self.turn.turn_out(self.now, &mut flights).expect("turns") } else { None };
+            if !flights.is_empty() {
+                for flight in flights.drain(..) {
+                    let key = (self.now.mono_ms + self.takes_ms, self.sent.len());
+                    self.ids.push(flight.message().id);
+                    self.went_to.push(flight.message().envelope.destination.clone());
+                    self.out.insert(key, (flight, answer(self.now.mono_ms)));
+                    self.sent.push((self.now.mono_ms, self.out.len()));
+                }
+                continue;
+            }
+            let lands = self.out.first_key_value().map(|(key, _)| key.0);
+            let next = due.into_iter().chain(lands).min().unwrap_or(u64::MAX).max(self.now.mono_ms + 1);
+            let by_ms = next.min(until_ms).saturating_sub(self.now.mono_ms);
+            self.now = Stamp { wall: self.now.wall.plus(by_ms), mono_ms: self.now.mono_ms + by_ms };
+            if by_ms == 0 || next > until_ms {
                 return;
             }
         }
     }
 
-    pub fn pass(&mut self, ms: u64) {
-        self.now = Stamp { wall: self.now.wall.plus(ms), mono_ms: self.now.mono_ms + ms };
-        self.run();
+    pub fn shown(&self, id: Id) -> (State, Option<Waits>, u16) {
+        let shown = self.turn.show(id, self.now.wall).expect("is there");
+        (shown.record.state, shown.waits_for, shown.record.attempts)
     }
 
-    /// Hands in messages in one request.
-    pub fn hand_in(&mut self, drafts: Vec<Draft>) -> Result<Vec<Id>, Error> {
-        let (give, take) = channel();
-        self.turn.accept(drafts, Box::new(move |said| give.send(said).expect("listens")));
-        self.run();
-        take.try_recv().expect("answers")
+    pub fn times(&self) -> Vec<u64> {
+        self.sent.iter().map(|(at_ms, _)| *at_ms).collect()
     }
+}
 
-    /// Hands in prices of these keys in one request.
-    pub fn prices(&mut self, prices: &[(&str, &str)]) -> Vec<Id> {
-        self.hand_in(prices.iter().map(|(key, text)| price(key, text, None)).collect()).expect("accepts")
-    }
+pub fn delivered(_: u64) -> Outcome {
+    Outcome::Delivered(Receipt { status: Some(200), ..Receipt::default() })
+}
 
-    pub fn price(&mut self, price: &str) -> Id {
-        self.prices(&[("sku-1", price)])[0]
-    }
+pub fn answered(status: u16, retry_after_ms: Option<u64>) -> Outcome {
+    let (_, class) = goniec::model::policy::disposition(status);
+    let failure = Failure::new(class, Sent::Answered, format!("answered {status}"));
+    Outcome::Failed(Failure { status: Some(status), retry_after_ms, ..failure })
+}
 
-    pub fn land(&mut self, body: &str, outcome: Outcome) {
-        let at = self.out.iter().position(|flight| *flight.message().body == *body.as_bytes()).expect("it is out");
-        let flight = self.out.remove(at);
-        self.turn.land(flight, outcome, self.now);
-        self.run();
-    }
-
-    pub fn out(&self) -> Vec<String> {
-        self.out.iter().map(|flight| String::from_utf8_lossy(&flight.message().body).into_owned()).collect()
-    }
-
-    /// Whether nothing is out and nothing waits.
-    pub fn is_quiet(&self) -> bool {
-        let waits = |name: &StateName| !matches!(name, StateName::Delivered | StateName::Abandoned);
-        self.out.is_empty() && !self.turn.stats().counts.iter().any(|(_, name, _)| waits(name))
-    }
-
-    pub fn shown(&self, id: Id) -> Shown {
-        self.turn.show(id, self.now.wall).expect("is there")
-    }
-
-    pub fn state(&self, id: Id) -> State {
-        self.shown(id).record.state
-    }
-
-    pub fn act(&mut self, id: Id, act: Act) -> Result<Shown, Error> {
-        let (give, take) = channel();
-        self.turn.act(id, act, Box::new(move |said| give.send(said).expect("listens")));
-        self.run();
-        take.try_recv().expect("answers")
-    }
+/// The most attempts that began within any so many milliseconds.
+pub fn most_within(times: &[u64], window_ms: u64) -> usize {
+    let from = |first: usize| times[first..].iter().take_while(|at| **at < times[first] + window_ms).count();
+    (0..times.len()).map(from).max().unwrap_or(0)
 }
