@@ -32,11 +32,16 @@ pub(super) struct Local {
 }
 
 impl Local {
-    /// Starts an engine over an empty registry.
+    /// Starts an engine with one destination over an empty registry.
     pub(super) fn start(plan: &Plan, destination: Destination) -> Result<Local, Fail> {
+        Local::with(plan, vec![destination])
+    }
+
+    /// Starts an engine with these destinations over an empty registry.
+    pub(super) fn with(plan: &Plan, destinations: Vec<Destination>) -> Result<Local, Fail> {
         let dir = fresh(plan);
         let store = SledStore::open(&dir, Options::default()).map_err(Error::Store)?;
-        let engine = Engine::start(Arc::new(store), vec![destination], Settings::default(), Vec::new())?;
+        let engine = Engine::start(Arc::new(store), destinations, Settings::default(), Vec::new())?;
         Ok(Local { engine, dir })
     }
 

@@ -6,6 +6,11 @@
 //! deliveries  whole lives over HTTP to a sink in another process               against a bare HTTP client
 //! intake      lines over HTTP in requests of 100                               against the library
 //! keys        lives with order, and with the latest only                       against none; only when asked for
+//! hung        ten destinations over HTTP, one of which hangs                   against the others by themselves; the same
+//! slow        100 destinations of 50 ms at concurrency 4                       against the ideal; the same
+//! returning   a destination with a rate that comes back to many messages       against its rate; the same
+//! rules       lives over HTTP with a rule over the answers                     against none; the same
+//! workers     lives at several concurrencies                                   against the least of them; the same
 //! idle        memory of a node that has nothing to do
 //! memory      memory of a node with many messages, and after many more         only when asked for
 //! start       how long a node with many messages takes to start                only when asked for
@@ -25,6 +30,7 @@
 mod accepts;
 mod bare;
 mod children;
+mod crowd;
 mod deliveries;
 mod intake;
 mod keys;
@@ -34,9 +40,12 @@ mod local;
 mod measure;
 mod node;
 mod redis;
+mod returning;
+mod rules;
 mod sink;
 mod table;
 mod waiting;
+mod workers;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -72,6 +81,11 @@ const PARTS: &[(&str, bool, Run)] = &[
     ("deliveries", true, deliveries::run),
     ("intake", true, intake::run),
     ("keys", false, keys::run),
+    ("hung", false, crowd::hung),
+    ("slow", false, crowd::slow),
+    ("returning", false, returning::run),
+    ("rules", false, rules::run),
+    ("workers", false, workers::run),
     ("idle", true, waiting::idle),
     ("memory", false, waiting::memory),
     ("start", false, waiting::start),
@@ -96,7 +110,7 @@ pub(super) fn verb() -> Command {
         .arg(number("producers", "N", "Threads that hand in requests of 100").default_value("4"))
         .arg(number("rounds", "N", "How often what is compared is measured in turns").default_value("5"))
         .arg(
-            option("only", "PART", "One part; can be given several times. keys, memory and start run only when named")
+            option("only", "PART", "One part; can be given several times. Only when named run keys, hung, slow, returning, rules, workers, memory and start")
                 .action(ArgAction::Append)
                 .value_parser(clap::builder::PossibleValuesParser::new(names)),
         )

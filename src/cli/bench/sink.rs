@@ -1,4 +1,5 @@
-//! The bare sink: a process that answers every request with a yes, and looks at nothing of it but where it ends.
+//! The bare sink: a process that answers every request with a yes, and looks at nothing of it but its path and where it ends. It answers at once;
+//! where the path is a number, after so many milliseconds.
 //!
 //! It ends with its standard input, so that it never outlives the run that started it.
 //!
@@ -9,12 +10,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{ChildStdin, Command, Stdio};
+use std::time::Duration;
 
 use super::children::Owned;
 use super::{Fail, failed, this_program};
 use crate::cli::say;
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"status\":\"SUCCESS\"}";
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// A bare sink in another process.
@@ -62,7 +64,12 @@ fn serve(mut stream: TcpStream) {
     }
     loop {
         while let Some(whole) = request(&held) {
+            let wait_ms = wait_ms(&held);
             held.drain(..whole);
+            if wait_ms > 0 {
+                // The wait is what this destination is for.
+                std::thread::sleep(Duration::from_millis(wait_ms));
+            }
             if stream.write_all(ANSWER).is_err() {
                 return;
             }
@@ -72,6 +79,13 @@ fn serve(mut stream: TcpStream) {
             Ok(read) => held.extend_from_slice(chunk.get(..read).unwrap_or_default()),
         }
     }
+}
+
+/// How long the answer to the request that these bytes begin with takes, in milliseconds.
+fn wait_ms(held: &[u8]) -> u64 {
+    let path = held.iter().skip_while(|byte| **byte != b'/').skip(1);
+    let digits = path.take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0_u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
 }
 
 /// The length of the request that these bytes begin with, where it is whole.
@@ -97,5 +111,11 @@ mod tests {
         assert_eq!(request(one), Some(one.len()));
         assert_eq!(request(&one[..one.len() - 1]), None);
         assert_eq!(request(b"GET / HTTP/1.1\r\n\r\nGET"), Some(18));
+    }
+
+    #[test]
+    fn a_path_says_how_long_the_answer_takes() {
+        assert_eq!(wait_ms(b"POST /50 HTTP/1.1\r\n"), 50);
+        assert_eq!(wait_ms(b"POST / HTTP/1.1\r\n"), 0);
     }
 }
