@@ -4,17 +4,20 @@
 //!
 //! TOML: it is given fields that each stood the test of their rule. What it checks is how they go together.
 
+mod account;
 mod answers;
 mod credentials;
 mod destination;
 
 use std::sync::Arc;
 
+use self::account::{account_of, accounts, unused};
 use self::destination::destination;
-use super::fields::{Place, Section};
+use super::fields::{Field, Place, Section};
 use super::{Config, Problem, Role, Token};
 use crate::admin::channel::{Command, Webhook};
-use crate::engine::{Channel, LogLine, Rule, Settings};
+use crate::engine::{Channel, Destination, LogLine, Rule, Settings};
+use crate::model::rate::Rate;
 
 /// The configuration that these fields mean. What does not go together is noted.
 pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
@@ -28,9 +31,13 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     }
     let data = root.section("store").and_then(|store| store.text("url")).and_then(|url| url.strip_prefix("sled:"));
     config.data = data.map(str::to_owned);
+    let accounts = accounts(root, problems);
     for (name, section) in root.section("destination").into_iter().flat_map(Section::named) {
-        config.destinations.extend(destination(name, section, &config.shelf, &mut config.warnings, problems));
+        let account = account_of(section, &accounts, problems);
+        let built = destination(name, section, &config.shelf, &mut config.warnings, problems);
+        config.destinations.extend(built.map(|built| Destination { account, ..built }));
     }
+    config.warnings.extend(unused(&accounts, &config.destinations));
     let names: Vec<&str> = config.destinations.iter().map(|destination| &*destination.name).collect();
     for section in root.sections("alert") {
         config.alerts.extend(alert(section, &names, problems));
@@ -48,6 +55,23 @@ fn missing(section: &Section, keys: &[(&str, &str)], problems: &mut Vec<Problem>
     for (key, sample) in keys.iter().filter(|(key, _)| !section.has(key)) {
         note(problems, &section.place, &format!("a {key} is missing"), sample);
     }
+}
+
+/// The rate of a table with its burst.
+fn rate(section: &Section, problems: &mut Vec<Problem>) -> Option<Rate> {
+    let burst = section.number("burst").and_then(|number| u32::try_from(number).ok());
+    let rate = if let Some(Field::Rate(rate)) = section.field("rate") { Some(*rate) } else { None };
+    let wrong = match (rate, burst) {
+        (Some(rate), Some(burst)) if burst > rate.count => {
+            Some(("more than the rate lets through", "at most what stands before the `/`"))
+        }
+        (None, Some(_)) if !section.has("rate") => Some(("does nothing without `rate`", "rate = \"100/1m\"")),
+        (_, _) => None,
+    };
+    if let Some((what, hint)) = wrong {
+        note(problems, section.place("burst"), what, hint);
+    }
+    rate.map(|rate| burst.map_or(rate, |burst| rate.with_burst(burst)))
 }
 
 fn settings(root: &Section) -> Settings {

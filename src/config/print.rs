@@ -7,16 +7,20 @@
 use std::fmt::Write;
 
 use super::rules::{self, Kind, Rule};
-use crate::engine::Destination;
+use crate::engine::{Account, Destination};
 use crate::model::span::show_span;
 
 /// The page.
 #[must_use]
 pub fn reference() -> String {
     let mut page = String::from(HEAD);
-    for (title, table) in
-        [("[server]", "server"), ("[store]", "store"), ("[destination.NAME]", "destination"), ("[[alert]]", "alert")]
-    {
+    for (title, table) in [
+        ("[server]", "server"),
+        ("[store]", "store"),
+        ("[account.NAME]", "account"),
+        ("[destination.NAME]", "destination"),
+        ("[[alert]]", "alert"),
+    ] {
         let _ = write!(page, "\n## `{title}`\n\n");
         if let Some(rule) = rules::all().find(|rule| rule.path == table) {
             let _ = write!(page, "{}\n\n", rule.doc);
@@ -53,8 +57,17 @@ pub fn limits(destination: &Destination) -> String {
     }
     words.extend(destination.hours.open.iter().map(|open| format!("open {open}")));
     words.extend(destination.hours.closed.iter().map(|closed| format!("closed {closed}")));
-    words.extend(destination.cycle.iter().map(|cycle| format!("cycle {cycle}")));
+    words.extend(destination.account.iter().map(|account| shared(account)));
+    let only = if destination.only_in_cycles { ", in which alone it sends" } else { "" };
+    words.extend(destination.cycle.iter().map(|cycle| format!("cycle {cycle}{only}")));
     words.join("; ")
+}
+
+/// What an account holds its destinations to, in words.
+fn shared(account: &Account) -> String {
+    let rate = account.rate.map(|rate| format!(", at most {rate} together, {} at once", rate.burst));
+    let out = account.concurrency.map(|most| format!(", {most} out together"));
+    format!("of account {}{}{}", account.name, rate.unwrap_or_default(), out.unwrap_or_default())
 }
 
 fn row(rule: &Rule, table: &str) -> String {

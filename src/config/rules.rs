@@ -6,6 +6,7 @@
 //!
 //! TOML, files, and what is built from the values.
 
+mod account;
 mod alert;
 mod destination;
 mod node;
@@ -103,7 +104,7 @@ const fn later(path: &'static str, doc: &'static str) -> Rule {
 }
 
 /// The tables, one for each part of the file, in the order in which the page tells them.
-const TABLES: [&[Rule]; 4] = [node::RULES, destination::RULES, alert::RULES, WHOLE_TABLES];
+const TABLES: [&[Rule]; 5] = [node::RULES, account::RULES, destination::RULES, alert::RULES, WHOLE_TABLES];
 
 /// Tables of the file of which a later version takes every key.
 const WHOLE_TABLES: &[Rule] = &[

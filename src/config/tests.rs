@@ -225,6 +225,68 @@ fn what_holds_messages_back_is_right_or_refused_with_its_place() {
 }
 
 #[test]
+fn accounts_and_cycles_are_read_and_told() {
+    let text = r#"
+        [account.baselinker]
+        rate = "100/1m"
+        burst = 10
+        concurrency = 5
+        [account.spare]
+        [destination.orders]
+        url = "http://127.0.0.1/x"
+        account = "baselinker"
+        retry = { backoff = "standard" }
+        [destination.stock]
+        url = "http://127.0.0.1/y"
+        account = "baselinker"
+        send = "cycle"
+        retry = { cycle = "every 15m" }
+        [destination.other]
+        url = "http://127.0.0.1/z"
+        send = "at-once"
+        retry = { backoff = "standard", attempts = 4 }
+    "#;
+    let config = parse(text).expect("a configuration");
+    // By name, as the file's tables are read.
+    let [orders, other, stock] = config.destinations.as_slice() else { panic!("three destinations") };
+    let (Some(of_orders), Some(of_stock)) = (&orders.account, &stock.account) else { panic!("an account") };
+    assert!(Arc::ptr_eq(of_orders, of_stock) && other.account.is_none(), "one account, shared");
+    assert_eq!(of_orders.rate, Some(Rate { count: 100, per_ms: 60_000, burst: 10 }));
+    assert_eq!((of_orders.concurrency, orders.policy.retry.attempts, other.policy.retry.attempts), (Some(5), 10, 4));
+    assert_eq!((orders.only_in_cycles, stock.only_in_cycles, other.only_in_cycles), (false, true, false));
+    let Backoff::List(delays_ms) = &orders.policy.retry.backoff else { panic!("a list") };
+    assert_eq!((delays_ms.len(), delays_ms[0], delays_ms[8]), (9, 5_000, 86_400_000));
+    assert_eq!(config.warnings, ["account \"spare\": no destination has it"]);
+    assert_eq!(
+        limits(stock),
+        "of account baselinker, at most 100/1m together, 10 at once, 5 out together; cycle every 15m, in which alone it sends"
+    );
+}
+
+#[test]
+fn accounts_and_cycles_are_right_or_refused_with_their_place() {
+    let bad = |account: &str, line: &str, says: &str| {
+        check_bad(&format!("[account.base]\n{account}\n[destination.a]\nurl = \"http://127.0.0.1\"\n{line}"), &[says]);
+    };
+    bad(
+        "",
+        "account = \"bse\"",
+        "goniec.toml:5:1: destination.a.account: there is no account \"bse\"\n  did you mean \"base\"?",
+    );
+    bad("rate = \"5\"", "account = \"base\"", "goniec.toml:2:8: account.base.rate: \"5\" is no rate");
+    bad("burst = 5", "account = \"base\"", "account.base.burst: does nothing without `rate`");
+    bad("concurrency = 0", "account = \"base\"", "0 is not from 1 to 1024");
+    bad(
+        "breaker = {}",
+        "account = \"base\"",
+        "account.base.breaker: unknown key\n  known here: rate, burst, concurrency",
+    );
+    bad("", "account = \"base\"\nsend = \"cycle\"", "goniec.toml:6:1: destination.a.send: there is no timetable");
+    bad("", "account = \"base\"\nsend = \"cycles\"", "did you mean \"cycle\"?");
+    bad("", "retry = { backoff = \"standard\", first = \"1s\" }", "does nothing here");
+}
+
+#[test]
 fn tokens_and_alerts_are_whole_or_refused() {
     let token = |rest: &str| format!("[server]\ntokens = [ {{ {rest} }} ]");
     check_bad(&token("name = \"a\", role = \"admin\", secret = \"x\""), &["must not stand in the file"]);

@@ -8,9 +8,10 @@ use super::super::Problem;
 use super::super::fields::{Field, Section};
 use super::answers::answers;
 use super::credentials::credentials;
-use super::{missing, note};
+use super::{missing, note, rate};
 use crate::engine::{Destination, Order};
 use crate::model::breaker::BreakerRule;
+use crate::model::policy::STANDARD_ATTEMPTS;
 use crate::model::{Backoff, OnUncertain, Policy, Retry, WallMs};
 use crate::transport::http::{Http, check_header};
 use crate::transport::secret::Shelf;
@@ -68,6 +69,10 @@ pub(super) fn destination(
     if let Some(Field::Cycle(cycle)) = retry.field("cycle") {
         built.cycle = Some(cycle.clone());
     }
+    built.only_in_cycles = section.text("send") == Some("cycle");
+    if built.only_in_cycles && !retry.has("cycle") {
+        note(problems, section.place("send"), "there is no timetable", "retry = { cycle = \"every 15m\" }");
+    }
     built.policy = Policy { retry: build_retry(retry, problems), on_uncertain };
     hold_back(&mut built, section, problems);
     Some(built)
@@ -75,20 +80,7 @@ pub(super) fn destination(
 
 /// What holds messages back: rate, breaker, hours.
 fn hold_back(built: &mut Destination, section: &Section, problems: &mut Vec<Problem>) {
-    let burst = section.number("burst").and_then(|number| u32::try_from(number).ok());
-    if let Some(Field::Rate(rate)) = section.field("rate") {
-        if burst.is_some_and(|burst| burst > rate.count) {
-            note(
-                problems,
-                section.place("burst"),
-                "more than the rate lets through",
-                "at most what stands before the `/`",
-            );
-        }
-        built.rate = Some(burst.map_or(*rate, |burst| rate.with_burst(burst)));
-    } else if burst.is_some() && !section.has("rate") {
-        note(problems, section.place("burst"), "does nothing without `rate`", "rate = \"100/1m\"");
-    }
+    built.rate = rate(section, problems);
     built.breaker = section.section("breaker").map(|breaker| {
         let default = BreakerRule::default();
         let failures = breaker.number("failures").and_then(|number| u16::try_from(number).ok());
@@ -151,6 +143,7 @@ fn build_retry(section: &Section, problems: &mut Vec<Problem>) -> Retry {
     let used: &[&str] = match (section.text("backoff"), section.field("cycle")) {
         (Some("fixed"), _) => &["delay"],
         (Some("list"), _) => &["delays"],
+        (Some("standard"), _) => &[],
         (None, Some(_)) => &[],
         (Some(_) | None, _) => &["first", "max"],
     };
@@ -161,7 +154,9 @@ fn build_retry(section: &Section, problems: &mut Vec<Problem>) -> Retry {
             note(problems, section.place(name), what, hint);
         }
     }
+    let is_standard = section.text("backoff") == Some("standard");
     let backoff = match (section.text("backoff"), section.field("cycle"), section.field("delays")) {
+        (Some("standard"), _, _) => Backoff::standard(),
         (Some("fixed"), _, _) => Backoff::Fixed(section.number("delay").unwrap_or(FIXED_MS)),
         (Some("list"), _, Some(Field::Numbers(delays_ms))) => Backoff::List(delays_ms.clone()),
         (Some("list"), _, _) => {
@@ -186,7 +181,7 @@ fn build_retry(section: &Section, problems: &mut Vec<Problem>) -> Retry {
     Retry {
         backoff,
         jitter_permille: jitter_permille.unwrap_or(default.jitter_permille),
-        attempts: attempts.unwrap_or(default.attempts),
+        attempts: attempts.unwrap_or(if is_standard { STANDARD_ATTEMPTS } else { default.attempts }),
     }
 }
 

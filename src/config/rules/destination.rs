@@ -48,9 +48,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("destination.*.retry", Kind::Table, "", "When a failed message is tried again."),
     rule(
         "destination.*.retry.backoff",
-        Kind::Choice(&["exponential", "fixed", "list"]),
+        Kind::Choice(&["exponential", "fixed", "list", "standard"]),
         "exponential",
-        "How the delays grow. Not needed beside `cycle`: what fails then waits for the next cycle.",
+        "How the delays grow. `standard`: the schedule of Standard Webhooks, 5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h. Not needed beside `cycle`: what fails then waits for the next cycle.",
     ),
     rule(
         "destination.*.retry.first",
@@ -70,19 +70,31 @@ pub(super) const RULES: &[Rule] = &[
         "destination.*.retry.jitter",
         Kind::Share,
         "0.2",
-        "The share of each delay that is left to chance, which only shortens it.",
+        "The share of each delay that is left to chance, which only shortens it; `1` is full jitter.",
     ),
     rule(
         "destination.*.retry.attempts",
         Kind::Whole(1, 65_535),
         "20",
-        "How often a message is tried before it is abandoned as exhausted.",
+        "How often a message is tried before it is abandoned as exhausted; 10 for `standard`, its whole schedule.",
     ),
     rule(
         "destination.*.retry.cycle",
         Kind::Cycle,
         "",
         "The timetable of the destination. A cron line has five fields and may name a zone; without one UTC is meant.",
+    ),
+    rule(
+        "destination.*.send",
+        Kind::Choice(&["at-once", "cycle"]),
+        "at-once",
+        "`cycle`: messages go only when a cycle of `retry.cycle` begins, new ones too. What a person sends, edits or releases goes when the person says.",
+    ),
+    rule(
+        "destination.*.account",
+        Kind::Text,
+        "",
+        "The account whose limits it shares, as in `[account.NAME]`. They hold besides its own.",
     ),
     rule(
         "destination.*.latest_wins",
