@@ -22,11 +22,18 @@ pub(super) enum Plan {
     Delete(Place),
 }
 
-/// The step that an act means for a message that is not out.
+/// The step that an act means for a message that is not out. Where nobody knows whether its destination has it, an edit holds it too: what is
+/// there would be the old body.
 ///
 /// # Errors
 /// [`Error::Refused`], [`Error::Stale`] or [`Error::Invalid`]; nothing has changed then.
-pub(super) fn plan(record: &Record, act: Act, rules: Option<&Destination>, now: WallMs) -> Result<Plan, Error> {
+pub(super) fn plan(
+    record: &Record,
+    act: Act,
+    rules: Option<&Destination>,
+    is_in_doubt: bool,
+    now: WallMs,
+) -> Result<Plan, Error> {
     let mut amend = None;
     let event = match act {
         Act::Edit { body, content_type, who, why, read } => {
@@ -50,7 +57,10 @@ pub(super) fn plan(record: &Record, act: Act, rules: Option<&Destination>, now: 
         Act::Cancel => Event::Cancel,
         Act::Delete => return Ok(Plan::Delete(record.place)),
     };
-    let to = advance(record.state, event).map_err(|illegal| Error::Refused { id: record.id, illegal })?;
+    let holds = is_in_doubt && amend.is_some();
+    let from = if holds { advance(record.state, Event::Hold) } else { Ok(record.state) };
+    let to = from.and_then(|from| advance(from, event));
+    let to = to.map_err(|illegal| Error::Refused { id: record.id, illegal })?;
     if amend.is_some() || matches!(event, Event::Resend(_)) {
         require_body(record, amend.is_some())?;
     }

@@ -277,8 +277,8 @@ impl Committer {
                 }
                 pending.news.push(stands(who, step, moved));
             }
-            Cause::Claim(who, loaded) if done => pending.news.push(News::Claimed { who, loaded: *loaded }),
-            Cause::Claim(who, _) => pending.news.push(stands(who, step, moved)),
+            Cause::Claim(delivery) if done => pending.news.push(News::Claimed(*delivery)),
+            Cause::Claim(delivery) => pending.news.push(stands(delivery.who, step, moved)),
             Cause::Act(who, record, event, reply) => {
                 tell(pending, record.id, &record.envelope);
                 let deadline = record.envelope.deadline;

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::latest::Line;
-use super::news::{News, Who};
+use super::news::{Delivery, News, Who};
 use super::pause;
 use super::pending::{Pending, Steer, poisoned};
 use super::registry::Registry;
@@ -16,7 +16,7 @@ use super::settle::Report;
 use super::words::{Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Envelope, Event, Id, Record, Stamp, WallMs};
-use crate::store::{Batch, Dest, Incoming, Loaded, Newer, Older, StoreError};
+use crate::store::{Batch, Dest, Incoming, Newer, Older, StoreError};
 
 /// A batch in the making: what is asked of the store, and why.
 pub(super) struct Draft {
@@ -47,7 +47,7 @@ pub(super) enum Cause {
     /// A person asked for it.
     Act(Who, Box<Record>, Event, Reply<Shown>),
     /// The message goes out.
-    Claim(Who, Box<Loaded>),
+    Claim(Box<Delivery>),
     /// A newer one of its key takes its place.
     Supersede(Who, Id, Arc<Envelope>),
     /// Its deadline passed, this one.
@@ -59,7 +59,8 @@ impl Cause {
     pub(super) fn who(&self) -> Who {
         match self {
             Cause::Report(report) => report.who,
-            Cause::Act(who, ..) | Cause::Claim(who, _) | Cause::Supersede(who, ..) | Cause::Expire(who, ..) => *who,
+            Cause::Claim(delivery) => delivery.who,
+            Cause::Act(who, ..) | Cause::Supersede(who, ..) | Cause::Expire(who, ..) => *who,
         }
     }
 }
@@ -249,9 +250,9 @@ impl Draft {
                     news.push(News::SetBack(report.who));
                     registry.keep_unwritten(*report);
                 }
-                Cause::Claim(who, _) => {
-                    log::error!("message at {} is set back: {why}", who.entry.place);
-                    news.push(News::SetBack(who));
+                Cause::Claim(delivery) => {
+                    log::error!("message at {} is set back: {why}", delivery.who.entry.place);
+                    news.push(News::SetBack(delivery.who));
                 }
                 Cause::Act(who, _, _, reply) => {
                     news.push(News::Unchanged(who));

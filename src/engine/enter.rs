@@ -348,8 +348,11 @@ impl Committer {
         }
         let event = event_of(&act);
         let goes = matches!(event, Event::Resend(_) | Event::Release(_) | Event::Amend);
-        let newer = match rules.filter(|_| goes).map(|rules| self.newer(&record, rules, who.dest)).transpose() {
-            Ok(newer) => newer.flatten(),
+        let newer = rules.filter(|_| goes).map(|rules| self.newer(&record, rules, who.dest)).transpose();
+        let is_edit = matches!(event, Event::Amend);
+        let doubt = || if is_edit { self.registry.is_in_doubt(who, record.state) } else { Ok(false) };
+        let (newer, is_in_doubt) = match newer.and_then(|newer| Ok((newer.flatten(), doubt()?))) {
+            Ok(found) => found,
             Err(error) => {
                 draft.news.push(News::Unchanged(who));
                 return reply(Err(error));
@@ -359,7 +362,7 @@ impl Committer {
             draft.news.push(News::Unchanged(who));
             return reply(Err(Error::Overtaken { id: record.id, newer, version }));
         }
-        match plan(&record, act, rules.map(|rules| &**rules), draft.now.wall) {
+        match plan(&record, act, rules.map(|rules| &**rules), is_in_doubt, draft.now.wall) {
             Ok(Plan::Step(step)) => {
                 if matches!(event, Event::Arrived) {
                     self.overtake(draft, &record, who);
@@ -382,7 +385,7 @@ impl Committer {
         Ok((place, self.registry.scheduler().reserve(place).err()))
     }
 
-    fn enter_claim(&mut self, draft: &mut Draft, Delivery { who, loaded }: Delivery) {
+    fn enter_claim(&mut self, draft: &mut Draft, Delivery { who, loaded, is_in_doubt: _ }: Delivery) {
         if let Some(report) = self.registry.take_unwritten(who.entry.place) {
             return self.enter_report(draft, report);
         }
@@ -399,13 +402,20 @@ impl Committer {
         let Expect { state, attempts, revision } = loaded.expect;
         if matches!(state, State::Sending(_)) {
             // It went out under a claim whose outcome could not be written: nobody can know any more.
-            let report = Report { who, loaded, outcome: interrupted(), began: draft.now, ended: draft.now };
+            let report = Report { who, loaded, outcome: interrupted(&[]), began: draft.now, ended: draft.now };
             return self.enter_report(draft, report);
         }
         let number = attempt_number(state, attempts);
         let to = match advance(state, Event::Claim(number)) {
             Ok(to) if !state.is_held() => to,
             Ok(_) | Err(_) => return draft.news.push(News::Settled { who, state }),
+        };
+        let is_in_doubt = match self.registry.is_in_doubt(who, state) {
+            Ok(is_in_doubt) => is_in_doubt,
+            Err(error) => {
+                self.registry.unreadable(who.entry.place, &error);
+                return draft.news.push(News::SetBack(who));
+            }
         };
         draft.batch.moves.push(Move {
             place: who.entry.place,
@@ -419,7 +429,8 @@ impl Committer {
             untold: false,
         });
         let expect = Expect { state: to, attempts: number, revision };
-        draft.causes.push(Cause::Claim(who, Box::new(Loaded { expect, ..loaded })));
+        let loaded = Some(Loaded { expect, ..loaded });
+        draft.causes.push(Cause::Claim(Box::new(Delivery { who, loaded, is_in_doubt })));
     }
 
     fn enter_expire(&mut self, draft: &mut Draft, who: Who, deadline: WallMs) {

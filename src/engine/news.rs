@@ -25,12 +25,7 @@ pub(super) enum News {
         fresh: Option<Loaded>,
     },
     /// A claim was written; it may be sent now.
-    Claimed {
-        /// The message.
-        who: Who,
-        /// With its body.
-        loaded: Loaded,
-    },
+    Claimed(Delivery),
     /// An attempt ended, and this is what became of the message.
     Settled {
         /// The message.
@@ -90,4 +85,6 @@ pub(super) struct Delivery {
     pub(super) who: Who,
     /// The message itself, where it is at hand.
     pub(super) loaded: Option<Loaded>,
+    /// Nobody knows whether it is there already: the destination is asked before it goes.
+    pub(super) is_in_doubt: bool,
 }

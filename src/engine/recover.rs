@@ -5,6 +5,7 @@
 //! * Every unfinished message has its one wake-up again before the first worker starts.
 //! * What was durably out when the process ended is judged at once, by its destination's rule for what nobody can know. Nothing rests in `Sending`
 //!   but what cannot be read.
+//! * A message that was out when the process ended three times in a row is taken for the cause: it is not sent again by itself.
 //! * Where only the latest of a key counts, the older ones that wait are superseded before anything goes.
 //! * What is damaged is set aside and said; it does not hinder a start.
 //!
@@ -55,7 +56,13 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<(Vec<Request>, 
             Err(error) => return Err(error),
         };
         let who = registry.who(dest, place, loaded.message.key());
-        let report = Report { who, loaded, outcome: interrupted(), began: now, ended: now };
+        let before = match registry.store.attempts(place) {
+            Ok(before) => before,
+            // What it came to before is then not known; it is out all the same.
+            Err(StoreError::Damaged(_)) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let report = Report { who, loaded, outcome: interrupted(&before), began: now, ended: now };
         requests.push(Request::Reports(vec![report]));
     }
     requests.push(Request::Supersede(keys.pairs().collect()));

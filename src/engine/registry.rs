@@ -23,7 +23,7 @@ use super::words::{Destination, Lane, Settings, Shown, ShownPage, Stats, Transit
 use crate::error::Error;
 use crate::model::breaker::Turned;
 use crate::model::nearest::nearest;
-use crate::model::{Attempt, Id, Message, Place, Record, Stamp, State, WallMs};
+use crate::model::{Attempt, Delivery, Id, Message, OnUncertain, Place, Record, Stamp, State, WallMs};
 use crate::store::{Dest, Query, Revision, Store, StoreError, key_hash};
 
 /// What all stages share.
@@ -270,6 +270,20 @@ impl Registry {
             log::error!("stopping: {why}");
             *failure = Some(why.to_owned());
         }
+    }
+
+    /// Whether nobody knows if the destination has this message, and it is to be asked before the message goes again. Not where a person sends
+    /// it again or edits it: that is queued, and a person's word.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub(super) fn is_in_doubt(&self, who: Who, state: State) -> Result<bool, StoreError> {
+        let asks = self.rules(who.dest).is_some_and(|rules| rules.policy.on_uncertain == OnUncertain::Probe);
+        if !asks || !matches!(state, State::Failed(_)) {
+            return Ok(false);
+        }
+        let attempts = self.store.attempts(who.entry.place)?;
+        Ok(attempts.last().is_some_and(|last| last.outcome == Delivery::Uncertain))
     }
 
     /// A message could not be read. Damage is that message's alone, and a full disk passes; anything else means that the disk fails, and stops the

@@ -139,9 +139,7 @@ impl Scheduler {
             self.change(&mut changes, now);
             match item {
                 News::Accepted { who, wait, deadline, fresh } => self.accepted(who, wait, deadline, fresh, now),
-                News::Claimed { who, loaded } => {
-                    self.steps.push_back(Step::Send(Delivery { who, loaded: Some(loaded) }));
-                }
+                News::Claimed(delivery) => self.steps.push_back(Step::Send(delivery)),
                 News::Settled { who, state } => self.settled(who, state, now),
                 News::Ended(dest, ended) => self.ended(dest, ended, now),
                 News::SetBack(who) => self.set_back(who, now),
@@ -222,7 +220,7 @@ impl Scheduler {
                 claims.insert(entry.place, Claim::Out);
                 post.gate.iter_mut().for_each(|gate| gate.went(now));
                 account.iter_mut().for_each(|account| account.went(now));
-                let delivery = Delivery { who: Who { dest, entry }, loaded: fresh };
+                let delivery = Delivery { who: Who { dest, entry }, loaded: fresh, is_in_doubt: false };
                 give(if post.durable_claims { Step::Claim(delivery) } else { Step::Send(delivery) });
             }
         }
@@ -377,7 +375,7 @@ impl Scheduler {
             match item {
                 News::Changed { who, state, deadline } => self.changed(who, state, deadline, now),
                 News::Accepted { .. }
-                | News::Claimed { .. }
+                | News::Claimed(_)
                 | News::Settled { .. }
                 | News::Ended(..)
                 | News::Steered

@@ -2,6 +2,7 @@
 //!
 //! # What holds
 //!
+//! * A message in doubt goes only after its destination said that it does not have it. The question has a deadline of its own.
 //! * What is sent is the newest revision, and the report names it: the outcome counts only for that life.
 //! * A transport that panics is a failed attempt, not a lost worker.
 //!
@@ -17,12 +18,15 @@ use super::news::{Delivery, Who};
 use super::registry::Registry;
 use super::settle::{Report, attempt_number};
 use super::words::Destination;
-use crate::model::{Body, Class, Event, Failure, Message, Outcome, Place, Sent, Stamp, State, advance};
+use crate::model::{Body, Class, Cost, Event, Failure, Message, Outcome, Place, Receipt, Sent, Stamp, State, advance};
 use crate::store::{Expect, Loaded, Store, StoreError};
+use crate::transport::Probed;
 
 /// A message in a worker's hands, ready to leave.
 pub(super) struct Outgoing {
     pub(super) loaded: Loaded,
+    /// The destination is asked first whether it has it.
+    is_in_doubt: bool,
 }
 
 /// What becomes of a message that was to go out.
@@ -97,17 +101,65 @@ pub(super) fn pick_up(registry: &Registry, delivery: Delivery, now: Stamp) -> Re
     let is_claimed = state == State::Sending(number);
     let may_go = !state.is_held() && advance(state, Event::Claim(number)).is_ok();
     loaded.message.attempt = number;
-    Ok(if is_claimed || may_go { Picked::Go(Outgoing { loaded }) } else { Picked::Stays(state) })
+    Ok(if is_claimed || may_go {
+        Picked::Go(Outgoing { loaded, is_in_doubt: delivery.is_in_doubt })
+    } else {
+        Picked::Stays(state)
+    })
 }
 
-/// Sends it once.
+/// Sends it once; one of which nobody knows whether it is there, only where the destination says that it is not.
 pub(super) fn send(outgoing: &Outgoing, destination: &Destination) -> Outcome {
     let deadline = Duration::from_millis(destination.timeout_ms);
-    let attempt = || destination.transport.send(&outgoing.loaded.message, deadline);
+    let (transport, message) = (&destination.transport, &outgoing.loaded.message);
+    let attempt = || {
+        if outgoing.is_in_doubt {
+            match transport.probe(message, deadline) {
+                Probed::There(receipt) => return Outcome::Delivered(found(receipt)),
+                Probed::Absent => {}
+                Probed::Unknown(failure) => return Outcome::Failed(unanswered(failure)),
+            }
+        }
+        transport.send(message, deadline)
+    };
     catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| {
         let words = format!("the transport panicked: {}", words_of(&*panic));
         Outcome::Failed(Failure::new(Class::Panic, Sent::Maybe, words))
     })
+}
+
+/// A message that was there already, in words for whoever wonders why it did not go.
+fn found(receipt: Receipt) -> Receipt {
+    let name = receipt.remote_id.as_ref().map(|id| format!(", as {id}")).unwrap_or_default();
+    let detail = format!("asked, the destination has the message{name}; it was not sent again. {}", receipt.detail);
+    Receipt { detail: detail.trim_end().to_owned(), ..receipt }
+}
+
+/// A question without an answer that tells: the message is in doubt as before. Where nobody was there to answer, that uses up nothing.
+fn unanswered(failure: Failure) -> Failure {
+    let cost = match failure.class {
+        Class::Dns
+        | Class::Connect
+        | Class::Tls
+        | Class::Timeout
+        | Class::Protocol
+        | Class::RateLimited
+        | Class::Server
+        | Class::Interrupted
+        | Class::Auth => Cost::Free,
+        Class::Setup
+        | Class::Rejected
+        | Class::Redirect
+        | Class::Panic
+        | Class::Other
+        | Class::Gone
+        | Class::Conflict
+        | Class::Body
+        | Class::Rule
+        | Class::Template => Cost::One,
+    };
+    let detail = format!("asked whether the destination has the message: {}", failure.detail);
+    Failure { sent: Sent::Maybe, detail, cost, ..failure }
 }
 
 /// What a panic said.

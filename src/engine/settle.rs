@@ -19,8 +19,8 @@ use super::news::Who;
 use super::words::Destination;
 use crate::model::policy::{RETRY_AFTER_MS_MAX, Tried};
 use crate::model::{
-    Abandoned, Attempt, Class, Delivery, Event, Failed, Failure, Outcome, Policy, Sent, Stamp, State, Verdict, WallMs,
-    advance, judge,
+    Abandoned, Attempt, Class, Cost, Delivery, Event, Failed, Failure, Outcome, Policy, Sent, Stamp, State, Verdict,
+    WallMs, advance, judge,
 };
 use crate::store::{Loaded, Move};
 
@@ -43,10 +43,16 @@ pub(super) struct Report {
 pub(super) fn settle(report: &Report, policy: &Policy, rules: Option<&Destination>, is_free: bool) -> Move {
     let expect = report.loaded.expect;
     let number = attempt_number(expect.state, expect.attempts);
-    let series = report.loaded.series.saturating_add(u16::from(!is_free));
+    let used = report.loaded.series;
+    // What uses up nothing still waits longer each time.
+    let (series, failures) = match cost(report, number, is_free) {
+        Cost::One => (used.saturating_add(1), used.saturating_add(1)),
+        Cost::Free => (used, number),
+        Cost::All => (used.max(policy.retry.attempts), number),
+    };
     let id = report.loaded.message.id;
     let seed = u64::from_be_bytes(id.to_bytes().last_chunk().copied().unwrap_or_default()) ^ u64::from(number) << 48;
-    let verdict = judge(&report.outcome, Tried { attempts: series, seed }, policy, report.ended.wall);
+    let verdict = judge(&report.outcome, Tried { attempts: series, failures, seed }, policy, report.ended.wall);
     let event = match verdict {
         Verdict::Delivered => Event::Delivered,
         Verdict::Retry(Failed::Due(_) | Failed::NextCycle) if is_late(report) => Event::GiveUp(Abandoned::Expired),
@@ -64,6 +70,23 @@ pub(super) fn settle(report: &Report, policy: &Policy, rules: Option<&Destinatio
         attempt: Some(attempt(report, number)),
         amend: None,
         untold: must_be_told(to),
+    }
+}
+
+/// How often a question that nobody answers uses up nothing: with the delays of the default, most of a day. Then a person must hear of it.
+const FREE_MAX: u16 = 100;
+
+/// What the attempt uses up of those that its message gets.
+fn cost(report: &Report, number: u16, is_free: bool) -> Cost {
+    let cost = match &report.outcome {
+        Outcome::Delivered(_) => Cost::One,
+        Outcome::Failed(failure) => failure.cost,
+    };
+    let free_before = number.saturating_sub(report.loaded.series).saturating_sub(1);
+    match cost {
+        Cost::One if is_free => Cost::Free,
+        Cost::Free if free_before >= FREE_MAX && !is_free => Cost::One,
+        Cost::One | Cost::Free | Cost::All => cost,
     }
 }
 
@@ -112,19 +135,31 @@ pub(super) fn must_be_told(state: State) -> bool {
     }
 }
 
-/// The outcome of an attempt that was out when the process ended: nobody can know.
-pub(super) fn interrupted() -> Outcome {
-    Outcome::Failed(Failure::new(
-        Class::Interrupted,
-        Sent::Maybe,
-        "goniec ended while the message was out; the destination may have it",
-    ))
+/// How many times in a row goniec may end with a message out before the message is taken for the cause of it.
+const ENDS_MAX: usize = 3;
+
+/// The outcome of an attempt that was out when the process ended: nobody can know. `before` are the attempts before it, as they are kept; one
+/// that goniec never survives rests, and the others go on.
+pub(super) fn interrupted(before: &[Attempt]) -> Outcome {
+    let is_end = |attempt: &&Attempt| attempt.class == Some(Class::Interrupted) && attempt.sent == Sent::Maybe;
+    let ends = before.iter().rev().take_while(is_end).count() + 1;
+    let words = "goniec ended while the message was out; the destination may have it";
+    let failure = Failure::new(Class::Interrupted, Sent::Maybe, words);
+    Outcome::Failed(if ends < ENDS_MAX {
+        failure
+    } else {
+        let detail = format!("{words}. That is {ends} times in a row, so it is not tried again by itself");
+        Failure { detail, cost: Cost::All, ..failure }
+    })
 }
 
 fn attempt(report: &Report, number: u16) -> Attempt {
     let duration_ms = report.ended.mono_ms.saturating_sub(report.began.mono_ms);
     let (outcome, class, sent, status, detail, response_excerpt) = match &report.outcome {
-        Outcome::Delivered(receipt) => (Delivery::Delivered, None, Sent::Answered, receipt.status, String::new(), None),
+        Outcome::Delivered(receipt) => {
+            let detail = cut(&receipt.detail, DETAIL_CHARS_MAX);
+            (Delivery::Delivered, None, Sent::Answered, receipt.status, detail, None)
+        }
         Outcome::Failed(failure) => (
             failure.delivery(),
             Some(failure.class),

@@ -26,7 +26,7 @@ mod zone;
 pub use id::{Id, NodeTag, Place};
 pub use message::{Attempt, Body, Draft, Envelope, Headers, Message, Record, Told};
 pub use policy::{
-    Backoff, Class, Delivery, Failure, OnUncertain, Outcome, Policy, Receipt, Retry, Sent, Verdict, judge,
+    Backoff, Class, Cost, Delivery, Failure, OnUncertain, Outcome, Policy, Receipt, Retry, Sent, Verdict, judge,
 };
 pub use state::{Abandoned, Event, Failed, Illegal, Queued, State, advance};
 pub use time::{Stamp, WallMs};

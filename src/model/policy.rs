@@ -35,6 +35,8 @@ pub struct Receipt {
     pub status: Option<u16>,
     /// What the destination calls the thing now, where its answer was asked for it.
     pub remote_id: Option<String>,
+    /// What was found, in words, where the message was there already and did not go now; empty otherwise.
+    pub detail: String,
 }
 
 /// Why an attempt failed: kept whole with the message.
@@ -52,6 +54,20 @@ pub struct Failure {
     pub excerpt: Option<String>,
     /// How long the destination asked to be left alone.
     pub retry_after_ms: Option<u64>,
+    /// What the attempt uses up.
+    pub cost: Cost,
+}
+
+/// How many of the attempts that a message gets an attempt uses up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Cost {
+    /// Itself.
+    #[default]
+    One,
+    /// None: nothing left but the question whether the message is there, and nobody was there to answer it.
+    Free,
+    /// All that are left: there shall be no other one.
+    All,
 }
 
 /// The kinds of failure: stored, shown, counted and searched by.
@@ -167,7 +183,7 @@ pub enum OnUncertain {
     Retry,
     /// It waits for a person.
     Hold,
-    /// The destination is asked first. Until it is, the message waits.
+    /// The destination is asked whether it has it before it is sent again. Where no attempt is left and nobody knows, it waits for a person.
     Probe,
 }
 
@@ -185,8 +201,10 @@ pub enum Verdict {
 /// The attempts behind a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tried {
-    /// How many attempts ended since the message was accepted or last resent, this one included.
+    /// How many attempts it has used up since it was accepted or last resent, this one included.
     pub attempts: u16,
+    /// How many failed so far, those that used up nothing too: the delay grows with them.
+    pub failures: u16,
     /// Where the jitter comes from; the message's id and attempt make a good one.
     pub seed: u64,
 }
@@ -206,7 +224,10 @@ pub fn judge(outcome: &Outcome, tried: Tried, policy: &Policy, now: WallMs) -> V
         Delivery::Rejected => Verdict::GiveUp(Abandoned::Rejected),
         Delivery::Uncertain => match policy.on_uncertain {
             OnUncertain::Retry => retry(failure, tried, policy, now),
-            OnUncertain::Hold | OnUncertain::Probe => Verdict::Retry(Failed::Held),
+            // What may be there is never given up: a person is asked.
+            OnUncertain::Probe if tried.attempts >= policy.retry.attempts => Verdict::Retry(Failed::Held),
+            OnUncertain::Probe => retry(failure, tried, policy, now),
+            OnUncertain::Hold => Verdict::Retry(Failed::Held),
         },
         Delivery::Retry => retry(failure, tried, policy, now),
     }
@@ -247,7 +268,7 @@ impl Retry {
     /// The delay after the attempts made so far, or `None` where the next cycle decides.
     #[must_use]
     pub fn delay_ms(&self, tried: Tried) -> Option<u64> {
-        let failures_before = u32::from(tried.attempts.saturating_sub(1));
+        let failures_before = u32::from(tried.failures.saturating_sub(1));
         let whole_ms = match &self.backoff {
             Backoff::Exponential { first_ms, max_ms } => {
                 first_ms.saturating_mul(1u64.checked_shl(failures_before.min(63)).unwrap_or(u64::MAX)).min(*max_ms)
@@ -279,7 +300,8 @@ impl Failure {
     /// A failure of which only the class, the reach and the words are known.
     #[must_use]
     pub fn new(class: Class, sent: Sent, detail: impl Into<String>) -> Failure {
-        Failure { class, sent, status: None, detail: detail.into(), excerpt: None, retry_after_ms: None }
+        let detail = detail.into();
+        Failure { class, sent, status: None, detail, excerpt: None, retry_after_ms: None, cost: Cost::One }
     }
 
     /// How the attempt ended, in the four words of the interface. The class decides it, as a rule may have judged otherwise than the status
@@ -415,7 +437,7 @@ mod tests {
     }
 
     fn check(outcome: &Outcome, attempts: u16, policy: &Policy, expect: Verdict) {
-        assert_eq!(judge(outcome, Tried { attempts, seed: 1 }, policy, WallMs(1_000)), expect);
+        assert_eq!(judge(outcome, Tried { attempts, failures: attempts, seed: 1 }, policy, WallMs(1_000)), expect);
     }
 
     fn steady(attempts: u16) -> Policy {
@@ -464,6 +486,16 @@ mod tests {
     }
 
     #[test]
+    fn what_may_have_arrived_is_asked_after_while_attempts_are_left_and_then_held() {
+        let lost = Outcome::Failed(Failure::new(Class::Timeout, Sent::Maybe, "no answer"));
+        let asking = Policy { on_uncertain: OnUncertain::Probe, ..steady(3) };
+        check(&lost, 2, &asking, Verdict::Retry(Failed::Due(WallMs(1_500))));
+        check(&lost, 3, &asking, Verdict::Retry(Failed::Held));
+        // What surely is not there is given up as ever.
+        check(&answered(500), 3, &asking, Verdict::GiveUp(Abandoned::Exhausted));
+    }
+
+    #[test]
     fn a_destination_may_ask_for_more_time_but_not_for_ever() {
         let asks = |ms| match answered(503) {
             Outcome::Failed(failure) => Outcome::Failed(Failure { retry_after_ms: Some(ms), ..failure }),
@@ -477,7 +509,8 @@ mod tests {
     #[test]
     fn delays_double_up_to_the_longest_and_lists_repeat_their_last() {
         let delay = |backoff: &Backoff, attempts| {
-            Retry { backoff: backoff.clone(), jitter_permille: 0, attempts: 99 }.delay_ms(Tried { attempts, seed: 0 })
+            let tried = Tried { attempts: 1, failures: attempts, seed: 0 };
+            Retry { backoff: backoff.clone(), jitter_permille: 0, attempts: 99 }.delay_ms(tried)
         };
         let doubling = Backoff::Exponential { first_ms: 100, max_ms: 1_000 };
         assert_eq!(
@@ -493,7 +526,8 @@ mod tests {
     #[test]
     fn jitter_only_shortens_and_stays_within_its_share() {
         let retry = Retry { backoff: Backoff::Fixed(1_000), jitter_permille: 200, attempts: 9 };
-        let delays: Vec<u64> = (0..1_000).filter_map(|seed| retry.delay_ms(Tried { attempts: 1, seed })).collect();
+        let tried = |seed| Tried { attempts: 1, failures: 1, seed };
+        let delays: Vec<u64> = (0..1_000).filter_map(|seed| retry.delay_ms(tried(seed))).collect();
         assert!(delays.iter().all(|delay| (800..=1_000).contains(delay)));
         assert!(delays.iter().any(|delay| *delay < 820) && delays.iter().any(|delay| *delay > 980));
     }

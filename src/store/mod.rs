@@ -98,7 +98,8 @@ pub trait Store: Send + Sync + 'static {
     /// Whatever hinders the read.
     fn get(&self, place: Place) -> Result<Option<Record>, StoreError>;
 
-    /// The attempts that are kept of this message, oldest first: failed ones, the last 16, and what the status tells of a delivery.
+    /// The attempts that are kept of this message, oldest first: those that failed or of which something is said, the last 16, and what the status
+    /// tells of a delivery.
     ///
     /// # Errors
     /// Whatever hinders the read.
@@ -283,7 +284,7 @@ pub struct Move {
     pub attempts: u16,
     /// How many of them since it was accepted, amended or last resent.
     pub series: u16,
-    /// The attempt that ended with this step. Kept as a row where it failed, as status and duration where it delivered.
+    /// The attempt that ended with this step. Kept as a row where it failed or something is said of it, as status and duration otherwise.
     pub attempt: Option<Attempt>,
     /// A new body: the revision goes up by one.
     pub amend: Option<Amendment>,

@@ -415,7 +415,7 @@ fn judged(answers: &Answers, answer: Response<ureq::Body>, peer: &str, now: Wall
     let has_rules = !answers.is_empty();
     if !has_rules && disposition(status.as_u16()).0 == Delivery::Delivered {
         drain(answer, ANSWER_BYTES_MAX, 0);
-        return Outcome::Delivered(Receipt { status: Some(status.as_u16()), remote_id: None });
+        return Outcome::Delivered(Receipt { status: Some(status.as_u16()), ..Receipt::default() });
     }
     let location = answer.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let location: Option<String> = location.map(|text| text.chars().take(LOCATION_CHARS_MAX).collect());

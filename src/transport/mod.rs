@@ -7,6 +7,7 @@
 //! * `send` returns by its deadline, or soon after (a quarter of a second).
 //! * It says [`Sent::Maybe`] only when it cannot know, and [`Sent::No`] only when not a byte of the message had left.
 //! * It never follows a redirect and never tries twice: who retries, and when, is decided elsewhere.
+//! * `probe` asks and changes nothing there. It says [`Probed::There`] and [`Probed::Absent`] only where the destination said so.
 //!
 //! # What it does not know
 //!
@@ -28,8 +29,24 @@ pub trait Transport: Send + Sync + 'static {
     /// Sends the message once, and says by the deadline what became of it.
     fn send(&self, message: &Message, deadline: Duration) -> Outcome;
 
+    /// Asks the destination whether it has the message of an attempt of which nobody knows, and says by the deadline what it answered.
+    fn probe(&self, _message: &Message, _deadline: Duration) -> Probed {
+        Probed::Unknown(Failure::new(Class::Other, Sent::No, "there is no way to ask this destination"))
+    }
+
     /// Interrupts what is under way, so that a stop ends in time.
     fn shutdown(&self) {}
+}
+
+/// What a destination said to the question whether it has a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probed {
+    /// It has it.
+    There(Receipt),
+    /// It surely does not.
+    Absent,
+    /// It was not reached, or its answer does not tell: as a failure of the question, not of the message.
+    Unknown(Failure),
 }
 
 /// What a closure may answer: nothing, a result, or an outcome of its own.

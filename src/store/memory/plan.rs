@@ -148,7 +148,7 @@ impl Plan<'_> {
         }
         if let Some(attempt) = &step.attempt {
             after.status = attempt.status;
-            if attempt.outcome == Delivery::Delivered {
+            if attempt.outcome == Delivery::Delivered && attempt.detail.is_empty() {
                 (after.class, after.delivered_in_ms) = (None, Some(attempt.duration_ms));
                 let had_one = self.tables.row(step.place).is_some_and(|row| row.remote_id.is_some());
                 if attempt.remote_id.is_some() || had_one {

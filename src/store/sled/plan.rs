@@ -280,7 +280,8 @@ impl<'a> Plan<'a> {
         after.last.status = attempt.status;
         after.last.class = attempt.class;
         match attempt.outcome {
-            Delivery::Delivered if after.state == State::Delivered => {
+            // What is said of a delivery does not fit into the slot.
+            Delivery::Delivered if after.state == State::Delivered && attempt.detail.is_empty() => {
                 after.arrival = Some(Arrival {
                     started_at: attempt.started_at,
                     duration_ms: attempt.duration_ms,

@@ -224,7 +224,7 @@ impl Answers {
             Ok(Meaning::Success) => {
                 let remote_id = self.remote_id.as_ref().and_then(|filter| filter.text(&input).ok().flatten());
                 let remote_id = remote_id.map(|id| id.trim().chars().take(REMOTE_ID_CHARS_MAX).collect());
-                Outcome::Delivered(Receipt { status: Some(seen.status), remote_id })
+                Outcome::Delivered(Receipt { status: Some(seen.status), remote_id, ..Receipt::default() })
             }
             Ok(Meaning::Retry(class)) => failed(class, Sent::Answered, detail.to_owned()),
             Ok(Meaning::Reject) => {
