@@ -8,6 +8,7 @@ mod account;
 mod answers;
 mod credentials;
 mod destination;
+mod probe;
 
 use std::sync::Arc;
 

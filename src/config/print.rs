@@ -81,6 +81,7 @@ fn row(rule: &Rule, table: &str) -> String {
 fn takes(kind: Kind) -> String {
     match kind {
         Kind::Table | Kind::Named => "a table".into(),
+        Kind::TableOr(name) => format!("a table, or its `{name}`"),
         Kind::Tables => "a list of tables".into(),
         Kind::OneOrMore => "a table, or a list of them".into(),
         Kind::File => "the path of a file".into(),

@@ -88,7 +88,14 @@ impl Reader<'_> {
                 self.note(at, format!("{path}: not built yet"), format!("{} Take it out until then.", rule.doc));
                 None
             }
-            (Kind::Table, DeValue::Table(table)) => Some(Field::Section(self.section(rule.path, path, table, at))),
+            (Kind::Table | Kind::TableOr(_), DeValue::Table(table)) => {
+                Some(Field::Section(self.section(rule.path, path, table, at)))
+            }
+            (Kind::TableOr(name), DeValue::String(text)) => {
+                let place = self.place(at, path);
+                let fields = [(name.to_owned(), (place.clone(), Field::Text(text.to_string())))];
+                Some(Field::Section(Section { place, fields: fields.into(), ..Section::default() }))
+            }
             (Kind::Named, DeValue::Table(table)) => Some(Field::Section(self.named(rule, path, table, at))),
             (Kind::Headers, DeValue::Table(table)) => Some(Field::Section(self.headers(path, table, at))),
             (Kind::Tables, DeValue::Array(list)) => self.sections(&format!("{}[]", rule.path), path, at, list.iter()),

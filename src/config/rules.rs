@@ -29,6 +29,8 @@ pub(super) struct Rule {
 pub(super) enum Kind {
     /// A table of keys.
     Table,
+    /// The same, or the text of the key of this name alone.
+    TableOr(&'static str),
     /// Tables by names that the administrator gives.
     Named,
     /// A list of tables.
@@ -113,8 +115,7 @@ const WHOLE_TABLES: &[Rule] = &[
 ];
 
 /// Words of the interface that a later version takes as the value of a key.
-const LATER_WORDS: &[(&str, &[&str])] =
-    &[("destination.*.on_uncertain", &["probe"]), ("alert[].on", &["incident", "late", "silent"])];
+const LATER_WORDS: &[(&str, &[&str])] = &[("alert[].on", &["incident", "late", "silent"])];
 
 /// The words that a later version takes as the value of this key.
 pub(super) fn later_words(path: &str) -> &'static [&'static str] {
@@ -148,6 +149,7 @@ impl Rule {
         let is_plain = match self.kind {
             Kind::Listen | Kind::Store | Kind::Size(..) | Kind::Span(..) | Kind::Text => true,
             Kind::Table
+            | Kind::TableOr(_)
             | Kind::Named
             | Kind::Tables
             | Kind::OneOrMore

@@ -151,7 +151,19 @@ fn each_mistake_is_named() {
     check_bad(&destination("success = {}"), &["at least one of"]);
     check_bad(&destination("sign = { scheme = \"standard-webhooks\" }"), &["a secret is missing"]);
     check_bad(&destination("sign = { secret = { env = \"TOKEN\" } }"), &["signing secret 1: expected whsec_"]);
-    check_bad(&destination("on_uncertain = \"probe\""), &["A later version takes it"]);
+    check_bad(&destination("on_uncertain = \"probe\""), &["destination.a.on_uncertain: nothing says how it is asked"]);
+    let asked = |probe: &str| destination(&format!("on_uncertain = \"probe\"\nprobe = {probe}"));
+    check_bad(&asked("\"GET http://a/\""), &["destination.a.probe: the URL names no message"]);
+    check_bad(&asked("\"GET http://a/{ids}\""), &["there is no {ids}; known are {id}, {key} and {type}"]);
+    check_bad(&asked("\"GET ftp://a/{id}\""), &["begins with neither http:// nor https://"]);
+    check_bad(&asked("{ request = \"HEAD http://a/{id}\" }"), &["destination.a.probe.request: a HEAD has no body"]);
+    check_bad(&asked("{ request = \"GET http://a/{id}\", found = \".a ==\" }"), &["destination.a.probe.found: line 1"]);
+    check_bad(&asked("{ found = \"true\" }"), &["a request is missing"]);
+    check_bad(&asked("{ request = 1 }"), &["destination.a.probe.request"]);
+    check_bad(&asked("1"), &["destination.a.probe"]);
+    check_bad(&asked("{ request = \"GET http://a/{id}\", fond = \"1\" }"), &["did you mean `found`?"]);
+    check_bad(&asked("\"GET http://a/{id}\"\nretry = { attempts = 1 }"), &["leaves no attempt that could ask"]);
+    check_bad(&destination("probe = \"GET http://a/{id}\""), &["destination.a.probe: does nothing here"]);
     check_bad(&destination("order = \"keys\""), &["did you mean \"key\"?"]);
     check_bad(&destination("headers = { Authorization = \"Bearer x\" }"), &["must not stand in the file"]);
     check_bad(&destination("headers = { x-a = { env = \"NOT_THERE\" } }"), &["the environment has no NOT_THERE"]);
@@ -388,4 +400,17 @@ fn the_page_is_what_the_table_says() {
         page == reference(),
         "docs/configuration.md is stale: GONIEC_PRINT_DOCS=1 cargo test --lib the_page_is_what"
     );
+}
+
+#[test]
+fn a_destination_is_asked_as_the_configuration_says_and_what_may_be_meant_is_said() {
+    let text = |url: &str, probe: &str| {
+        format!("[destination.a]\nurl = \"{url}\"\non_uncertain = \"probe\"\nprobe = {probe}\n")
+    };
+    let short = parse(&text("http://127.0.0.1/x", "\"GET http://127.0.0.1/orders?id={id}\"")).expect("a configuration");
+    assert_eq!(short.destinations[0].policy.on_uncertain, OnUncertain::Probe);
+    assert!(short.warnings.len() == 1 && short.warnings[0].contains("without `found`"), "{:?}", short.warnings);
+    let whole = "{ request = \"HEAD http://127.0.0.2/{key}\", found = \".status == 200\", timeout = \"2s\" }";
+    let whole = parse(&text("http://127.0.0.1/x", whole)).expect("a configuration");
+    assert!(whole.warnings.len() == 1 && whole.warnings[0].contains("another server"), "{:?}", whole.warnings);
 }

@@ -19,9 +19,11 @@ mod attempt;
 mod buffers;
 mod client;
 mod credentials;
+mod exchange;
 mod headers;
 mod oauth;
 mod outcome;
+mod probe;
 mod resolver;
 mod retry_after;
 mod tls;
@@ -34,8 +36,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use ureq::Agent;
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
-use ureq::http::{Method, Request, Response, StatusCode, Uri};
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use ureq::http::{Method, Request, Response, Uri};
 use ureq::tls::TlsConfig;
 use ureq::unversioned::transport::{Connector, RustlsConnector};
 
@@ -43,15 +45,16 @@ pub use self::client::{Answer, Client, Stream, call};
 pub use self::headers::{RESERVED, check as check_header, is_reserved};
 
 pub use self::oauth::{Grant, OAuth, TokenKeeper};
+pub use self::probe::Question;
 pub use self::tls::Tls;
 
 use self::credentials::Credentials;
 use self::outcome::Limits;
 use self::resolver::Names;
-use super::Transport;
 use super::answer::{self, Answers, Seen};
 use super::secret::{Hmac, Secret, Signing};
 use super::shape::Shape;
+use super::{Probed, Transport};
 use crate::model::policy::disposition;
 use crate::model::{Class, Delivery, Failure, Message, Outcome, Receipt, Sent, WallMs};
 
@@ -66,9 +69,6 @@ pub const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 /// The longest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-
-/// The most of a `Location` that is told, in characters.
-const LOCATION_CHARS_MAX: usize = 256;
 
 /// How long a connection may rest: less than the shortest keep-alive that is common among servers (5 s), or a peer that closes just then makes
 /// a message uncertain.
@@ -100,6 +100,7 @@ pub struct Http {
     credentials: Credentials,
     shape: Option<Shape>,
     oauth: Option<OAuth>,
+    question: Option<Question>,
     agent: OnceLock<(Agent, Names)>,
     stopping: AtomicBool,
 }
@@ -129,6 +130,7 @@ impl Http {
             credentials: Credentials::default(),
             shape: None,
             oauth: None,
+            question: None,
             agent: OnceLock::new(),
             stopping: AtomicBool::new(false),
         }
@@ -239,6 +241,13 @@ impl Http {
         self
     }
 
+    /// Asks like this whether a message is there.
+    #[must_use]
+    pub fn asks(mut self, question: Question) -> Http {
+        self.question = Some(question);
+        self
+    }
+
     /// Signs every delivery as Standard Webhooks has it.
     #[must_use]
     pub fn sign(mut self, signing: Signing) -> Http {
@@ -267,11 +276,6 @@ impl Http {
 
     fn agent(&self) -> &(Agent, Names) {
         self.agent.get_or_init(|| agent(self.limits, self.connections_max, self.tls.config()))
-    }
-
-    /// The access token of an attempt, where the destination wants one.
-    fn token(&self, refused: Option<&Arc<Secret>>, until: Instant) -> Result<Option<Arc<Secret>>, Failure> {
-        self.oauth.as_ref().map(|oauth| oauth.token(refused, until)).transpose()
     }
 
     fn request<'a>(
@@ -312,38 +316,17 @@ impl Transport for Http {
             Err(problem) => return Outcome::Failed(Failure::new(Class::Template, Sent::No, problem)),
         };
         let body = shaped.as_deref().unwrap_or(&message.body);
-        let mut token = match self.token(None, until) {
-            Ok(token) => token,
-            Err(failure) => return Outcome::Failed(failure),
-        };
-        let mut is_renewed = false;
-        loop {
-            let request = match self.request(target, message, body, token.as_ref(), now) {
-                Ok(request) => request,
-                Err(problem) => {
-                    let problem = format!("cannot be sent: {problem}");
-                    return Outcome::Failed(Failure::new(Class::Rejected, Sent::No, problem));
-                }
-            };
-            attempt::begin(until);
-            match self.agent().0.run(request) {
-                Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED && token.is_some() && !is_renewed => {
-                    attempt::hurry(ANSWER_WAIT);
-                    drain(answer, ANSWER_BYTES_MAX, 0);
-                    is_renewed = true;
-                    token = match self.token(token.as_ref(), until) {
-                        Ok(token) => token,
-                        Err(failure) => return Outcome::Failed(failure),
-                    };
-                }
-                Ok(answer) => return judged(&self.answers, answer, &target.peer, now),
-                Err(error) => {
-                    let limits = Limits { deadline, ..self.limits };
-                    let is_stopping = self.stopping.load(Ordering::Relaxed);
-                    let failure = outcome::broken(&error, &attempt::current(), &target.peer, limits, is_stopping);
-                    return Outcome::Failed(failure);
-                }
-            }
+        let make = |token: Option<&_>| self.request(target, message, body, token, now);
+        match self.exchange(&target.peer, deadline, until, make) {
+            Ok(answer) => judged(&self.answers, answer, &target.peer, now),
+            Err(failure) => Outcome::Failed(failure),
+        }
+    }
+
+    fn probe(&self, message: &Message, deadline: Duration) -> Probed {
+        match &self.question {
+            Some(question) => self.ask(question, message, deadline),
+            None => Probed::unasked(),
         }
     }
 
@@ -417,10 +400,8 @@ fn judged(answers: &Answers, answer: Response<ureq::Body>, peer: &str, now: Wall
         drain(answer, ANSWER_BYTES_MAX, 0);
         return Outcome::Delivered(Receipt { status: Some(status.as_u16()), ..Receipt::default() });
     }
-    let location = answer.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let location: Option<String> = location.map(|text| text.chars().take(LOCATION_CHARS_MAX).collect());
     let retry_after_ms = answer.headers().get(RETRY_AFTER).and_then(|value| retry_after::parse(value.as_bytes(), now));
-    let failure = outcome::refused(status, peer, location.as_deref());
+    let failure = exchange::refused(&answer, peer);
     let (outcome, body) = if has_rules {
         ruled(answers, answer, &failure.detail)
     } else {

@@ -31,7 +31,7 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Asks the destination whether it has the message of an attempt of which nobody knows, and says by the deadline what it answered.
     fn probe(&self, _message: &Message, _deadline: Duration) -> Probed {
-        Probed::Unknown(Failure::new(Class::Other, Sent::No, "there is no way to ask this destination"))
+        Probed::unasked()
     }
 
     /// Interrupts what is under way, so that a stop ends in time.
@@ -47,6 +47,13 @@ pub enum Probed {
     Absent,
     /// It was not reached, or its answer does not tell: as a failure of the question, not of the message.
     Unknown(Failure),
+}
+
+impl Probed {
+    /// Where nothing says how a destination is asked.
+    fn unasked() -> Probed {
+        Probed::Unknown(Failure::new(Class::Other, Sent::No, "there is no way to ask this destination"))
+    }
 }
 
 /// What a closure may answer: nothing, a result, or an outcome of its own.

@@ -14,6 +14,7 @@ pub const CASES: &[super::Case] = &[
     ("a budget ends a page and says how far it looked", a_budget_ends_a_page),
     ("the last sixteen failed attempts are kept whole", attempts_are_kept),
     ("a delivery leaves its status and duration", a_delivery_is_an_attempt),
+    ("a delivery of which something is said keeps its words", a_delivery_of_which_something_is_said_keeps_its_words),
 ];
 
 fn a_start_finds_the_unfinished(world: &World) {
@@ -282,4 +283,20 @@ fn a_delivery_is_an_attempt(world: &World) {
     let now = record(&*store, place);
     assert_eq!((now.state, now.attempts, now.series), (State::Delivered, 2, 2));
     assert_eq!((now.last.class, now.last.status), (None, Some(201)));
+}
+
+fn a_delivery_of_which_something_is_said_keeps_its_words(world: &World) {
+    let store = world.opened();
+    let (_, place) = accept(&*store, T0, draft("a"));
+    moved(&*store, T0.plus(10), vec![failure(&*store, place, due(5), T0)]);
+    let mut step = delivery(&*store, place, T0.plus(5_000));
+    let said = step.attempt.as_mut().expect("an attempt");
+    said.detail = "it was there already".into();
+    let said = said.clone();
+    moved(&*store, T0.plus(5_250), vec![step]);
+    let store = world.reopened(store);
+    let attempts = store.attempts(place).expect("reads");
+    assert_eq!((attempts.len(), attempts.last()), (2, Some(&said)));
+    let now = record(&*store, place);
+    assert_eq!((now.state, now.attempts, now.last.class, now.last.status), (State::Delivered, 2, None, Some(201)));
 }

@@ -8,11 +8,12 @@ use super::super::Problem;
 use super::super::fields::{Field, Section};
 use super::answers::answers;
 use super::credentials::credentials;
+use super::probe::uncertain;
 use super::{missing, note, rate};
 use crate::engine::{Destination, Order};
 use crate::model::breaker::BreakerRule;
 use crate::model::policy::STANDARD_ATTEMPTS;
-use crate::model::{Backoff, OnUncertain, Policy, Retry, WallMs};
+use crate::model::{Backoff, Policy, Retry, WallMs};
 use crate::transport::http::{Http, check_header};
 use crate::transport::secret::Shelf;
 use crate::transport::shape::Shape;
@@ -52,6 +53,7 @@ pub(super) fn destination(
     http = http.answers(answers(section, problems));
     http = shaped(http, section, problems);
     http = credentials(http, name, section, shelf, problems);
+    let (mut http, on_uncertain) = uncertain(http, name, section, warnings, problems);
     let concurrency = section.number("concurrency").and_then(|number| u16::try_from(number).ok());
     if let Some(connections) = concurrency {
         http = http.connections(usize::from(connections));
@@ -60,8 +62,6 @@ pub(super) fn destination(
     built.concurrency = concurrency.unwrap_or(built.concurrency);
     built.latest_wins = section.has("latest_wins");
     built.order = if section.text("order") == Some("key") { Order::Key } else { Order::None };
-    let held = section.text("on_uncertain") == Some("hold");
-    let on_uncertain = if held { OnUncertain::Hold } else { OnUncertain::Retry };
     built.timeout_ms = section.number("timeout").unwrap_or(built.timeout_ms);
     built.deadline_ms = section.number("deadline");
     let empty = Section::default();

@@ -34,9 +34,9 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "destination.*.on_uncertain",
-        Kind::Choice(&["retry", "hold"]),
+        Kind::Choice(&["retry", "hold", "probe"]),
         "retry",
-        "What happens where nobody can know whether a message arrived: it is sent again with the same id, or held for a person.",
+        "What happens where nobody can know whether a message arrived: it is sent again with the same id, held for a person, or its destination is asked first, and it goes only where that does not have it.",
     ),
     rule("destination.*.timeout", Kind::Span(10 * MS, 3_600 * SECOND), "30s", "How long one attempt may take."),
     rule(
@@ -282,6 +282,41 @@ pub(super) const RULES: &[Rule] = &[
     rule("destination.*.hmac.algorithm", Kind::Choice(&["sha256"]), "sha256", "The hash."),
     rule("destination.*.hmac.encoding", Kind::Choice(&["hex", "base64"]), "hex", "How the signature is written."),
     rule("destination.*.hmac.prefix", Kind::Text, "", "What stands before it: `sha256=`."),
-    later("destination.*.probe", "Asks the destination whether a message arrived."),
+    rule(
+        "destination.*.probe",
+        Kind::TableOr("request"),
+        "",
+        "How the destination is asked whether it has a message, with its own headers and authorisation. Required by `on_uncertain = \"probe\"`.",
+    ),
+    rule(
+        "destination.*.probe.request",
+        Kind::Text,
+        "",
+        "`GET`, or `HEAD` beside `found`, and a URL that names the message: `GET https://shop.example/orders?external_id={id}`. `{id}`, `{key}` and `{type}` are percent-encoded. Required.",
+    ),
+    rule(
+        "destination.*.probe.found",
+        Kind::Text,
+        "",
+        "A `jaq` filter over `{status, headers, body}` of a 2xx: true where the message is there, false where it is absent. Without it, it is there where the JSON has its id (else its key) as a whole value, absent where the body is empty, `[]`, `{}` or `null`, and else nobody knows.",
+    ),
+    rule(
+        "destination.*.probe.absent",
+        Kind::Text,
+        "",
+        "The same for the opposite, also of a 404 or 410: only where it is true the message is absent. Without it a 404 or 410 means absent where the path names the message.",
+    ),
+    rule(
+        "destination.*.probe.remote_id",
+        Kind::Text,
+        "",
+        "A `jaq` filter over the same that gives what the destination calls a message that is there.",
+    ),
+    rule(
+        "destination.*.probe.timeout",
+        Kind::Span(10 * MS, 3_600 * SECOND),
+        "",
+        "How long the question may take, beside the attempt that may follow it; never longer than `timeout`, which holds without it.",
+    ),
     later("destination.*.late_after", "Tells of messages that are late but still tried."),
 ];

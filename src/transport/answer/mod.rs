@@ -14,11 +14,13 @@
 //!
 //! Sockets, HTTP's own headers, when a message is tried again.
 
+mod presence;
 mod presets;
 mod status;
 
 use std::fmt;
 
+pub use self::presence::{Asked, Presence};
 pub use self::presets::{PRESETS, Preset};
 pub use self::status::Statuses;
 pub use super::filter::Misparse;

@@ -79,6 +79,27 @@ impl Val {
         }
     }
 
+    /// Whether this text, or a number that is written so, is a value anywhere in it.
+    pub(in crate::transport) fn has(&self, name: &str) -> bool {
+        match self {
+            Val::Str(text) => **text == *name,
+            Val::Int(whole) => whole.to_string() == name,
+            Val::Arr(items) => items.list.iter().any(|item| item.has(name)),
+            Val::Obj(pairs) => pairs.map.values().any(|member| member.has(name)),
+            Val::Null | Val::Bool(_) | Val::Num(_) | Val::Cut => false,
+        }
+    }
+
+    /// Whether nothing is in it: `null`, `[]`, `{}`.
+    pub(in crate::transport) fn is_bare(&self) -> bool {
+        match self {
+            Val::Null => true,
+            Val::Arr(items) => items.list.is_empty(),
+            Val::Obj(pairs) => pairs.map.is_empty(),
+            Val::Bool(_) | Val::Int(_) | Val::Num(_) | Val::Str(_) | Val::Cut => false,
+        }
+    }
+
     /// The number as a float.
     pub(in crate::transport) fn float(&self) -> Option<f64> {
         match self {

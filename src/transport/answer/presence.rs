@@ -1,0 +1,226 @@
+//! What an answer to the question "do you have this message?" means: there, absent, or nothing that tells.
+//!
+//! # What holds
+//!
+//! * A wrong *there* loses a message, a wrong *absent* brings it twice: whatever is in doubt is unknown.
+//! * Only 2xx, 404 and 410 answer the question. A 404 speaks of the message only where the path names it; else the address is wrong.
+//! * Without filters, an answer says *there* only where the name that was asked for stands in it as a whole value, and *absent* only where it is empty.
+//!
+//! # What it does not know
+//!
+//! How the question is put, and what becomes of the message.
+
+use super::{REMOTE_ID_CHARS_MAX, Seen, Wrong, values};
+use crate::model::policy::disposition;
+use crate::model::{Class, Delivery, Failure, Receipt, Sent};
+use crate::transport::Probed;
+use crate::transport::filter::{Filter, Stuck, Val};
+
+/// The rules of one destination over the answers to its question: filters over `{status, headers, body}`.
+#[derive(Debug, Default)]
+pub struct Presence {
+    found: Option<Filter>,
+    absent: Option<Filter>,
+    remote_id: Option<Filter>,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The name of the message in the question.
+    pub name: &'a str,
+    /// Whether it stands in the path, so that a 404 speaks of it.
+    pub is_in_path: bool,
+}
+
+impl Presence {
+    /// Reads the filters: when the message is there, when it is absent, and what the destination calls it.
+    ///
+    /// # Errors
+    /// What does not parse, under which key and where.
+    pub fn parse(found: Option<&str>, absent: Option<&str>, remote_id: Option<&str>) -> Result<Presence, Wrong> {
+        let read =
+            |key, text: Option<&str>| text.map(Filter::parse).transpose().map_err(|problem| Wrong { key, problem });
+        Ok(Presence {
+            found: read("found", found)?,
+            absent: read("absent", absent)?,
+            remote_id: read("remote_id", remote_id)?,
+        })
+    }
+
+    /// Whether a filter says when a message is there.
+    #[must_use]
+    pub fn has_found(&self) -> bool {
+        self.found.is_some()
+    }
+
+    /// What the answer means; `detail` is what it is without rules, in words.
+    #[must_use]
+    pub fn judge(&self, seen: Seen<'_>, asked: Asked<'_>, detail: &str) -> Probed {
+        let unknown = |class, why: &str| {
+            let failure = Failure::new(class, Sent::Answered, format!("{detail}{why}"));
+            Probed::Unknown(Failure { status: Some(seen.status), ..failure })
+        };
+        let (delivery, class) = disposition(seen.status);
+        let (is_yes, is_gone) = (delivery == Delivery::Delivered, matches!(seen.status, 404 | 410));
+        if !is_yes && !is_gone {
+            return unknown(of_question(class), "");
+        }
+        if is_gone && self.absent.is_none() {
+            let why = ", which speaks of the address and not of the message";
+            return if asked.is_in_path { Probed::Absent } else { unknown(Class::Setup, why) };
+        }
+        let (body, input) = values(seen);
+        let found = self.found.as_ref().filter(|_| is_yes);
+        match (asks(found, &input), asks(self.absent.as_ref(), &input)) {
+            (Err(why), _) | (_, Err(why)) => unknown(Class::Rule, &why),
+            (Ok(Some(true)), Ok(None | Some(false))) => self.there(seen.status, &input, detail),
+            (Ok(Some(false)), Ok(None)) | (Ok(Some(false) | None), Ok(Some(true))) => Probed::Absent,
+            (Ok(Some(true)), Ok(Some(true))) => unknown(Class::Rule, ", which `found` and `absent` both claim"),
+            (Ok(Some(false)), Ok(Some(false))) => unknown(Class::Rule, ", which neither `found` nor `absent` claims"),
+            (Ok(None), Ok(_)) if is_gone => unknown(Class::Rule, ", which `absent` does not claim"),
+            (Ok(None), Ok(_)) if body.has(asked.name) => self.there(seen.status, &input, detail),
+            (Ok(None), Ok(None)) if is_empty(seen, &body) => Probed::Absent,
+            (Ok(None), Ok(_)) => unknown(Class::Rule, ", in which neither the name of the message nor nothing stands"),
+        }
+    }
+
+    fn there(&self, status: u16, input: &Val, detail: &str) -> Probed {
+        let remote_id = self.remote_id.as_ref().and_then(|filter| filter.text(input).ok().flatten());
+        let remote_id = remote_id.map(|id| id.trim().chars().take(REMOTE_ID_CHARS_MAX).collect());
+        Probed::There(Receipt { status: Some(status), remote_id, detail: detail.to_owned() })
+    }
+}
+
+/// What a filter says, where there is one.
+fn asks(filter: Option<&Filter>, input: &Val) -> Result<Option<bool>, String> {
+    let says = |filter: &Filter| {
+        filter.holds(input).map_err(|stuck| match stuck {
+            Stuck::Failed(why) => format!(", and the rule `{}` failed on it: {why}", filter.source()),
+            Stuck::Cut => format!(", and the rule `{}` cannot be asked: its body did not come whole", filter.source()),
+        })
+    };
+    filter.map(says).transpose()
+}
+
+/// Whether there is nothing in the answer. A body that did not come, or not whole, is not nothing.
+fn is_empty(seen: Seen<'_>, body: &Val) -> bool {
+    seen.body.is_some_and(|bytes| bytes.trim_ascii().is_empty()) || body.is_bare()
+}
+
+/// What a status says of a question: that the destination refuses it or is gone is said of the question, not of the message.
+fn of_question(class: Class) -> Class {
+    match class {
+        Class::Rejected | Class::Gone | Class::Conflict => Class::Rule,
+        Class::Dns
+        | Class::Connect
+        | Class::Tls
+        | Class::Timeout
+        | Class::Protocol
+        | Class::RateLimited
+        | Class::Setup
+        | Class::Server
+        | Class::Redirect
+        | Class::Interrupted
+        | Class::Panic
+        | Class::Other
+        | Class::Body
+        | Class::Rule
+        | Class::Template
+        | Class::Auth => class,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "01975a3e-0000-7000-8000-000000000001";
+
+    fn judged(rules: &Presence, status: u16, body: Option<&str>, is_in_path: bool) -> String {
+        let seen = Seen { status, headers: &[], body: body.map(str::as_bytes) };
+        match rules.judge(seen, Asked { name: ID, is_in_path }, "shop answered") {
+            Probed::There(receipt) => format!("there {}", receipt.remote_id.unwrap_or_default()).trim().to_owned(),
+            Probed::Absent => "absent".to_owned(),
+            Probed::Unknown(failure) => {
+                assert!(!failure.detail.is_empty() && failure.status == Some(status));
+                failure.class.name().to_owned()
+            }
+        }
+    }
+
+    fn rules(found: Option<&str>, absent: Option<&str>) -> Presence {
+        Presence::parse(found, absent, Some(".body.id")).expect("filters")
+    }
+
+    #[test]
+    fn without_filters_only_the_name_is_there_and_only_nothing_is_absent() {
+        let plain = Presence::default();
+        for (status, body, expect) in [
+            (200, Some(format!(r#"{{"order":{{"external_id":"{ID}"}}}}"#)), "there"),
+            (200, Some(format!(r#"[{{"n":1}},"{ID}"]"#)), "there"),
+            (200, Some("[]".into()), "absent"),
+            (200, Some(" {} ".into()), "absent"),
+            (200, Some("null".into()), "absent"),
+            (204, Some(String::new()), "absent"),
+            // A part of a text, a key, another order, a page for people, half an answer, no body at all: none of them tells.
+            (200, Some(format!(r#"{{"q":"id={ID}"}}"#)), "rule"),
+            (200, Some(format!(r#"{{"{ID}":0}}"#)), "rule"),
+            (200, Some(r#"{"orders":[]}"#.into()), "rule"),
+            (200, Some("<html>".into()), "rule"),
+            (200, None, "rule"),
+            (204, None, "rule"),
+            (404, Some("{}".into()), "absent"),
+            (410, None, "absent"),
+            (400, Some("[]".into()), "rule"),
+            (409, Some(format!("\"{ID}\"")), "rule"),
+            (401, Some("[]".into()), "setup"),
+            (302, Some("[]".into()), "redirect"),
+            (429, Some("[]".into()), "rate-limited"),
+            (500, Some(format!("[\"{ID}\"]")), "server"),
+        ] {
+            assert_eq!(judged(&plain, status, body.as_deref(), true), expect, "{status} {body:?}");
+        }
+        // Nothing is there under the address that names no message in its path: that is no answer about one.
+        assert_eq!(judged(&plain, 404, Some("{}"), false), "setup");
+    }
+
+    #[test]
+    fn a_number_is_a_name_too() {
+        let seen = Seen { status: 200, headers: &[], body: Some(br#"{"no":4711,"of":47110}"#) };
+        let judged = |name| Presence::default().judge(seen, Asked { name, is_in_path: false }, "answered");
+        assert!(matches!(judged("4711"), Probed::There(_)));
+        assert!(matches!(judged("471"), Probed::Unknown(_)));
+    }
+
+    #[test]
+    fn filters_decide_where_there_are_any() {
+        let found = rules(Some(".body.total > 0"), None);
+        let both = rules(Some(".body.total > 0"), Some(".body.total == 0"));
+        let absent = rules(None, Some(".status == 404 or .body.total == 0"));
+        for (rules, status, body, expect) in [
+            (&found, 200, r#"{"total":1,"id":7}"#, "there 7"),
+            (&found, 200, r#"{"total":0}"#, "absent"),
+            (&found, 200, r#"{"total":{"a":1}} x"#, "rule"),
+            (&found, 500, r#"{"total":1}"#, "server"),
+            (&found, 404, r#"{"total":1}"#, "absent"),
+            (&both, 200, r#"{"total":1}"#, "there"),
+            (&both, 200, r#"{"total":0}"#, "absent"),
+            (&both, 200, r#"{"total":null}"#, "rule"),
+            (&both, 404, r#"{"total":1}"#, "rule"),
+            (&absent, 404, "gone", "rule"),
+            (&absent, 200, r#"{"total":0}"#, "absent"),
+            (&absent, 200, "[]", "rule"),
+        ] {
+            assert_eq!(judged(rules, status, Some(body), true), expect, "{rules:?} {status} {body}");
+        }
+        assert_eq!(judged(&found, 200, None, true), "rule", "half an answer");
+        assert_eq!(judged(&rules(Some("true"), Some("true")), 200, Some("1"), true), "rule");
+    }
+
+    #[test]
+    fn what_does_not_parse_is_told_under_its_key() {
+        assert_eq!(Presence::parse(Some(".a ="), None, None).expect_err("no filter").key, "found");
+        assert_eq!(Presence::parse(None, Some("]"), None).expect_err("no filter").key, "absent");
+    }
+}

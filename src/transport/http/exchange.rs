@@ -1,0 +1,70 @@
+//! One request of a destination and its answer.
+//!
+//! # What holds
+//!
+//! * A request is made once, and once more where its access token was refused with 401 and could be renewed.
+//!
+//! # What it does not know
+//!
+//! What is asked for, and what the answer means.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ureq::AsSendBody;
+use ureq::http::header::LOCATION;
+use ureq::http::{Request, Response, StatusCode};
+
+use super::outcome::{self, Limits};
+use super::{ANSWER_BYTES_MAX, ANSWER_WAIT, Http, attempt, drain};
+use crate::model::{Class, Failure, Sent};
+use crate::transport::secret::Secret;
+
+/// The most of a `Location` that is told, in characters.
+const LOCATION_CHARS_MAX: usize = 256;
+
+impl Http {
+    /// Makes a request with an access token, where the destination wants one, and gives its answer.
+    pub(super) fn exchange<B: AsSendBody>(
+        &self,
+        peer: &str,
+        deadline: Duration,
+        until: Instant,
+        make: impl Fn(Option<&Arc<Secret>>) -> Result<Request<B>, String>,
+    ) -> Result<Response<ureq::Body>, Failure> {
+        let mut token = self.token(None, until)?;
+        let mut is_renewed = false;
+        loop {
+            let request = make(token.as_ref())
+                .map_err(|problem| Failure::new(Class::Rejected, Sent::No, format!("cannot be sent: {problem}")))?;
+            attempt::begin(until);
+            match self.agent().0.run(request) {
+                Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED && token.is_some() && !is_renewed => {
+                    attempt::hurry(ANSWER_WAIT);
+                    drain(answer, ANSWER_BYTES_MAX, 0);
+                    is_renewed = true;
+                    token = self.token(token.as_ref(), until)?;
+                }
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    let limits = Limits { deadline, ..self.limits };
+                    let is_stopping = self.stopping.load(Ordering::Relaxed);
+                    return Err(outcome::broken(&error, &attempt::current(), peer, limits, is_stopping));
+                }
+            }
+        }
+    }
+
+    /// The access token of an attempt, where the destination wants one.
+    fn token(&self, refused: Option<&Arc<Secret>>, until: Instant) -> Result<Option<Arc<Secret>>, Failure> {
+        self.oauth.as_ref().map(|oauth| oauth.token(refused, until)).transpose()
+    }
+}
+
+/// What an answer that says no is written down as, without what its body says.
+pub(super) fn refused(answer: &Response<ureq::Body>, peer: &str) -> Failure {
+    let location = answer.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let location: Option<String> = location.map(|text| text.chars().take(LOCATION_CHARS_MAX).collect());
+    outcome::refused(answer.status(), peer, location.as_deref())
+}
