@@ -164,6 +164,23 @@ fn an_older_version_that_a_person_says_has_arrived_takes_nobodys_place() {
 }
 
 #[test]
+fn an_older_version_that_a_person_says_has_arrived_bars_nobody_from_going_again() {
+    let mut day = Day::begin(true);
+    hand_in(&mut day, 5);
+    day.land("5", arrived());
+    let plain = day.price("plain");
+    day.land("plain", arrived());
+    let four = hand_in(&mut day, 4);
+    day.act(four, Act::Arrived).expect("it is said");
+    day.act(plain, Act::Resend(Queued::Ready)).expect("nothing newer has arrived");
+    day.land("plain", arrived());
+    // The control.
+    let next = day.price("next");
+    day.land("next", arrived());
+    assert!(matches!(day.act(plain, Act::Resend(Queued::Ready)), Err(Error::Overtaken { newer, .. }) if newer == next));
+}
+
+#[test]
 fn what_a_full_disk_refuses_raises_no_fence() {
     let mut day = Day::begin(true);
     hand_in(&mut day, 1);

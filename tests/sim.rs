@@ -141,6 +141,7 @@ fn every_planted_fault_of_the_limits_is_found() {
         Plant::AskedForgotten,
         Plant::PauseNotKept,
         Plant::LatestIgnored,
+        Plant::FenceIgnored,
     ];
     find(&plants, SEEDS_LIMITED, live_limited);
 }

@@ -187,6 +187,7 @@ fn send_verb() -> Command {
         .arg(Arg::new("body").value_name("BODY").help("The body; - for standard input"))
         .arg(option("file", "FILE", "Takes the body from a file").short('f').conflicts_with("body"))
         .arg(option("key", "KEY", "The business key"))
+        .arg(option("version", "NUMBER", "The version of the key's value").conflicts_with("ndjson"))
         .arg(option("type", "TYPE", "The type"))
         .arg(option("content-type", "TYPE", "The content type of the body"))
         .arg(option("not-before", "TIME", "Not sent before"))

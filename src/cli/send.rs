@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
         ("content-type".to_owned(), text(arguments, "content-type").unwrap_or(natural).to_owned()),
         ("idempotency-key".to_owned(), text(arguments, "idempotency-key").unwrap_or(&run).to_owned()),
     ];
-    for name in ["key", "type", "not-before", "deadline"] {
+    for name in ["key", "version", "type", "not-before", "deadline"] {
         if let Some(value) = text(arguments, name) {
             let value = if matches!(name, "key" | "type") { escaped(value) } else { value.to_owned() };
             headers.push((format!("goniec-{name}"), value));

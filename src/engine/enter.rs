@@ -219,21 +219,28 @@ impl Committer {
     fn newer(&self, record: &Record, rules: &Destination, dest: Dest) -> Result<Option<(Id, Option<u64>)>, Error> {
         let Some(key) = record.envelope.key.as_deref().filter(|_| rules.latest_wins) else { return Ok(None) };
         let store = &*self.registry.store;
-        let above = fence::above(dest, &record.envelope, store);
-        if let Some(fence) = above.inspect_err(|error| self.registry.unfenced(error))? {
+        let above = |record: &Record| {
+            fence::above(dest, &record.envelope, store).inspect_err(|error| self.registry.unfenced(error))
+        };
+        if let Some(fence) = above(record)? {
             return Ok(Some((fence.id, Some(fence.version))));
         }
-        let query = Query {
+        let mut query = Query {
             states: vec![StateName::Queued, StateName::Sending, StateName::Delivered, StateName::Failed],
             destinations: vec![dest],
             key: Some(Pattern::Exactly(key.to_owned())),
             limit: 1,
             ..Query::default()
         };
-        let newest = store.list(&query)?.records.into_iter().next();
-        // A person may have said of an older version that it arrived.
-        let is_newer = |other: &Record| other.place > record.place && !is_older(&other.envelope, &record.envelope);
-        Ok(newest.filter(is_newer).map(|newest| (newest.id, None)))
+        loop {
+            let newest = store.list(&query)?.records.into_iter().next();
+            let Some(newest) = newest.filter(|newest| newest.place > record.place) else { return Ok(None) };
+            if above(&newest)?.is_none() {
+                return Ok(Some((newest.id, None)));
+            }
+            // A person said that it arrived; a newer version had come before it.
+            query.before = Some(newest.place);
+        }
     }
 
     fn enter_steer(&mut self, draft: &mut Draft, dest: Dest, hand: Hand, reply: Reply<Lane>) {
@@ -453,11 +460,6 @@ impl Committer {
             }
         }
     }
-}
-
-/// Whether this message carries a lower version than that one.
-fn is_older(this: &Envelope, that: &Envelope) -> bool {
-    this.version.zip(that.version).is_some_and(|(this, that)| this < that)
 }
 
 fn expect_of(record: &Record) -> Expect {

@@ -97,7 +97,7 @@ pub(super) async fn send(call: Call<'_>) -> Result<Answer, Problem> {
         not_before: when("goniec-not-before")?,
         deadline: when("goniec-deadline")?,
         idempotency_key: common.idempotency_key.map(Arc::from),
-        version: None,
+        version: text(headers, "goniec-version")?.map(version).transpose()?,
         traceparent: common.traceparent,
     };
     let draft = Draft { envelope, body: Body::from(&*call.body.bytes) };
@@ -106,6 +106,15 @@ pub(super) async fn send(call: Call<'_>) -> Result<Answer, Problem> {
         Err(error @ Error::UnknownDestination { .. }) => Err(Problem::no_destination(&error)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The version of a key's value, as a header writes it.
+fn version(text: &str) -> Result<u64, Problem> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|_| is_plain)
+        .ok_or_else(|| Problem::bad(format!("goniec-version: {text:?} is no whole number from 0 to {}", u64::MAX)))
 }
 
 /// The wall clock, read at this edge.

@@ -71,6 +71,7 @@ pub fn send(api: &Api) {
         ("content-type", "text/csv"),
         ("goniec-key", "z%C5%82y 1"),
         ("goniec-type", "order.created"),
+        ("goniec-version", "18446744073709551615"),
         ("goniec-not-before", "1h"),
         ("goniec-deadline", "2h"),
         ("idempotency-key", "csv"),
@@ -88,12 +89,16 @@ pub fn send(api: &Api) {
     ] {
         assert_eq!(shown[field], expect, "{shown}");
     }
+    assert_eq!(shown["version"], u64::MAX);
     assert!(shown["deadline"].as_str() > shown["due_at"].as_str(), "{shown}");
     assert_eq!(api.call("POST", "/v1/send/ok", &headers, b"a;b").expect(202).text("id"), id, "nothing doubles");
 
     api.call("POST", "/v1/send/okk", &[], b"x").expect(404).says("okk");
     api.call("POST", "/v1/send/%ff", &[], b"x").expect(400).says("UTF-8");
     api.call("POST", "/v1/send/ok", &[("goniec-deadline", "2")], b"x").expect(400).says("no unit");
+    for wrong in ["", "-1", "+1", "1.0", "18446744073709551616"] {
+        api.call("POST", "/v1/send/ok", &[("goniec-version", wrong)], b"x").expect(400).says("whole number");
+    }
     api.call("POST", "/v1/send/ok", &[("goniec-key", "%zz")], b"x").expect(400).says("percent");
     api.call("POST", "/v1/send/ok", &[], &vec![0; (1 << 20) + 1]).expect(413).says("body_max");
     api.call("POST", "/v1/send/ok", &[], b"").expect(202);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use goniec::model::policy::{Receipt, scatter};
-use goniec::model::{Class, Failure, Id, Message, Outcome, Sent};
+use goniec::model::{Class, Failure, Id, Message, Outcome, Record, Sent};
 use goniec::store::{Pattern, Query, StateName, Store, key_hash};
 use goniec::transport::Transport;
 
@@ -44,6 +44,10 @@ pub struct Made {
     pub was_damaged: bool,
     /// Its sender was told no.
     pub refused: bool,
+    /// The version it claims, and of which key, where that counts.
+    pub version: Option<(String, u64)>,
+    /// Its sender was told yes after somebody had been told so of a newer version.
+    pub is_below: bool,
 }
 
 /// An attempt as its destination sees it, decided when it begins and true when it ends.
@@ -96,6 +100,8 @@ pub struct Ledger {
     pub out: BTreeMap<String, u16>,
     pub concurrency: u16,
     pub now_wall: u64,
+    /// The newest version of a key that anybody was told is accepted.
+    pub newest: BTreeMap<String, u64>,
     /// What the destinations of this world are held to; `None` in a world without limits.
     pub limits: Option<Limits>,
 }
@@ -182,16 +188,26 @@ impl Ledger {
             states: vec![StateName::Delivered],
             destinations: vec![dest],
             key: Some(Pattern::Exactly(key.to_owned())),
-            limit: 1,
+            limit: usize::MAX,
             ..Query::default()
         };
-        let newest = store.inner.list(&query).expect("lists").records.into_iter().next();
-        if let Some(newer) = newest.filter(|newest| newest.place > place) {
+        // What a person says of one that came below a newer version counts for nothing.
+        let counts = |other: &Record| self.by_id.get(&other.id).is_none_or(|n| !self.made[*n].is_below);
+        let mut arrived = store.inner.list(&query).expect("lists").records.into_iter();
+        if let Some(newer) = arrived.find(counts).filter(|newest| newest.place > place) {
             self.violated(format!("R6: {place} goes out, and {} of its key has arrived", newer.place));
         }
     }
 
-    /// Judges a send: S4, S6, S7, S10, and that no retry comes before its delay.
+    /// A message is acknowledged: from now on it, or one above it, is the newest version of its key.
+    pub fn hold(&mut self, n: usize) {
+        let Some((key, version)) = self.made[n].version.clone() else { return };
+        let newest = self.newest.entry(key).or_default();
+        self.made[n].is_below = version < *newest;
+        *newest = version.max(*newest);
+    }
+
+    /// Judges a send: S4, S6, S7, S10, R7, and that no retry comes before its delay.
     fn judge(&mut self, message: &Message, is_ordered: bool, only_once: bool) -> Option<usize> {
         let text = String::from_utf8_lossy(&message.body).into_owned();
         let Some((n, revision)) = text.split_once('.') else {
@@ -209,6 +225,12 @@ impl Ledger {
         }
         if made.refused {
             self.violated(format!("S6: message {n} went out, and its sender was told no"));
+        }
+        if made.is_below {
+            self.violated(format!(
+                "R7: {n} went out with version {:?}, and a newer one had come before it",
+                made.version
+            ));
         }
         let seen = self.seen.get(&n).copied().unwrap_or_default();
         if only_once && seen.maybe_there {

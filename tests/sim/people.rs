@@ -6,6 +6,7 @@ use goniec::model::{Abandoned, Id, Message, Queued, State, WallMs};
 use goniec::store::{Store, StoreError};
 
 use super::ledger::{Ledger, Made};
+use super::limits;
 use super::world::{BODY_BYTES_MAX, NAMES, World};
 
 impl World {
@@ -17,7 +18,10 @@ impl World {
             for n in (first..).take(usize::try_from(1 + self.chance.below(5)).expect("small")) {
                 let name = NAMES[usize::try_from(self.chance.below(4)).expect("small")];
                 let key = format!("k{}", self.chance.below(6));
-                let mut draft = Message::to(name).key(key).body(format!("{n}.1").into_bytes());
+                let mut draft = Message::to(name).key(key.clone()).body(format!("{n}.1").into_bytes());
+                if self.is_limited && limits::only_latest(name) && self.chance.percent(60) {
+                    draft = draft.version(self.chance.below(40));
+                }
                 if self.chance.percent(10) {
                     draft = draft.not_before(WallMs(self.wall + self.chance.below(1_800_000)));
                 }
@@ -27,8 +31,14 @@ impl World {
                 if too_large {
                     draft = draft.body(vec![b'x'; BODY_BYTES_MAX as usize + usize::from(n == first)]);
                 }
+                let version = draft.envelope.version;
                 drafts.push(draft);
-                let made = Made { acknowledged: 1, asked: 1, ..Made::default() };
+                let made = Made {
+                    acknowledged: 1,
+                    asked: 1,
+                    version: version.map(|version| (key, version)),
+                    ..Made::default()
+                };
                 self.ledger.lock().expect("a ledger").made.push(made);
             }
             let (ledger, count) = (self.ledger.clone(), drafts.len());
@@ -41,6 +51,7 @@ impl World {
                 for (n, id) in (first..).zip(answer.unwrap_or_default()) {
                     ledger.note(&format!("accepted {n} {id}"));
                     ledger.made[n].id = Some(id);
+                    ledger.hold(n);
                     ledger.by_id.insert(id, n);
                 }
             };

@@ -67,6 +67,8 @@ pub enum Plant {
     AskedForgotten,
     /// Older messages of a key go on after newer ones.
     LatestIgnored,
+    /// A lower version of a key goes as if it were the newest.
+    FenceIgnored,
     /// A pause is answered as done, and not written.
     PauseNotKept,
 }
@@ -109,6 +111,9 @@ impl Planted {
         thin.moves.retain(|step| !is_dropped(step));
         if self.plant == Plant::PauseNotKept {
             thin.notes.clear();
+        }
+        if self.plant == Plant::FenceIgnored {
+            thin.accepts.iter_mut().for_each(|one| one.note = None);
         }
         let dropped = (0..).zip(&batch.moves).filter(|(_, step)| is_dropped(step)).map(|(at, _)| at);
         (thin, dropped.collect())

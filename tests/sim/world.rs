@@ -37,7 +37,7 @@ pub struct Ended {
 pub struct World {
     pub chance: Chance,
     plant: Plant,
-    is_limited: bool,
+    pub is_limited: bool,
     disk: MemoryDisk,
     pub store: Arc<Planted>,
     pub turn: Option<Turn>,

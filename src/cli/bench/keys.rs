@@ -1,4 +1,5 @@
-//! Keys: whole lives of messages with a key of their own each, where order binds and where only the latest counts, against lanes without either.
+//! Keys: whole lives of messages with a key of their own each, where order binds and where only the latest counts, without and with versions,
+//! against lanes without either.
 //!
 //! # What it does not know
 //!
@@ -25,15 +26,17 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Row>, Fail> {
     let ordered: fn(&mut Destination) = |destination| destination.order = Order::Key;
     let latest: fn(&mut Destination) = |destination| destination.latest_wins = true;
     let mut rows = Vec::new();
-    for (name, rule) in [("order = key", ordered), ("latest_wins", latest)] {
+    let rules =
+        [("order = key", ordered, false), ("latest_wins", latest, false), ("latest_wins, versions", latest, true)];
+    for (name, rule, has_versions) in rules {
         let what = format!("distinct keys, {} B, {name}", plan.size.unwrap_or(KIB));
-        let rounds = measure::rounds(plan, &what, || lives(plan, |_| ()), || lives(plan, rule))?;
+        let rounds = measure::rounds(plan, &what, || lives(plan, |_| (), false), || lives(plan, rule, has_versions))?;
         rows.push(Row::compared("keys", what, &rounds, "without").goal(GOAL));
     }
     Ok(rows)
 }
 
-fn lives(plan: &Plan, rule: impl FnOnce(&mut Destination)) -> Result<f64, Fail> {
+fn lives(plan: &Plan, rule: impl FnOnce(&mut Destination), has_versions: bool) -> Result<f64, Fail> {
     let mut nowhere = Destination { concurrency: 1, ..Destination::new(DESTINATION, |_: &Message| ()) };
     rule(&mut nowhere);
     let local = Local::start(plan, nowhere)?;
@@ -41,7 +44,8 @@ fn lives(plan: &Plan, rule: impl FnOnce(&mut Destination)) -> Result<f64, Fail> 
     let share = plan.messages.unwrap_or(MESSAGES).div_ceil(plan.producers.max(1));
     let keyed = || {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        Message::to(DESTINATION).key(format!("sku-{number}")).body(body.clone())
+        let draft = Message::to(DESTINATION).key(format!("sku-{number}")).body(body.clone());
+        if has_versions { draft.version(number) } else { draft }
     };
     let began = Instant::now();
     let accepted = measure::on_threads(plan.producers, |_| {
