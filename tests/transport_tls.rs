@@ -1,7 +1,8 @@
 //! The binary against a real TLS server: `openssl s_server` on loopback, with certificates made for the test.
 //!
 //! A certificate that is not trusted, has expired or is another host's ends the attempt as `tls`, and nothing of the message reaches the server.
-//! The control is a certificate that is right: the same message arrives. Skipped, aloud, where there is no `openssl`.
+//! The control is a certificate that is right: the same message arrives. So it is with a server that asks for a certificate of ours, and with
+//! authorities that the configuration names. Skipped, aloud, where there is no `openssl`.
 
 #![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
@@ -70,12 +71,27 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// How the server and the node are set up beside the usual.
+#[derive(Default)]
+struct Setup<'a> {
+    /// What the server is told, divided by blanks.
+    server: &'a str,
+    /// What the destination is told.
+    destination: &'a str,
+    /// Whom the platform trusts.
+    trusted: Option<&'a Path>,
+    /// How long the server takes nothing.
+    pause: Duration,
+}
+
 /// What became of one message: its first attempt, and what the server read of it.
-fn attempt(dir: &Path, name: &str, trusted: &Path, body: &str, pause: Duration) -> (Value, String) {
+fn attempt(dir: &Path, name: &str, body: &str, setup: &Setup<'_>) -> (Value, String) {
     let (tls, listen) = (free_port(), free_port());
+    let pause = setup.pause;
     let server = Command::new("openssl")
         .args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{tls}"), "-cert", &format!("{name}.pem")])
         .args(["-key", &format!("{name}.key"), "-cert_chain", "ca.pem"])
+        .args(setup.server.split_whitespace())
         .current_dir(dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -107,9 +123,12 @@ fn attempt(dir: &Path, name: &str, trusted: &Path, body: &str, pause: Duration) 
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_goniec"));
     command.args(["serve", "--data", &format!("{name}.data"), "--listen", &format!("127.0.0.1:{listen}")]);
+    let config = format!("[destination.tls]\nurl = \"https://localhost:{tls}/in\"\n{}", setup.destination);
+    std::fs::write(dir.join("goniec.toml"), config).unwrap();
+    let nobody = dir.join("nobody.pem");
     command
-        .args(["--to", &format!("tls=https://localhost:{tls}/in")])
-        .env("SSL_CERT_FILE", trusted)
+        .args(["--config", "goniec.toml"])
+        .env("SSL_CERT_FILE", setup.trusted.unwrap_or(&nobody))
         .env("GONIEC_SERVER_BODY_MAX", "16MiB")
         .env("RUST_LOG", "off");
     let node = Running(command.current_dir(dir).stdout(Stdio::null()).spawn().expect("starts"));
@@ -128,28 +147,66 @@ fn attempt(dir: &Path, name: &str, trusted: &Path, body: &str, pause: Duration) 
     (first, reader.join().unwrap())
 }
 
-#[test]
-fn a_certificate_that_is_not_right_ends_the_attempt_before_anything_leaves() {
+/// A directory with two authorities; none where there is no `openssl`.
+fn authorities(test: &str) -> Option<tempfile::TempDir> {
     if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_err() {
-        println!("SKIPPED: a_certificate_that_is_not_right: there is no openssl");
-        return;
+        println!("SKIPPED: {test}: there is no openssl");
+        return None;
     }
     let dir = tempfile::tempdir().unwrap();
-    let dir: PathBuf = dir.path().to_owned();
     for authority in ["ca", "other"] {
         openssl(
-            &dir,
+            dir.path(),
             &format!(
                 "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {authority}.key -out {authority}.pem -subj /CN={authority} -days 30"
             ),
         );
     }
+    std::fs::copy(dir.path().join("other.pem"), dir.path().join("nobody.pem")).unwrap();
+    Some(dir)
+}
+
+#[test]
+fn authorities_and_certificates_of_the_configuration_count() {
+    let Some(kept) = authorities("authorities_and_certificates") else { return };
+    let dir = kept.path();
+    certificate(dir, "server", "localhost", "-days 30");
+    certificate(dir, "client", "goniec", "-days 30");
+    let demands = "-Verify 1 -verify_return_error -CAfile ca.pem";
+    let known = "tls = { ca = \"ca.pem\", cert = \"client.pem\", key = { file = \"client.key\" } }";
+    let unknown = "tls = { ca = \"ca.pem\", cert = \"other.pem\", key = { file = \"other.key\" } }";
+    for (server, destination, arrives) in [
+        ("", "tls = { ca = \"ca.pem\" }", true),
+        ("", "", false),
+        ("", "tls = { ca = \"other.pem\" }", false),
+        (demands, known, true),
+        (demands, "tls = { ca = \"ca.pem\" }", false),
+        (demands, unknown, false),
+    ] {
+        let (attempt, heard) = attempt(dir, "server", BODY, &Setup { server, destination, ..Setup::default() });
+        assert_eq!(attempt["outcome"] == "delivered", arrives, "{server} {destination}: {attempt}");
+        assert_eq!(heard.contains(BODY), arrives, "{server} {destination}: {heard}");
+        if !arrives {
+            let failed = (attempt["class"].as_str(), attempt["sent"].as_str());
+            assert_eq!(failed, (Some("tls"), Some("no")), "{server} {destination}: {attempt}");
+        }
+    }
+    // With the platform's trust alone the same server is one that is known: what `ca` says replaces it.
+    let ours = dir.join("ca.pem");
+    let replaced = Setup { destination: "tls = { ca = \"other.pem\" }", trusted: Some(&ours), ..Setup::default() };
+    assert_eq!(attempt(dir, "server", BODY, &replaced).0["class"], "tls");
+}
+
+#[test]
+fn a_certificate_that_is_not_right_ends_the_attempt_before_anything_leaves() {
+    let Some(kept) = authorities("a_certificate_that_is_not_right") else { return };
+    let dir: PathBuf = kept.path().to_owned();
     certificate(&dir, "right", "localhost", "-days 30");
     certificate(&dir, "elsewhere", "shop.example", "-days 30");
     certificate(&dir, "expired", "localhost", "-days -1");
     let (ours, other) = (dir.join("ca.pem"), dir.join("other.pem"));
     for (name, trusted) in [("right", &other), ("elsewhere", &ours), ("expired", &ours)] {
-        let (attempt, heard) = attempt(&dir, name, trusted, BODY, Duration::ZERO);
+        let (attempt, heard) = attempt(&dir, name, BODY, &Setup { trusted: Some(trusted), ..Setup::default() });
         assert_eq!(
             (attempt["class"].as_str(), attempt["sent"].as_str()),
             (Some("tls"), Some("no")),
@@ -157,13 +214,18 @@ fn a_certificate_that_is_not_right_ends_the_attempt_before_anything_leaves() {
         );
         assert_eq!(heard, "", "{name}");
     }
-    let (right, heard) = attempt(&dir, "right", &ours, BODY, Duration::ZERO);
+    let (right, heard) = attempt(&dir, "right", BODY, &Setup { trusted: Some(&ours), ..Setup::default() });
     assert!(heard.contains(BODY) && heard.starts_with("POST /in"), "{heard}");
     assert_eq!(right["outcome"], "delivered");
 
     // Larger than every buffer on the way, to a server that has sent its session tickets and takes nothing for a while: those are no answer.
     let large = format!("{}{BODY}", "x".repeat(12 << 20));
-    let (slow, heard) = attempt(&dir, "right", &ours, &large, Duration::from_millis(600));
+    let (slow, heard) = attempt(
+        &dir,
+        "right",
+        &large,
+        &Setup { trusted: Some(&ours), pause: Duration::from_millis(600), ..Setup::default() },
+    );
     assert_eq!(slow["outcome"], "delivered", "{slow}");
     assert!(heard.ends_with(&large), "{} bytes came", heard.len());
 }

@@ -1,5 +1,7 @@
 //! The configuration, right and wrong: every mistake named at its place, the page as the table says.
 
+mod destination;
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;
@@ -41,6 +43,9 @@ fn parse(text: &str) -> Result<Config, Vec<Problem>> {
         &given(&[
             ("TOKEN", "s3cret\n"),
             ("/run/erp", "Bearer x"),
+            ("orders.tmpl", "{\"id\": {{ body.id|tojson }}}"),
+            ("broken.tmpl", "{\n  {{ body.id "),
+            ("OLD", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
             ("SIGNING", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
         ]),
     )
@@ -323,13 +328,6 @@ fn the_environment_wins_over_the_file() {
     let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert!(said.iter().any(|line| line.contains("did you mean `GONIEC_SERVER_LISTEN`?")), "{said:?}");
     assert!(said.iter().any(|line| line.starts_with("GONIEC_STORE_SIZE_MAX: \"1\" is not a size")), "{said:?}");
-}
-
-#[test]
-fn a_secret_is_not_printed() {
-    let config = parse(WHOLE).expect("a configuration");
-    let printed = format!("{config:?}");
-    assert!(!printed.contains("s3cret") && !printed.contains("Bearer x"), "{printed}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub const CASES: &[super::Case] = &[
     ("the last sixteen failed attempts are kept whole", attempts_are_kept),
     ("a delivery leaves its status and duration", a_delivery_is_an_attempt),
     ("a delivery of which something is said keeps its words", a_delivery_of_which_something_is_said_keeps_its_words),
+    ("what the destination calls a message is kept while it is delivered", a_remote_id_is_kept),
 ];
 
 fn a_start_finds_the_unfinished(world: &World) {
@@ -291,7 +292,7 @@ fn a_delivery_of_which_something_is_said_keeps_its_words(world: &World) {
     moved(&*store, T0.plus(10), vec![failure(&*store, place, due(5), T0)]);
     let mut step = delivery(&*store, place, T0.plus(5_000));
     let said = step.attempt.as_mut().expect("an attempt");
-    said.detail = "it was there already".into();
+    (said.detail, said.remote_id) = ("it was there already".into(), Some("4711".into()));
     let said = said.clone();
     moved(&*store, T0.plus(5_250), vec![step]);
     let store = world.reopened(store);
@@ -299,4 +300,26 @@ fn a_delivery_of_which_something_is_said_keeps_its_words(world: &World) {
     assert_eq!((attempts.len(), attempts.last()), (2, Some(&said)));
     let now = record(&*store, place);
     assert_eq!((now.state, now.attempts, now.last.class, now.last.status), (State::Delivered, 2, None, Some(201)));
+    assert_eq!(now.remote_id.as_deref(), Some("4711"));
+}
+
+fn a_remote_id_is_kept(world: &World) {
+    let store = world.opened();
+    let (_, place) = accept(&*store, T0, draft("a"));
+    moved(&*store, T0, vec![failure(&*store, place, due(5), T0)]);
+    moved(&*store, T0, vec![named_delivery(&*store, place, T0, "4711")]);
+    let store = world.reopened(store);
+    assert_eq!(record(&*store, place).remote_id.as_deref(), Some("4711"));
+    let attempts = store.attempts(place).expect("reads");
+    let ids: Vec<_> = attempts.iter().map(|attempt| (attempt.number, attempt.remote_id.as_deref())).collect();
+    assert_eq!(ids, [(1, None), (2, Some("4711"))]);
+    // Sent again it has no name there until it arrives, and then the one that it is given.
+    moved(&*store, T0, vec![step(&*store, place, State::Queued(Queued::Ready))]);
+    assert_eq!(record(&*store, place).remote_id, None);
+    moved(&*store, T0, vec![named_delivery(&*store, place, T0, "4712")]);
+    moved(&*store, T0, vec![step(&*store, place, State::Queued(Queued::Ready))]);
+    moved(&*store, T0, vec![delivery(&*store, place, T0)]);
+    let store = world.reopened(store);
+    assert_eq!(record(&*store, place).remote_id, None, "the last answer did not say");
+    (world.verify)(&*store);
 }

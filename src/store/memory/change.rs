@@ -34,8 +34,8 @@ pub(super) enum Change {
     Status { place: Place, status: Status },
     /// A body. Its bytes follow the change in the record.
     Revision { place: Place, revision: Edition },
-    /// An attempt that failed.
-    Attempt { place: Place, attempt: Attempt },
+    /// An attempt that failed, or of which something is said; and what the destination calls the message since.
+    Attempt { place: Place, attempt: Attempt, remote_id: Option<String> },
     /// All bodies of a message were removed.
     BodiesGone { place: Place },
     /// A message was removed whole.

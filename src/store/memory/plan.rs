@@ -148,16 +148,17 @@ impl Plan<'_> {
         }
         if let Some(attempt) = &step.attempt {
             after.status = attempt.status;
+            let had_one = self.tables.row(step.place).is_some_and(|row| row.remote_id.is_some());
+            if attempt.outcome == Delivery::Delivered && (attempt.remote_id.is_some() || had_one) {
+                let remote_id = attempt.remote_id.clone();
+                self.changes.push(Change::RemoteId { place: step.place, remote_id });
+            }
             if attempt.outcome == Delivery::Delivered && attempt.detail.is_empty() {
                 (after.class, after.delivered_in_ms) = (None, Some(attempt.duration_ms));
-                let had_one = self.tables.row(step.place).is_some_and(|row| row.remote_id.is_some());
-                if attempt.remote_id.is_some() || had_one {
-                    let remote_id = attempt.remote_id.clone();
-                    self.changes.push(Change::RemoteId { place: step.place, remote_id });
-                }
             } else {
                 after.class = attempt.class;
-                self.changes.push(Change::Attempt { place: step.place, attempt: attempt.clone() });
+                let (attempt, remote_id) = (attempt.clone(), attempt.remote_id.clone());
+                self.changes.push(Change::Attempt { place: step.place, attempt, remote_id });
             }
         }
         self.set(step.place, after);

@@ -105,8 +105,8 @@ impl Tables {
             }
             Change::Status { place, status } => self.change(place, |row| row.status = status),
             Change::Revision { place, revision } => self.change(place, |row| row.editions.push(revision)),
-            Change::Attempt { place, attempt } => self.change(place, |row| {
-                row.attempts.push(attempt);
+            Change::Attempt { place, attempt, remote_id } => self.change(place, |row| {
+                row.attempts.push(Attempt { remote_id, ..attempt });
                 let surplus = row.attempts.len().saturating_sub(ATTEMPTS_MAX);
                 row.attempts.drain(..surplus);
             }),
@@ -139,7 +139,8 @@ impl Tables {
             let (id, dest, envelope) = (row.id, row.dest, Arc::clone(&row.envelope));
             changes.push(Change::Accepted { place, id, dest, envelope });
             changes.extend(row.editions.iter().cloned().map(|revision| Change::Revision { place, revision }));
-            changes.extend(row.attempts.iter().cloned().map(|attempt| Change::Attempt { place, attempt }));
+            let attempt = |attempt: Attempt| Change::Attempt { place, remote_id: attempt.remote_id.clone(), attempt };
+            changes.extend(row.attempts.iter().cloned().map(attempt));
             let remote_id = row.remote_id.clone();
             changes.extend(remote_id.map(|remote_id| Change::RemoteId { place, remote_id: Some(remote_id) }));
             changes.push(Change::Status { place, status: row.status });
@@ -243,7 +244,7 @@ impl Row {
             updated_at: self.status.updated_at,
             last: Told { class: self.status.class, status: self.status.status },
             supersedes: self.status.supersedes,
-            remote_id: self.remote_id.clone().filter(|_| self.status.delivered_in_ms.is_some()),
+            remote_id: self.remote_id.clone().filter(|_| self.status.state == State::Delivered),
         }
     }
 

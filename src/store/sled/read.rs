@@ -154,7 +154,7 @@ pub(super) fn record(trees: &Trees, head: &Head, place: Place, slot: &Slot) -> R
 
 /// What the destination calls a message that is delivered. Where it said so, the delivery is a row too.
 pub(super) fn remote_id(trees: &Trees, place: Place, slot: &Slot) -> Result<Option<String>, StoreError> {
-    if slot.arrival.is_none() || !slot.flags.attempts {
+    if slot.state != State::Delivered || !slot.flags.attempts {
         return Ok(None);
     }
     let row = trees.row(Tree::Att, &numbered_key(place, slot.attempts), |row| read_attempt(row.body))?;

@@ -13,6 +13,7 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+use rustls::AlertDescription;
 use ureq::Error;
 use ureq::http::StatusCode;
 
@@ -43,6 +44,13 @@ pub(super) fn broken(error: &Error, attempt: &Attempt, peer: &str, limits: Limit
     }
     if let Error::BadUri(_) | Error::Http(_) | Error::RequireHttpsOnly(_) | Error::TlsRequired = error {
         return Failure::new(Class::Setup, sent, format!("the request to {peer} cannot be made: {error}"));
+    }
+    if let Some(alert) = turned_away(error) {
+        return Failure::new(
+            Class::Tls,
+            Sent::No,
+            format!("{peer} turned goniec away in the TLS handshake: {alert:?}"),
+        );
     }
     let is_timeout = is_timeout(error);
     let (class, words) = match attempt.phase {
@@ -133,6 +141,27 @@ fn cut(error: &Error, attempt: &Attempt) -> String {
 
 fn is_timeout(error: &Error) -> bool {
     matches!(error, Error::Timeout(_)) || matches!(kind(error), Some(ErrorKind::TimedOut | ErrorKind::WouldBlock))
+}
+
+/// The alert of a peer that does not take goniec's certificate, or wants one. In TLS 1.3 it comes when the request has left already; but who
+/// sends it has not ended the handshake, and has read nothing of the request.
+fn turned_away(error: &Error) -> Option<AlertDescription> {
+    let Error::Io(error) = error else { return None };
+    let Some(rustls::Error::AlertReceived(alert)) = error.get_ref()?.downcast_ref() else { return None };
+    let is_about_us = matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::DecryptError
+    );
+    is_about_us.then_some(*alert)
 }
 
 fn kind(error: &Error) -> Option<ErrorKind> {

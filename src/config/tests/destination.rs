@@ -1,0 +1,212 @@
+//! What answers mean, what leaves, and as whom goniec comes: every key, right and wrong.
+
+use super::*;
+
+/// A certificate of nobody, which is its own authority, and its key: made for these tests, good for nothing else.
+const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBdTCCARugAwIBAgIUeLw9bLKjkUK26PtKB3qnMwvy/6AwCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjYxMTIyMTRaGA8yMTI2MTEwMjExMjIx
+NFowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABHxj
+uODMuj1j58skzKrxt8BAZRs7XkN7NNyi/xWHSSPX2tszW1yxAm9CDFzkSkHLF7Sn
+lk8pQjB06u72Lu/05vGjUzBRMB0GA1UdDgQWBBSkEC4vrCNoeqAcCnxiXDbBCGhP
+hTAfBgNVHSMEGDAWgBSkEC4vrCNoeqAcCnxiXDbBCGhPhTAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0gAMEUCIBF4nlX9CoqV2ZIxKZfpaMF5ZtATSXn6zMi4
+efgnMbmDAiEA2y2qmbuUJQPMMdOVJh/Qf6XKOyNVEUnK/D4OcnvzMc4=
+-----END CERTIFICATE-----
+";
+const KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgLcpZ5gfSByrAE+18
+/duJpzhFglLeIlm4ExqqCeHw8xyhRANCAAR8Y7jgzLo9Y+fLJMyq8bfAQGUbO15D
+ezTcov8Vh0kj19rbM1tcsQJvQgxc5EpByxe0p5ZPKUIwdOru9i7v9Obx
+-----END PRIVATE KEY-----
+";
+
+/// An environment in which every variable is a secret, and every file what its name says.
+struct Everything;
+
+impl Outside for Everything {
+    fn variable(&self, _name: &str) -> Option<String> {
+        Some("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".into())
+    }
+
+    fn variables(&self, _prefix: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        Ok(if path.ends_with(".pem") { CERTIFICATE } else { KEY }.into())
+    }
+}
+
+fn with(rest: &str) -> String {
+    format!("[destination.a]\nurl = \"http://127.0.0.1/x\"\n{rest}")
+}
+
+#[track_caller]
+fn bad(rest: &str, says: &str) {
+    check_bad(&with(rest), &[says]);
+}
+
+/// Every key of this page, sound.
+const FULL: &str = r#"
+preset = "baselinker"
+success = [ { status = "2xx", when = '.headers["x-ok"] == "1"' }, { body = ".ok" } ]
+body = { template = { file = "orders.tmpl" }, content_type = "text/json" }
+auth = { oauth = { url = "https://auth.example/token", client_id = "me", client_secret = { env = "TOKEN" }, scope = "orders", grant = "refresh-token", refresh_token = { file = "/run/erp" } } }
+sign = { secret = [ { env = "SIGNING" }, { env = "OLD" } ] }
+hmac = { header = "x-mac", secret = { env = "TOKEN" }, algorithm = "sha256", encoding = "base64", prefix = "sha256=" }
+[destination.a.answers]
+already_there = true
+reason = ".body.error"
+remote_id = ".body.id"
+retry_after = ".body.wait"
+uncertain = { when = '.body.state == "unknown"' }
+retry = [ { body = '.error == "LOCKED"', class = "rate-limited" }, { status = "404", class = "server" } ]
+reject = [ { status = "200", body = ".error != null" } ]
+"#;
+
+#[test]
+fn every_key_is_read() {
+    parse(&with(FULL)).expect("a configuration");
+    for auth in ["basic = { user = \"anna\", password = { env = \"TOKEN\" } }", "bearer = { env = \"TOKEN\" }"] {
+        parse(&with(&format!("auth = {{ {auth} }}"))).expect(auth);
+    }
+    for body in ["template = \"{{ body }}\"", "filter = \"{n: .body.n}\""] {
+        parse(&with(&format!("body = {{ {body} }}"))).expect(body);
+    }
+    let oauth = "url = \"http://127.0.0.1/t\", client_id = \"me\", client_secret = { env = \"TOKEN\" }";
+    parse(&with(&format!("auth = {{ oauth = {{ {oauth} }} }}"))).expect("a configuration");
+}
+
+#[test]
+fn no_secret_of_a_configuration_is_printed() {
+    const CANARY: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    let outside =
+        given(&[("TOKEN", CANARY), ("OLD", CANARY), ("SIGNING", CANARY), ("/run/erp", CANARY), ("orders.tmpl", "x")]);
+    for text in [WHOLE, &with(FULL)] {
+        let (fields, _) = read::read(text, "goniec.toml", &outside);
+        let config = Config::parse(text, "goniec.toml", &outside).expect("a configuration");
+        assert!(format!("{fields:?}").contains("Secret(Secret(..))"));
+        for printed in [format!("{fields:?}"), format!("{config:?}"), format!("{config:#?}")] {
+            assert!(!printed.contains("C2FV"), "{printed}");
+        }
+    }
+    // What is wrong with a secret is said without it.
+    let problems = Config::parse(&with("sign = { secret = { env = \"TOKEN\" } }"), "f", &given(&[("TOKEN", "canary")]));
+    assert!(!format!("{problems:?}").contains("canary"), "{problems:?}");
+}
+
+#[test]
+fn what_does_not_parse_is_told_where_it_stands_in_the_file() {
+    bad("success = { body = '.status ==' }", "goniec.toml:3:31: destination.a.success.body: expected");
+    bad("success = { body = \".s == \\\"x\\\" and )\" }", "goniec.toml:3:37: destination.a.success.body: ");
+    bad(
+        "success = [ { status = \"2xx, 2yy\" } ]",
+        "goniec.toml:3:30: destination.a.success[0].status: expected a status",
+    );
+    bad(
+        "[destination.a.answers]\nretry = { body = \"\"\"\n.a\n  == nope\n\"\"\" }",
+        "goniec.toml:6:6: destination.a.answers.retry.body: there is no",
+    );
+    bad("answers = { reason = '.a | def x: 1; x' }", "destination.a.answers.reason: ");
+    bad(
+        "answers = { remote_id = 4 }",
+        "goniec.toml:3:25: destination.a.answers.remote_id: a filter as a text is expected",
+    );
+    bad("body = { template = \"a {% nope %}\" }", "goniec.toml:3:27: destination.a.body.template: ");
+    bad("body = { template = { file = \"broken.tmpl\" } }", "broken.tmpl:2:");
+    bad(
+        "body = { template = { file = \"no.tmpl\" } }",
+        "goniec.toml:3:10: destination.a.body.template: no.tmpl cannot be read",
+    );
+    bad("body = { template = { env = \"X\" } }", "write it as a text, or as { file = \"PATH\" }");
+    bad("body = { filter = '.a =' }", "destination.a.body.filter: ");
+}
+
+#[test]
+fn what_does_not_go_together_is_told() {
+    bad("answers = { retry = {} }", "destination.a.answers.retry: expected at least one of status, body, when");
+    bad(
+        "answers = { reject = { status = \"200\", class = \"setup\" } }",
+        "destination.a.answers.reject.class: unknown key",
+    );
+    bad(
+        "answers = { retry = { status = \"200\", class = \"dns\" } }",
+        "\"dns\" is none of body, rate-limited, server, setup",
+    );
+    bad("answers = { already_there = false }", "only `true` makes sense here");
+    bad("answers = { sucess = {} }", "unknown key");
+    bad("success = 4", "a table or a list of tables is expected, not integer");
+    bad("body = { content_type = \"text/plain\" }", "one of template and filter is expected");
+    bad("body = { template = \"x\", filter = \".\" }", "one of template and filter is expected");
+    bad(
+        "body = { template = \"x\", content_type = \"a\\nb\" }",
+        "destination.a.body.content_type: the value of header",
+    );
+    bad("auth = {}", "one of basic, bearer and oauth is expected");
+    bad(
+        "auth = { bearer = \"x\" }",
+        "goniec.toml:3:10: destination.a.auth.bearer: a secret must not stand in the file",
+    );
+    bad("auth = { basic = { user = \"anna\" } }", "destination.a.auth.basic: a password is missing");
+    bad(
+        "auth = { basic = { user = \"a:b\", password = { env = \"TOKEN\" } } }",
+        "destination.a.auth.basic.user: the user of basic",
+    );
+    bad(
+        "auth = { bearer = { env = \"TOKEN\" } }\nheaders = { Authorization = { env = \"TOKEN\" } }",
+        "the header `authorization` is set too",
+    );
+    let oauth = |rest: &str| {
+        format!(
+            "auth = {{ oauth = {{ url = \"http://127.0.0.1\", client_id = \"me\", client_secret = {{ env = \"TOKEN\" }}{rest} }} }}"
+        )
+    };
+    bad(&oauth(", grant = \"refresh-token\""), "destination.a.auth.oauth: a refresh_token is missing");
+    bad(&oauth(", refresh_token = { env = \"TOKEN\" }"), "destination.a.auth.oauth.refresh_token: does nothing here");
+    bad(&oauth(", grant = \"password\""), "is none of client-credentials, refresh-token");
+    bad(
+        "auth = { oauth = { url = \"ftp://x\", client_id = \"me\", client_secret = { env = \"TOKEN\" } } }",
+        "destination.a.auth.oauth.url: the URL",
+    );
+    bad("sign = { secret = [ { env = \"SIGNING\" }, { env = \"TOKEN\" } ] }", "signing secret 2: expected whsec_");
+    bad("sign = { secret = [] }", "destination.a.sign.secret: a secret must not stand in the file");
+    bad("hmac = { secret = { env = \"TOKEN\" } }", "destination.a.hmac: a header is missing");
+    bad(
+        "hmac = { header = \"webhook-id\", secret = { env = \"TOKEN\" } }",
+        "destination.a.hmac.header: the header \"webhook-id\" is set by goniec itself",
+    );
+    bad("tls = { ca = \"no.pem\" }", "destination.a.tls.ca: no.pem cannot be read");
+    bad("tls = { ca = \"orders.tmpl\" }", "destination.a.tls.ca: holds no certificate in PEM");
+    bad("tls = { cert = \"orders.tmpl\" }", "destination.a.tls: a key is missing");
+    bad("tls = { key = { env = \"TOKEN\" } }", "destination.a.tls: a cert is missing");
+    bad(
+        "tls = { cert = \"orders.tmpl\", key = { env = \"TOKEN\" } }",
+        "destination.a.tls.cert: holds no certificate in PEM",
+    );
+}
+
+#[test]
+fn certificates_are_read_and_must_go_together() {
+    let read = |lines: &str| Config::parse(&with(lines), "goniec.toml", &Everything);
+    read("tls = { ca = \"ca.pem\", cert = \"own.pem\", key = { file = \"own.key\" } }").expect("a configuration");
+    let problems = read("tls = { cert = \"own.pem\", key = { env = \"KEY\" } }").expect_err("no key");
+    assert!(format!("{problems:?}").contains("the key is no private key in PEM without a password"), "{problems:?}");
+    let problems = read("tls = { ca = \"own.key\" }").expect_err("no certificate");
+    assert!(format!("{problems:?}").contains("holds no certificate in PEM"), "{problems:?}");
+}
+
+/// What a newcomer copies from the page works.
+#[test]
+fn every_block_of_the_page_of_destinations_is_a_configuration() {
+    let page = include_str!("../../../docs/destinations.md");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 6, "{} blocks", blocks.len());
+    for block in blocks {
+        let config =
+            Config::parse(block, "destinations.md", &Everything).unwrap_or_else(|wrong| panic!("{block}\n{wrong:?}"));
+        assert!(!config.destinations.is_empty() && config.warnings.is_empty(), "{block}\n{:?}", config.warnings);
+    }
+}
