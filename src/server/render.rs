@@ -419,7 +419,7 @@ mod tests {
             updated_at: WallMs(1_795_435_200_001),
             last: Told::default(),
             supersedes: None,
-            remote_id: None,
+            remote_id: Some("4711".into()),
         };
         Shown { record, waits_for: None, due_at: None }
     }
@@ -450,7 +450,7 @@ mod tests {
         ] {
             assert!(json.get(field).is_some(), "{field}");
         }
-        assert_eq!(json["state"], "failed");
+        assert_eq!((json["state"].as_str(), json["remote_id"].as_str()), (Some("failed"), Some("4711")));
         assert_eq!(json["accepted_at"], "2026-11-23T12:00:00.000Z");
         assert_eq!(json["due_at"], "2026-11-23T12:01:00.000Z");
     }
