@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use node::ask;
@@ -147,6 +148,9 @@ fn attempt(dir: &Path, name: &str, body: &str, setup: &Setup<'_>) -> (Value, Str
     (first, reader.join().unwrap())
 }
 
+/// Each test starts servers and nodes on ports that were free a moment ago: one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// A directory with two authorities; none where there is no `openssl`.
 fn authorities(test: &str) -> Option<tempfile::TempDir> {
     if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_err() {
@@ -168,6 +172,7 @@ fn authorities(test: &str) -> Option<tempfile::TempDir> {
 
 #[test]
 fn authorities_and_certificates_of_the_configuration_count() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(kept) = authorities("authorities_and_certificates") else { return };
     let dir = kept.path();
     certificate(dir, "server", "localhost", "-days 30");
@@ -199,6 +204,7 @@ fn authorities_and_certificates_of_the_configuration_count() {
 
 #[test]
 fn a_certificate_that_is_not_right_ends_the_attempt_before_anything_leaves() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(kept) = authorities("a_certificate_that_is_not_right") else { return };
     let dir: PathBuf = kept.path().to_owned();
     certificate(&dir, "right", "localhost", "-days 30");

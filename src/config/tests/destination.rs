@@ -23,12 +23,14 @@ ezTcov8Vh0kj19rbM1tcsQJvQgxc5EpByxe0p5ZPKUIwdOru9i7v9Obx
 -----END PRIVATE KEY-----
 ";
 
+const SIGNING: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+
 /// An environment in which every variable is a secret, and every file what its name says.
 struct Everything;
 
 impl Outside for Everything {
     fn variable(&self, _name: &str) -> Option<String> {
-        Some("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".into())
+        Some(SIGNING.into())
     }
 
     fn variables(&self, _prefix: &str) -> Vec<String> {
@@ -36,7 +38,12 @@ impl Outside for Everything {
     }
 
     fn file(&self, path: &str) -> Result<String, String> {
-        Ok(if path.ends_with(".pem") { CERTIFICATE } else { KEY }.into())
+        Ok(match path.rsplit_once('.') {
+            Some((_, "pem")) => CERTIFICATE,
+            Some((_, "key")) => KEY,
+            Some(_) | None => SIGNING,
+        }
+        .into())
     }
 }
 
