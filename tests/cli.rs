@@ -272,3 +272,22 @@ fn a_node_says_what_is_doubtful_in_its_configuration() {
         assert_eq!(said, is_doubtful, "{output:?}");
     }
 }
+
+#[test]
+fn a_script_of_the_sink_that_cannot_be_read_says_where() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("courier.sink");
+    let run = |script: &str, flags: &[&str]| {
+        std::fs::write(&file, script).unwrap();
+        let script = ["sink", "--listen", "127.0.0.1:0", "--script", file.to_str().unwrap()];
+        goniec(&[&script[..], flags].concat()).output().unwrap()
+    };
+    let output = run("until 2m -> 503\nuntil 3m -> rset\n", &[]);
+    check(&output, 2, "courier.sink:2:13: \"rset\" is no word of a manner; did you mean reset?");
+    check(&output, 2, "docs/sink.md");
+    check(&run("", &["--do", "503 wiat 2s"]), 2, "--do: column 5: \"wiat\" is no word of a manner; did you mean wait?");
+    check(&run("", &["--status", "5O3"]), 2, "--status: column 1");
+    check(&run("", &["--fail", "80%", "--reset", "30%"]), 2, "more than all requests");
+    let output = goniec(&["sink", "--script", "/nowhere.sink"]).output().unwrap();
+    check(&output, 2, "cannot read /nowhere.sink");
+}

@@ -200,16 +200,18 @@ fn sink_verb() -> Command {
     let number = || clap::value_parser!(u64);
     Command::new("sink")
         .about("A destination to test against, which can misbehave, and reports duplicates and gaps")
+        .after_help(
+            "A manner is a few words: `503 retry-after 30`, `reset at head`, `200 body '{\"ok\":false}' drip 1s`. A line of a script is a manner with \
+             its conditions: `until 2m key order:* -> 503`. A request says it by the header `sink-do`. docs/sink.md has all words.",
+        )
         .arg(option("listen", "ADDR", "Where to listen").default_value("127.0.0.1:9000"))
+        .arg(option("script", "FILE", "Deals with requests by the rules of this file; the flags below hold where none fits"))
+        .arg(option("do", "MANNER", "How every request is dealt with, as \"503 retry-after 30\""))
         .arg(option("latency", "TIME", "How long each answer takes").default_value("0ms"))
         .arg(option("fail", "RATE", "How many requests fail: 20%, or 0.2").default_value("0%"))
-        .arg(
-            option("status", "N", "What a failed request is answered")
-                .default_value("503")
-                .value_parser(clap::value_parser!(u16).range(200..600)),
-        )
+        .arg(option("status", "N", "What a failed request is answered").default_value("503"))
         .arg(option("reset", "RATE", "How many connections are reset in place of an answer").default_value("0%"))
-        .arg(option("seed", "N", "From which those are drawn").default_value("1").value_parser(number()))
+        .arg(option("seed", "N", "From which those are drawn; 1, or what the script says").value_parser(number()))
         .arg(
             option("expect", "N", "Ends when so many messages came; exit 0 if none is missing and none came twice")
                 .value_parser(number()),

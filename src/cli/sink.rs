@@ -1,14 +1,24 @@
 //! `sink`: a destination to test against, which can misbehave, and reports duplicates and gaps.
 //!
-//! It answers every request that came whole with 200, after `--latency`; a part of them, chosen by `--fail`, with `--status`, and a part, chosen by
-//! `--reset`, with a reset of the connection. What it answered with a yes counts as taken.
+//! It answers every request that came whole with 200. Flags, the lines of a script and a header of the request itself say otherwise, in one language
+//! (`docs/sink.md`): `503 retry-after 30`, `reset at head`, `200 body '{"ok":false}' drip 1s`. What it answered with a yes counts as taken.
+//!
+//! ```text
+//! words   the words of a line       script  which request     peer    listens          ledger  what was taken
+//! manner  what is done with it      answer  what is sent      line    one connection
+//! ```
 //!
 //! # What it does not know
 //!
 //! goniec: it sees requests, as any destination does.
 
+mod answer;
 mod ledger;
+mod line;
+mod manner;
 mod peer;
+mod script;
+mod words;
 
 use std::fs::File;
 use std::io::Write;
@@ -19,7 +29,11 @@ use clap::ArgMatches;
 use crate::model::span::parse_span_ms;
 
 pub use ledger::Figures;
-pub use peer::{CERTAIN, Manner, Sink};
+pub use line::DO;
+pub use manner::{End, Manner, Moment};
+pub use peer::Sink;
+pub use script::{CERTAIN, Misread, Script};
+pub use words::Wrong;
 
 use super::{Fail, NO, USAGE, say, text};
 
@@ -29,8 +43,8 @@ const REPORT: Duration = Duration::from_secs(1);
 /// Serves until it is stopped or has what it expects; prints its figures whenever they change, and at the end.
 pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let usage = |what: String| Fail::new(USAGE, what);
-    let manner = manner(arguments)?;
-    let seed = manner.seed;
+    let script = script(arguments)?;
+    let seed = script.seed;
     let expected = arguments.get_one::<u64>("expect").copied();
     let ledger = match text(arguments, "ledger") {
         None => None,
@@ -40,7 +54,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
         }
     };
     let listen = text(arguments, "listen").unwrap_or("127.0.0.1:9000");
-    let sink = Sink::start(listen, manner, ledger).map_err(|error| {
+    let sink = Sink::start(listen, script, ledger).map_err(|error| {
         usage(format!("cannot listen on {listen}: {error}")).hint("Choose another address with --listen.")
     })?;
     ctrlc::set_handler(sink.stopper()).map_err(|error| usage(format!("cannot listen to signals: {error}")))?;
@@ -68,44 +82,45 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     }
 }
 
-fn manner(arguments: &ArgMatches) -> Result<Manner, Fail> {
+/// The script of the file, and below it what the flags say.
+fn script(arguments: &ArgMatches) -> Result<Script, Fail> {
     let usage = |what: String| Fail::new(USAGE, what);
-    let part = |name: &str| match text(arguments, name).map(|given| (given, rate(given))) {
+    let part = |name: &str| match text(arguments, name).map(|given| (given, script::rate(given))) {
         None => Ok(0),
         Some((_, Some(rate))) => Ok(rate),
         Some((given, None)) => Err(usage(format!("--{name} {given:?} is no rate")).hint("Write it as 20%, or as 0.2.")),
     };
-    let latency_ms = match text(arguments, "latency").map(parse_span_ms) {
-        None => 0,
-        Some(Ok(latency_ms)) => latency_ms,
+    let mut script = match text(arguments, "script") {
+        None => Script::parse(""),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| usage(format!("cannot read {path}: {error}")))?;
+            Script::parse(&text)
+        }
+    }
+    .map_err(|misread| {
+        let path = text(arguments, "script").unwrap_or_default();
+        usage(format!("{path}:{misread}")).hint("docs/sink.md has the words, and examples.")
+    })?;
+    script.latency = match text(arguments, "latency").map(parse_span_ms) {
+        None => Duration::ZERO,
+        Some(Ok(latency_ms)) => Duration::from_millis(latency_ms),
         Some(Err(wrong)) => return Err(usage(format!("--latency: {wrong}"))),
     };
-    let manner = Manner {
-        latency: Duration::from_millis(latency_ms),
-        fail: part("fail")?,
-        reset: part("reset")?,
-        status: arguments.get_one::<u16>("status").copied().unwrap_or(Manner::default().status),
-        seed: arguments.get_one::<u64>("seed").copied().unwrap_or(Manner::default().seed),
-    };
-    if manner.fail + manner.reset > CERTAIN {
+    script.seed = arguments.get_one::<u64>("seed").copied().unwrap_or(script.seed);
+    let (fail, reset) = (part("fail")?, part("reset")?);
+    if fail + reset > CERTAIN {
         return Err(usage("--fail and --reset are more than all requests together".into()));
     }
-    Ok(manner)
-}
-
-/// `20%`, `12.5%`, `0.2`, as so many of [`CERTAIN`].
-fn rate(text: &str) -> Option<u32> {
-    let (number, digits) = match text.strip_suffix('%') {
-        Some(number) => (number, 2),
-        None => (text, 4),
+    let status = text(arguments, "status").unwrap_or("503");
+    let wrong = |flag: &'static str| {
+        move |wrong: Wrong| Fail::new(USAGE, format!("--{flag}: column {}: {wrong}", wrong.column))
     };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let plain = |part: &str| part.len() <= 4 && part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !plain(whole) || !plain(fraction) || fraction.len() > digits {
-        return None;
+    script = script.rule(Some(reset), Manner { end: End::Reset, ..Manner::default() });
+    script = script.rule(Some(fail), Manner::parse(status).map_err(wrong("status"))?);
+    match text(arguments, "do").map(Manner::parse) {
+        None => Ok(script),
+        Some(manner) => Ok(script.rule(None, manner.map_err(wrong("do"))?)),
     }
-    let rate: u32 = format!("{whole}{fraction:0<digits$}").parse().ok()?;
-    Some(rate).filter(|rate| *rate <= CERTAIN)
 }
 
 fn spoken(figures: &Figures) -> String {
@@ -114,29 +129,4 @@ fn spoken(figures: &Figures) -> String {
         "{{\"requests\":{requests},\"taken\":{taken},\"distinct\":{distinct},\"duplicates\":{duplicates},\"gaps\":{gaps},\
          \"failed\":{failed},\"reset\":{reset}}}"
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_are_read_in_both_spellings() {
-        for (text, expect) in [
-            ("20%", Some(2_000)),
-            ("12.5%", Some(1_250)),
-            ("0.2", Some(2_000)),
-            ("1", Some(10_000)),
-            ("0", Some(0)),
-            ("100%", Some(10_000)),
-            ("101%", None),
-            ("20", None),
-            ("-1%", None),
-            ("%", None),
-            ("a", None),
-            ("0.00001", None),
-        ] {
-            assert_eq!(rate(text), expect, "{text}");
-        }
-    }
 }

@@ -31,6 +31,7 @@ use crate::engine::{Destination, Rule, Settings};
 use crate::transport::secret::{Secret, Shelf};
 
 pub use print::{limits, reference};
+pub use value::parse_size;
 
 /// Where the configuration is looked for when nobody says where, in this order.
 pub const PLACES: [&str; 2] = ["goniec.toml", "/etc/goniec/goniec.toml"];

@@ -23,7 +23,7 @@ pub(super) fn checked(kind: Kind, value: &DeValue<'_>) -> Result<Field, String> 
             None => wrong("a text"),
         },
         Kind::Size(least, most) => match value.as_str() {
-            Some(text) => size(text, least, most).map(Field::Number),
+            Some(text) => parse_size(text, least, most).map(Field::Number),
             None => wrong("a size with a unit, as \"1MiB\","),
         },
         Kind::Span(least, most) => match value.as_str() {
@@ -132,7 +132,11 @@ fn span(text: &str, least_ms: u64, most_ms: u64) -> Result<u64, String> {
     Err(format!("{text:?} is not from {} to {}", show_span(least_ms), show_span(most_ms)))
 }
 
-fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
+/// The bytes that a size as people write it means, `512KiB`.
+///
+/// # Errors
+/// It is no size, or out of these bounds: in words.
+pub fn parse_size(text: &str, least: u64, most: u64) -> Result<u64, String> {
     const UNITS: [(&str, u32); 5] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("B", 0)];
     let wrong = || format!("{text:?} is not a size; write it as 512KiB, 1MiB or 20GiB");
     let (number, shift) =

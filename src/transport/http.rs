@@ -452,12 +452,14 @@ fn drain(answer: Response<ureq::Body>, most: usize, keep: usize) -> (Vec<u8>, bo
     (kept, false)
 }
 
-/// The bytes as text: what is not UTF-8, or would move a terminal's cursor, is replaced.
+/// The bytes as text of at most [`EXCERPT_BYTES_MAX`]: what is not UTF-8, or would move a terminal's cursor, is replaced.
 fn excerpt(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let is_bad = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
-    let clean: String =
+    let mut clean: String =
         text.chars().map(|letter| if is_bad(letter) { char::REPLACEMENT_CHARACTER } else { letter }).collect();
+    // What is replaced takes three bytes for one.
+    clean.truncate(clean.floor_char_boundary(EXCERPT_BYTES_MAX));
     (!clean.trim().is_empty()).then_some(clean)
 }
 

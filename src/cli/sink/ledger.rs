@@ -20,7 +20,7 @@ pub struct Figures {
     pub duplicates: u64,
     /// Numbers that are missing below the highest one, over all runs (`goniec-sequence`).
     pub gaps: u64,
-    /// Requests that were answered with a failure on purpose.
+    /// Requests that were not taken on purpose: answered with a failure, or not at all.
     pub failed: u64,
     /// Connections that were reset on purpose.
     pub reset: u64,
@@ -42,6 +42,8 @@ pub(super) struct Ledger {
     figures: Figures,
     ids: HashMap<String, Seen>,
     runs: BTreeMap<String, Run>,
+    /// The checksum of the body that was taken last, by key.
+    last: HashMap<String, u32>,
     file: Option<Box<dyn Write + Send>>,
 }
 
@@ -65,15 +67,29 @@ impl Ledger {
         Ledger { file, ..Ledger::default() }
     }
 
-    /// A request came whole; how often this message has come by now.
+    /// The head of a request came; how often this message has come by now.
     pub(super) fn came(&mut self, id: &str) -> u64 {
-        self.figures.requests += 1;
         let seen = self.ids.entry(id.to_owned()).or_default();
         seen.came += 1;
         seen.came
     }
 
-    /// It is answered with a failure.
+    /// The request came whole.
+    pub(super) fn whole(&mut self) {
+        self.figures.requests += 1;
+    }
+
+    /// How often the head of this message came.
+    pub(super) fn times(&self, id: &str) -> u64 {
+        self.ids.get(id).map_or(0, |seen| seen.came)
+    }
+
+    /// The CRC-32 of the body that was taken last with this key.
+    pub(super) fn last(&self, key: &str) -> Option<u32> {
+        self.last.get(key).copied()
+    }
+
+    /// It is not taken, on purpose.
     pub(super) fn failed(&mut self) {
         self.figures.failed += 1;
     }
@@ -96,6 +112,9 @@ impl Ledger {
             } else {
                 self.figures.duplicates += 1;
             }
+        }
+        if let Some(key) = &came.key {
+            self.last.insert(key.clone(), came.crc32);
         }
         let sequence = came.sequence.as_deref().and_then(|text| text.rsplit_once('/'));
         if let Some((run, Ok(number))) = sequence.map(|(run, number)| (run, number.parse())) {
@@ -155,6 +174,16 @@ mod tests {
         assert_eq!(ledger.figures().gaps, 0, "what came late is no gap");
         ledger.take(&came("x", "other/2")).expect("no file");
         assert_eq!(ledger.figures().gaps, 1, "each run counts for itself");
+    }
+
+    #[test]
+    fn the_last_body_of_a_key_is_known() {
+        let mut ledger = Ledger::default();
+        for (key, crc32) in [("a", 1), ("b", 2), ("a", 3)] {
+            let came = Came { key: Some(key.into()), crc32, ..Came::default() };
+            ledger.take(&came).expect("no file");
+        }
+        assert_eq!((ledger.last("a"), ledger.last("b"), ledger.last("c")), (Some(3), Some(2), None));
     }
 
     #[test]

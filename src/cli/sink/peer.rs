@@ -1,47 +1,25 @@
-//! The listening side of a sink: takes requests, and misbehaves as often as it was told.
-//!
-//! Which request is failed or reset follows from the seed, the message's id and how often it came: the same seed does the same to the same messages.
+//! The listening side of a sink: raw sockets, because it must send what no HTTP library would. Each connection has a thread.
 //!
 //! # What holds
 //!
-//! * A reset is a real one: the peer gets RST in place of an answer, after its request was read whole.
-//! * What was taken is in the ledger before the answer leaves.
+//! * Whatever waits, hangs or drips ends when the sink does.
+//! * Who refuses connections does not listen: the kernel says no.
 //!
 //! # What it does not know
 //!
-//! goniec: it sees requests, as any destination does.
+//! What is done with a request.
 
-use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::model::policy::scatter;
-use crate::store::key_hash;
+use super::ledger::{Figures, Ledger};
+use super::line::Line;
+use super::script::Script;
 
-use super::ledger::{Came, Figures, Ledger};
-
-/// The most bytes of a head and of a body.
-const HEAD_BYTES_MAX: u64 = 64 << 10;
-const BODY_BYTES_MAX: u64 = 64 << 20;
-/// A chance is so many of this many.
-pub const CERTAIN: u32 = 10_000;
-
-/// How a sink behaves.
-#[derive(Debug, Clone)]
-pub struct Manner {
-    /// How long each answer takes.
-    pub latency: Duration,
-    /// How many of [`CERTAIN`] requests are failed.
-    pub fail: u32,
-    /// How many of [`CERTAIN`] connections are reset in place of an answer.
-    pub reset: u32,
-    /// The status of a failed request.
-    pub status: u16,
-    /// From which the failed ones are drawn.
-    pub seed: u64,
-}
+/// How often it is tried to listen again.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A sink that runs. Dropped, it takes no more connections.
 pub struct Sink {
@@ -49,23 +27,28 @@ pub struct Sink {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    manner: Manner,
+pub(super) struct Shared {
+    pub(super) script: Script,
+    addr: SocketAddr,
     state: Mutex<State>,
-    changed: Condvar,
+    /// A request was answered.
+    pub(super) changed: Condvar,
+    /// The sink was stopped, or listens or listens not.
+    turned: Condvar,
 }
 
-struct State {
-    ledger: Ledger,
+pub(super) struct State {
+    pub(super) ledger: Ledger,
     /// Requests that came whole and are not answered yet.
-    open: u64,
-    stopped: bool,
-}
-
-impl Default for Manner {
-    fn default() -> Manner {
-        Manner { latency: Duration::ZERO, fail: 0, reset: 0, status: 503, seed: 1 }
-    }
+    pub(super) open: u64,
+    /// Requests of which anything came.
+    pub(super) begun: u64,
+    /// When the first of them came.
+    pub(super) first: Option<Instant>,
+    /// Nothing is listened to until then.
+    pub(super) refuses_until: Option<Instant>,
+    listens: bool,
+    pub(super) stopped: bool,
 }
 
 impl Sink {
@@ -76,15 +59,24 @@ impl Sink {
     /// Nothing can listen there.
     pub fn start(
         listen: impl ToSocketAddrs,
-        manner: Manner,
+        script: Script,
         ledger: Option<Box<dyn Write + Send>>,
     ) -> io::Result<Sink> {
         let listener = TcpListener::bind(listen)?;
         let addr = listener.local_addr()?;
-        let state = Mutex::new(State { ledger: Ledger::new(ledger), open: 0, stopped: false });
-        let shared = Arc::new(Shared { manner, state, changed: Condvar::new() });
+        let state = State {
+            ledger: Ledger::new(ledger),
+            open: 0,
+            begun: 0,
+            first: None,
+            refuses_until: None,
+            listens: true,
+            stopped: false,
+        };
+        let (changed, turned) = (Condvar::new(), Condvar::new());
+        let shared = Arc::new(Shared { script, addr, state: Mutex::new(state), changed, turned });
         let taking = Arc::clone(&shared);
-        std::thread::Builder::new().name("sink".into()).spawn(move || take_in(&listener, &taking))?;
+        std::thread::Builder::new().name("sink".into()).spawn(move || taking.take_in(listener))?;
         Ok(Sink { addr, shared })
     }
 
@@ -100,6 +92,17 @@ impl Sink {
         self.shared.state().ledger.figures()
     }
 
+    /// How often the head of a message with this `webhook-id` came.
+    #[must_use]
+    pub fn times(&self, id: &str) -> u64 {
+        self.shared.state().ledger.times(id)
+    }
+
+    /// The CRC-32 of the body that was taken last with this key.
+    #[must_use]
+    pub fn last(&self, key: &str) -> Option<u32> {
+        self.shared.state().ledger.last(key)
+    }
     /// Waits at most so long until `enough` is true of the figures and nothing is left unanswered, or the sink is stopped; tells whether it was.
     pub fn wait(&self, limit: Duration, enough: impl Fn(&Figures) -> bool) -> bool {
         let until = Instant::now() + limit;
@@ -119,8 +122,8 @@ impl Sink {
 
     /// Something that stops the sink when called, from any thread.
     pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
-        let (shared, addr) = (Arc::clone(&self.shared), self.addr);
-        move || shared.stop(addr)
+        let shared = Arc::clone(&self.shared);
+        move || shared.stop()
     }
 
     /// Whether it was stopped.
@@ -132,33 +135,85 @@ impl Sink {
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        self.shared.stop(self.addr);
+        self.shared.stop();
     }
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stop(&self, addr: SocketAddr) {
+    fn stop(&self) {
         if !std::mem::replace(&mut self.state().stopped, true) {
-            // Wakes the thread that waits for a connection.
-            drop(TcpStream::connect(addr));
+            self.wake();
         }
+        self.turned.notify_all();
         self.changed.notify_all();
     }
-}
 
-fn take_in(listener: &TcpListener, shared: &Arc<Shared>) {
-    for stream in listener.incoming() {
-        if shared.state().stopped {
-            return;
+    /// Wakes the thread that waits for a connection.
+    fn wake(&self) {
+        drop(TcpStream::connect(self.addr));
+    }
+
+    /// Waits so long, or until the sink is stopped; tells whether it goes on.
+    pub(super) fn pause(&self, span: Duration) -> bool {
+        let waited = self.turned.wait_timeout_while(self.state(), span, |state| !state.stopped);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.stopped
+    }
+
+    fn take_in(self: &Arc<Self>, listener: TcpListener) {
+        let mut listener = listener;
+        loop {
+            let taken = listener.accept();
+            let until = {
+                let state = self.state();
+                if state.stopped {
+                    return;
+                }
+                state.refuses_until
+            };
+            if let Some(until) = until {
+                drop(listener);
+                match self.away(until) {
+                    Some(back) => listener = back,
+                    None => return,
+                }
+            } else if let Ok((stream, _)) = taken {
+                self.serve(stream);
+            }
         }
-        let Ok(stream) = stream else { continue };
-        let shared = Arc::clone(shared);
+    }
+
+    /// Listens not until then, and then again; `None` where the sink was stopped meanwhile.
+    fn away(&self, until: Instant) -> Option<TcpListener> {
+        self.state().listens = false;
+        self.turned.notify_all();
+        let mut goes_on = self.pause(until.saturating_duration_since(Instant::now()));
+        while goes_on {
+            if let Ok(listener) = TcpListener::bind(self.addr) {
+                let mut state = self.state();
+                (state.listens, state.refuses_until) = (true, None);
+                return Some(listener);
+            }
+            goes_on = self.pause(LOOK);
+        }
+        None
+    }
+
+    /// Asks to listen no more for so long, and waits until it is so.
+    pub(super) fn refuse(&self, span: Duration) {
+        self.state().refuses_until = Some(Instant::now() + span);
+        self.wake();
+        let waits = |state: &mut State| state.listens && state.refuses_until.is_some() && !state.stopped;
+        drop(self.turned.wait_while(self.state(), waits));
+    }
+
+    fn serve(self: &Arc<Self>, stream: TcpStream) {
+        let shared = Arc::clone(self);
         let serving = move || {
-            if let Err(error) = serve(&stream, &shared) {
+            if let Err(error) = (Line { stream: &stream, shared: &shared }).serve() {
                 log::debug!("a peer of the sink went away: {error}");
             }
         };
@@ -168,159 +223,136 @@ fn take_in(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut to = stream;
-    let mut from = BufReader::new(stream);
-    let mut body = Vec::new();
-    while let Some(headers) = head(&mut from)? {
-        let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0_u64);
-        if length > BODY_BYTES_MAX || headers.contains_key("transfer-encoding") {
-            return to.write_all(b"HTTP/1.1 411 sink\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-        }
-        body.clear();
-        from.by_ref().take(length).read_to_end(&mut body)?;
-        if u64::try_from(body.len()).unwrap_or(u64::MAX) < length {
-            return Ok(());
-        }
-        let draw = {
-            let mut state = shared.state();
-            state.open += 1;
-            let id = headers.get("webhook-id").map_or("", String::as_str);
-            let times = state.ledger.came(id);
-            draw(shared.manner.seed, id, times)
-        };
-        if !shared.manner.latency.is_zero() {
-            // A sink is slow on purpose.
-            std::thread::sleep(shared.manner.latency);
-        }
-        let answered = answer(stream, shared, draw, &headers, &body);
-        shared.state().open -= 1;
-        shared.changed.notify_all();
-        if !answered? {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-/// Answers, or resets; whether the connection goes on.
-fn answer(
-    stream: &TcpStream,
-    shared: &Shared,
-    draw: u32,
-    headers: &HashMap<String, String>,
-    body: &[u8],
-) -> io::Result<bool> {
-    let manner = &shared.manner;
-    if draw < manner.reset {
-        shared.state().ledger.reset();
-        socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
-        return Ok(false);
-    }
-    let failed = draw < manner.reset.saturating_add(manner.fail);
-    let status = if failed { manner.status } else { 200 };
-    if failed {
-        shared.state().ledger.failed();
-    }
-    if (200..300).contains(&status) {
-        let header = |name: &str| headers.get(name).cloned();
-        let came = Came {
-            id: header("webhook-id"),
-            key: header("goniec-key"),
-            sequence: header("goniec-sequence"),
-            body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
-            crc32: crc32fast::hash(body),
-        };
-        shared.state().ledger.take(&came)?;
-    }
-    let mut to = stream;
-    to.write_all(format!("HTTP/1.1 {status} sink\r\ncontent-length: 0\r\n\r\n").as_bytes())?;
-    Ok(true)
-}
-
-/// The headers of the next request, names in lower case; `None` at the end.
-fn head(from: &mut impl BufRead) -> io::Result<Option<HashMap<String, String>>> {
-    let mut headers = HashMap::new();
-    let mut left = HEAD_BYTES_MAX;
-    let mut line = String::new();
-    loop {
-        line.clear();
-        let bytes = from.by_ref().take(left).read_line(&mut line)?;
-        left = left.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
-        if !line.ends_with('\n') {
-            return Ok(None);
-        }
-        match line.trim_end().split_once(':') {
-            Some((name, value)) => drop(headers.insert(name.to_ascii_lowercase(), value.trim().to_owned())),
-            None if line.trim_end().is_empty() => return Ok(Some(headers)),
-            None => {}
-        }
-    }
-}
-
-/// A number below [`CERTAIN`] for the message of this id when it comes for the so manieth time.
-fn draw(seed: u64, id: &str, times: u64) -> u32 {
-    let bits = scatter(seed ^ scatter(key_hash(id) ^ times));
-    u32::try_from(bits % u64::from(CERTAIN)).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Read};
+
     use super::*;
 
-    const REQUEST: &[u8] =
-        b"POST / HTTP/1.1\r\nwebhook-id: a\r\ngoniec-key: k\r\ngoniec-sequence: r/1\r\ncontent-length: 2\r\n\r\nhi";
+    fn request(extra: &str) -> Vec<u8> {
+        let head = "POST /in HTTP/1.1\r\nwebhook-id: a\r\ngoniec-key: k\r\ngoniec-sequence: r/1\r\n";
+        format!("{head}{extra}content-length: 2\r\n\r\nhi").into_bytes()
+    }
 
-    fn sink(manner: Manner) -> (Sink, TcpStream) {
-        let sink = Sink::start("127.0.0.1:0", manner, None).expect("a sink");
+    fn sink(script: &str) -> (Sink, TcpStream) {
+        let sink = Sink::start("127.0.0.1:0", Script::parse(script).expect("a script"), None).expect("a sink");
         let stream = TcpStream::connect(sink.addr()).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
         (sink, stream)
     }
 
-    fn status(stream: &mut TcpStream) -> String {
-        stream.write_all(REQUEST).expect("a request");
-        let mut line = String::new();
+    /// The first line of the answer to a request on this connection.
+    fn ask(stream: &mut TcpStream, extra: &str) -> io::Result<String> {
+        stream.write_all(&request(extra))?;
         let mut from = BufReader::new(stream);
-        from.read_line(&mut line).expect("an answer");
-        from.read_line(&mut String::new()).expect("a length");
-        from.read_line(&mut String::new()).expect("the end");
-        line.trim().to_owned()
+        let mut first = String::new();
+        from.read_line(&mut first)?;
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            from.read_line(&mut line)?;
+            length =
+                line.strip_prefix("content-length: ").map_or(length, |text| text.trim().parse().expect("a length"));
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        from.take(length).read_to_end(&mut Vec::new())?;
+        Ok(first.trim().to_owned())
     }
 
     #[test]
     fn what_is_taken_is_answered_with_200_and_counted() {
-        let (sink, mut stream) = sink(Manner::default());
-        assert_eq!(status(&mut stream), "HTTP/1.1 200 sink");
-        assert_eq!(status(&mut stream), "HTTP/1.1 200 sink");
+        let (sink, mut stream) = sink("");
+        for _ in 0..2 {
+            assert_eq!(ask(&mut stream, "").expect("an answer"), "HTTP/1.1 200 sink");
+        }
         assert!(sink.wait(Duration::from_secs(5), |figures| figures.taken == 2));
         let figures = sink.figures();
         assert_eq!((figures.distinct, figures.duplicates, figures.gaps, figures.failed), (1, 1, 0, 0));
+        assert_eq!((sink.last("k"), sink.times("a")), (Some(crc32fast::hash(b"hi")), 2));
     }
 
     #[test]
-    fn a_failure_is_503_where_nothing_else_is_said_and_takes_nothing() {
-        let (sink, mut stream) = sink(Manner { fail: CERTAIN, ..Manner::default() });
-        assert_eq!(status(&mut stream), "HTTP/1.1 503 sink");
-        assert_eq!((sink.figures().taken, sink.figures().failed), (0, 1));
+    fn rules_are_asked_for_each_request() {
+        let (sink, mut stream) = sink("request 1 -> 503\nattempt 2 path /in -> 404\nattempt 3 -> take 500");
+        let answers: Vec<String> = (0..4).map(|_| ask(&mut stream, "").expect("an answer")).collect();
+        assert_eq!(answers, ["503", "404", "500", "200"].map(|status| format!("HTTP/1.1 {status} sink")));
+        assert_eq!((sink.figures().taken, sink.figures().failed), (2, 2));
     }
 
     #[test]
-    fn a_reset_is_a_real_one() {
-        let (sink, mut stream) = sink(Manner { reset: CERTAIN, ..Manner::default() });
-        stream.write_all(REQUEST).expect("a request");
-        let error = stream.read(&mut [0; 1]).expect_err("no answer");
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-        assert_eq!((sink.figures().taken, sink.figures().reset), (0, 1));
+    fn a_request_can_say_how_it_is_dealt_with() {
+        let (sink, mut stream) = sink("-> 503");
+        assert_eq!(ask(&mut stream, "Sink-Do: 201\r\n").expect("an answer"), "HTTP/1.1 201 sink");
+        assert_eq!(ask(&mut stream, "").expect("an answer"), "HTTP/1.1 503 sink");
+        for wrong in ["rset", "reset at connect"] {
+            assert_eq!(ask(&mut stream, &format!("sink-do: {wrong}\r\n")).expect("an answer"), "HTTP/1.1 400 sink");
+        }
+        ask(&mut stream, "sink-do: reset at head\r\n").expect_err("no answer");
+        assert_eq!((sink.figures().taken, sink.figures().reset), (1, 1));
     }
 
     #[test]
-    fn the_same_seed_draws_the_same_and_in_the_right_measure() {
-        let drawn = |seed| (0..10_000).map(|n| draw(seed, &format!("id-{n}"), 1)).collect::<Vec<_>>();
-        assert_eq!(drawn(7), drawn(7));
-        assert_ne!(drawn(7), drawn(8));
-        let below = drawn(7).iter().filter(|drawn| **drawn < 2_000).count();
-        assert!((1_800..2_200).contains(&below), "{below}");
-        assert!((1..100).any(|times| draw(7, "id-1", times) >= 2_500), "no message fails for ever");
+    fn a_reset_is_a_real_one_at_every_moment() {
+        for moment in ["connect", "byte", "head", "request"] {
+            let (sink, mut stream) = sink(&format!("-> reset at {moment}"));
+            // What is written after the reset fails too.
+            let _ = stream.write_all(&request(""));
+            let error = stream.read(&mut [0; 1]).expect_err("no answer");
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{moment}");
+            assert_eq!((sink.figures().taken, sink.figures().reset), (0, 1), "{moment}");
+        }
+    }
+
+    #[test]
+    fn an_early_answer_leaves_the_connection_in_step() {
+        for moment in ["connect", "byte", "head"] {
+            let (sink, mut stream) = sink(&format!("request 1 -> 413 at {moment}"));
+            assert_eq!(ask(&mut stream, "").expect("an answer"), "HTTP/1.1 413 sink", "{moment}");
+            assert_eq!(ask(&mut stream, "").expect("an answer"), "HTTP/1.1 200 sink", "{moment}");
+            assert_eq!((sink.figures().requests, sink.figures().taken), (2, 1), "{moment}");
+        }
+    }
+
+    #[test]
+    fn who_refuses_listens_again_later() {
+        let (sink, mut stream) = sink("request 1 -> refuse 300ms");
+        ask(&mut stream, "").expect_err("no answer");
+        let refused = TcpStream::connect(sink.addr()).expect_err("nobody listens");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let until = Instant::now() + Duration::from_secs(10);
+        let mut back = loop {
+            match TcpStream::connect(sink.addr()) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(Instant::now() < until, "{error}"),
+            }
+        };
+        assert_eq!(ask(&mut back, "").expect("an answer"), "HTTP/1.1 200 sink");
+    }
+
+    #[test]
+    fn what_hangs_and_drips_ends_with_the_sink() {
+        for manner in ["hang", "hang at head", "drip 1h", "wait 1h", "endless"] {
+            let (sink, mut stream) = sink(&format!("-> {manner}"));
+            stream.write_all(&request("")).expect("a request");
+            // What an endless body sends is read, so that the sink is not stopped while it cannot write.
+            let reading = std::thread::spawn(move || io::copy(&mut stream, &mut io::sink()));
+            sink.wait(Duration::from_millis(50), |_| false);
+            drop(sink);
+            // A reset ends it as well as a close; the patience of this side does not.
+            let ended = reading.join().expect("no panic");
+            assert!(!ended.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock), "{manner}");
+        }
+    }
+
+    #[test]
+    fn a_timetable_runs_from_the_first_request() {
+        let (_sink, mut stream) = sink("until 300ms -> 503\nfrom 1h -> 500");
+        assert_eq!(ask(&mut stream, "").expect("an answer"), "HTTP/1.1 503 sink");
+        let until = Instant::now() + Duration::from_secs(10);
+        while ask(&mut stream, "").expect("an answer") != "HTTP/1.1 200 sink" {
+            assert!(Instant::now() < until, "the time never comes");
+        }
     }
 }

@@ -82,12 +82,58 @@ mod tests {
         assert_eq!(parse(&[b'9'; 65], THEN), None);
     }
 
+    /// What destinations send: seconds, dates in all three forms from 1970 to 9999, and what is neither.
+    fn sent() -> impl Strategy<Value = String> {
+        let date = (0..253_402_300_800_i64, 0..3_usize).prop_map(|(second, form)| {
+            let at = jiff::Timestamp::from_second(second.min(253_402_207_200)).expect("a time");
+            at.strftime(DATES[form]).to_string()
+        });
+        let odd = proptest::collection::vec(any::<char>(), 0..40).prop_map(String::from_iter);
+        prop_oneof![
+            any::<u64>().prop_map(|seconds| seconds.to_string()),
+            (0..7_200_u64).prop_map(|seconds| format!(" {seconds}\t")),
+            any::<i64>().prop_map(|seconds| (-seconds.saturating_abs()).to_string()),
+            "[0-9]{1,80}",
+            date.clone(),
+            (date, any::<proptest::sample::Index>()).prop_map(|(date, at)| date[..at.index(date.len())].to_owned()),
+            odd,
+        ]
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
         #[test]
-        fn whatever_comes_nothing_panics_and_nothing_is_longer_than_an_hour(
-            value in proptest::collection::vec(any::<u8>(), 0..80), now in any::<u64>()
-        ) {
+        fn whatever_comes_nothing_panics_and_nothing_is_longer_than_an_hour(value in sent(), now in 0..300_000_000_000_000_u64) {
+            let asked_ms = parse(value.as_bytes(), WallMs(now));
+            prop_assert!(asked_ms.is_none_or(|asked_ms| asked_ms <= RETRY_AFTER_MS_MAX));
+            // Seconds mean themselves, whatever the clock says; what has a sign or a point means nothing.
+            let text = value.trim_matches([' ', '\t']);
+            if let (Ok(seconds), true) = (text.parse::<u64>(), text.bytes().all(|byte| byte.is_ascii_digit())) {
+                prop_assert_eq!(asked_ms, Some(seconds.saturating_mul(1_000).min(RETRY_AFTER_MS_MAX)));
+            }
+            if text.starts_with(['-', '+']) {
+                prop_assert_eq!(asked_ms, None);
+            }
+        }
+
+        #[test]
+        fn bytes_that_are_no_text_do_no_harm(value in proptest::collection::vec(any::<u8>(), 0..80), now in any::<u64>()) {
             prop_assert!(parse(&value, WallMs(now)).is_none_or(|asked_ms| asked_ms <= RETRY_AFTER_MS_MAX));
+        }
+
+        /// A date is as far away as it is, in whichever form; what lies behind is now.
+        #[test]
+        fn a_date_is_as_far_away_as_it_is(second in 946_684_800..4_000_000_000_u64, ahead_ms in 0..4_000_000_u64) {
+            let at = jiff::Timestamp::from_second(i64::try_from(second).expect("small")).expect("a time");
+            let (before, after) = (WallMs(second * 1_000 - ahead_ms), WallMs(second * 1_000 + ahead_ms));
+            // Two digits of a year mean one from 1969 to 2068.
+            let forms = if second < 3_124_224_000 { &DATES[..] } else { &[DATES[0], DATES[2]][..] };
+            for form in forms {
+                let text = at.strftime(form).to_string();
+                prop_assert_eq!(parse(text.as_bytes(), before), Some(ahead_ms.min(RETRY_AFTER_MS_MAX)), "{}", text);
+                prop_assert_eq!(parse(text.as_bytes(), after), Some(0), "{}", text);
+            }
         }
     }
 }
