@@ -291,3 +291,32 @@ fn a_script_of_the_sink_that_cannot_be_read_says_where() {
     let output = goniec(&["sink", "--script", "/nowhere.sink"]).output().unwrap();
     check(&output, 2, "cannot read /nowhere.sink");
 }
+
+/// The whole way by the binary alone: a sink with a script, a node, and messages of which one asks for a reset.
+#[test]
+fn a_sink_with_a_script_ends_when_it_has_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(file("shop.sink"), "key b attempt 1 -> 503 retry-after 0\n").unwrap();
+    let mut command = goniec(&["sink", "--listen", "127.0.0.1:0", "--expect", "3", "--script"]);
+    let mut sink =
+        command.args([file("shop.sink"), "--ledger".into(), file("taken")]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(sink.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    let url = first.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches(',');
+    let toml = format!("[destination.shop]\nurl = \"{url}\"\nretry = {{ backoff = \"fixed\", delay = \"50ms\" }}\n");
+    std::fs::write(file("goniec.toml"), toml).unwrap();
+    let node = Node::serve(&dir.path().join("data"), Some(&file("goniec.toml")), None);
+    let line =
+        |key: &str, headers: &str| format!("{{\"destination\":\"shop\",\"key\":\"{key}\",{headers}\"body\":1}}\n");
+    let lines_in =
+        [line("a", ""), line("b", ""), line("c", "\"headers\":{\"sink-do\":\"attempt 1 -> reset\"},")].concat();
+    check(&node.feed(&["send", "shop", "--ndjson", "-"], &lines_in), 0, "");
+    let figures = lines.map_while(Result::ok).last().unwrap();
+    assert_eq!(sink.wait().unwrap().code(), Some(0), "{figures}");
+    assert!(
+        figures.contains("\"requests\":5,\"taken\":3,\"distinct\":3,") && figures.contains("\"reset\":1"),
+        "{figures}"
+    );
+    assert_eq!(std::fs::read_to_string(file("taken")).unwrap().lines().count(), 3);
+}

@@ -199,6 +199,7 @@ fn stock_that_fails_goes_in_the_next_cycle() {
 #[test]
 fn orders_with_a_deadline_for_an_erp_that_hangs() {
     let story = Story::of("Orders for an ERP that hangs");
+    let begun = Instant::now();
     let (erp, shop, chat) = (story.sink(), sink(""), sink(""));
     let goniec = story.node(&[("erp", &erp), ("shop", &shop), ("chat", &chat)]);
     let order = |n: u64| Message::to("erp").key(format!("customer-{}", n % 4)).body(format!("{n}").into_bytes());
@@ -208,6 +209,7 @@ fn orders_with_a_deadline_for_an_erp_that_hangs() {
     until("the shop has all", || beside.iter().all(|id| state(&goniec, *id) == State::Delivered));
     assert!(orders.iter().all(|id| !matches!(state(&goniec, *id), State::Abandoned(_))), "the orders are still tried");
     until("the deadline came", || orders.iter().all(|id| state(&goniec, *id) == State::Abandoned(Abandoned::Expired)));
+    assert!(begun.elapsed() < Duration::from_secs(20), "long after three minutes: {:?}", begun.elapsed());
     until("somebody was told", || chat.figures().taken >= 1);
     let all = attempts(&goniec, &orders);
     assert!(all.len() >= 8, "the first of each key were tried more than once: {}", all.len());

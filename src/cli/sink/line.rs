@@ -77,7 +77,8 @@ impl Line<'_> {
         let Some(head) = head(from)? else { return Ok(false) };
         let times = self.shared.state().ledger.came(head.headers.get("webhook-id").map_or("", String::as_str));
         let is_dealt_with = is_dealt_with || early.is_some();
-        let own = head.headers.get(DO).map(|words| own(words));
+        let own =
+            head.headers.get(DO).and_then(|line| self.own(line, self.seen(Moment::Head, number, Some(&head), times)));
         let chosen = |moment| match &own {
             _ if is_dealt_with => None,
             Some(own) => Some(own).filter(|own| own.at == moment),
@@ -118,8 +119,23 @@ impl Line<'_> {
     }
 
     fn chosen(&self, moment: Moment, number: u64, head: Option<&Head>, times: u64) -> Option<&Manner> {
+        self.shared.script.choose(self.seen(moment, number, head, times))
+    }
+
+    fn seen<'b>(&self, moment: Moment, number: u64, head: Option<&'b Head>, times: u64) -> Seen<'b> {
         let since = self.shared.state().first.map_or(Duration::ZERO, |first| first.elapsed());
-        self.shared.script.choose(Seen { moment, number, since, head, times })
+        Seen { moment, number, since, head, times }
+    }
+
+    /// What a request asks for itself; an answer that says what is wrong, where it cannot be had.
+    fn own(&self, line: &str, seen: Seen<'_>) -> Option<Manner> {
+        match self.shared.script.asked(line, seen) {
+            Ok(Some(own)) if matches!(own.at, Moment::Connect | Moment::Byte) => {
+                Some(Manner::refusing(&format!("{DO}: a request can ask for what happens at head or at request\n")))
+            }
+            Ok(own) => own,
+            Err(wrong) => Some(Manner::refusing(&format!("{DO}: column {}: {wrong}\n", wrong.column))),
+        }
     }
 
     /// Deals with a request, which came whole where `came` is given; whether the connection goes on.
@@ -202,15 +218,6 @@ impl Pen for Stylus<'_> {
 
     fn is_done(&self) -> bool {
         self.left == 0 || self.line.shared.state().stopped
-    }
-}
-
-/// What a request asks for itself; an answer that says what is wrong, where it cannot be had.
-fn own(words: &str) -> Manner {
-    match Manner::parse(words) {
-        Ok(own) if matches!(own.at, Moment::Head | Moment::Request) => own,
-        Ok(_) => Manner::refusing(&format!("{DO}: a request can ask for what happens at head or at request\n")),
-        Err(wrong) => Manner::refusing(&format!("{DO}: column {}: {wrong}\n", wrong.column)),
     }
 }
 

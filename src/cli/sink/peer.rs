@@ -286,11 +286,17 @@ mod tests {
         let (sink, mut stream) = sink("-> 503");
         assert_eq!(ask(&mut stream, "Sink-Do: 201\r\n").expect("an answer"), "HTTP/1.1 201 sink");
         assert_eq!(ask(&mut stream, "").expect("an answer"), "HTTP/1.1 503 sink");
-        for wrong in ["rset", "reset at connect"] {
+        for (expect, line) in
+            [("503", "attempt 9 -> 202"), ("202", "attempt 4 key k -> 202"), ("201", "201 body '-> x'")]
+        {
+            let answer = ask(&mut stream, &format!("sink-do: {line}\r\n")).expect("an answer");
+            assert_eq!(answer, format!("HTTP/1.1 {expect} sink"), "{line}");
+        }
+        for wrong in ["rset", "reset at connect", "request 1.. -> reset at byte", "ky a -> 503"] {
             assert_eq!(ask(&mut stream, &format!("sink-do: {wrong}\r\n")).expect("an answer"), "HTTP/1.1 400 sink");
         }
         ask(&mut stream, "sink-do: reset at head\r\n").expect_err("no answer");
-        assert_eq!((sink.figures().taken, sink.figures().reset), (1, 1));
+        assert_eq!((sink.figures().taken, sink.figures().reset), (3, 1));
     }
 
     #[test]

@@ -115,6 +115,18 @@ impl Script {
         Ok(script)
     }
 
+    /// The manner that a request asks for by a line of its own, which may have conditions; `None` where they do not fit.
+    pub(super) fn asked(&self, line: &str, seen: Seen<'_>) -> Result<Option<Manner>, Wrong> {
+        let mut words = Words::of(line)?;
+        if !words.has("->") {
+            return Manner::read(&mut words).map(Some);
+        }
+        let mut own = Script { seed: self.seed, ..Script::default() };
+        own.line(line)?;
+        let moment = own.rules.first().map_or(seen.moment, |rule| rule.manner.at);
+        Ok(own.choose(Seen { moment, ..seen }).cloned())
+    }
+
     /// Adds a rule below the others.
     #[must_use]
     pub fn rule(mut self, chance: Option<u32>, manner: Manner) -> Script {

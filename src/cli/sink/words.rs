@@ -96,6 +96,11 @@ impl Words {
         Ok(Words { words: words.into_iter(), end: line.chars().count() + 1 })
     }
 
+    /// Whether this word, bare, is among those to come.
+    pub(super) fn has(&self, bare: &str) -> bool {
+        self.words.as_slice().iter().any(|word| word.bare() == bare)
+    }
+
     pub(super) fn next(&mut self) -> Option<Word> {
         self.words.next()
     }
