@@ -14,7 +14,7 @@ use super::{Fail, NO, say, text};
 
 /// `destinations`.
 pub(super) fn list(arguments: &ArgMatches) -> Result<(), Fail> {
-    let names = ["name", "queued", "sending", "delivered", "failed", "abandoned"];
+    let names = ["name", "queued", "sending", "delivered", "failed", "abandoned", "late", "oldest"];
     let head: Vec<String> = names.iter().map(|name| name.to_uppercase()).chain([String::from("WAITS")]).collect();
     table(arguments, &head, |destination| {
         Some(names.iter().map(|name| field(destination, name)).chain([why(destination)]).collect())

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::accept::Window;
+use super::ages::Aged;
 use super::draft::{Cause, Draft, Slot};
 use super::gate::Ended;
 use super::latest::Latest;
@@ -172,6 +173,7 @@ impl Committer {
 
     /// Sorts what the store did to those who wait for it.
     fn pending(&mut self, draft: Draft, committed: &Committed) -> Pending {
+        self.count_ages(&draft, committed);
         let mut pending =
             Pending { number: committed.number, news: draft.news, steered: draft.steered, ..Pending::default() };
         let watched = self.registry.is_watched();
@@ -210,6 +212,29 @@ impl Committer {
             });
         }
         pending
+    }
+
+    /// Counts who waits from now on, and who waits no more.
+    fn count_ages(&self, draft: &Draft, committed: &Committed) {
+        let (batch, now) = (&draft.batch, draft.now);
+        let mut ages = self.registry.ages();
+        for (incoming, (id, place)) in batch.accepts.iter().zip(&committed.accepted) {
+            let aged = Aged::of(incoming.dest, *place, *id, &incoming.draft.envelope);
+            ages.accepted(aged, now);
+            ages.moved(aged, false, incoming.state(&committed.accepted).is_final(), now);
+        }
+        for ((step, moved), cause) in batch.moves.iter().zip(&committed.moved).zip(&draft.causes) {
+            if let (Moved::Done, Some(aged)) = (moved, cause.aged()) {
+                ages.moved(aged, step.expect.state.is_final(), step.to.is_final(), now);
+                if matches!(cause, Cause::Report(_)) && step.to == State::Delivered {
+                    ages.delivered(cause.who().dest, now);
+                }
+            }
+        }
+        for ((who, record, _), was_there) in draft.deletes.iter().zip(&committed.deleted) {
+            let was_open = *was_there && !record.state.is_final();
+            ages.moved(Aged::of(who.dest, record.place, record.id, &record.envelope), !was_open, true, now);
+        }
     }
 
     fn accepted(

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::ages::Aged;
 use super::latest::Line;
 use super::news::{Delivery, News, Who};
 use super::pause;
@@ -55,6 +56,18 @@ pub(super) enum Cause {
 }
 
 impl Cause {
+    /// The message, as far as its age is concerned; that it goes out changes nothing of that.
+    pub(super) fn aged(&self) -> Option<Aged> {
+        let Who { dest, entry } = self.who();
+        let of = |id, envelope: &Envelope| Some(Aged::of(dest, entry.place, id, envelope));
+        match self {
+            Cause::Report(report) => of(report.loaded.message.id, &report.loaded.message.envelope),
+            Cause::Claim(_) => None,
+            Cause::Act(_, record, ..) | Cause::Expire(.., record) => of(record.id, &record.envelope),
+            Cause::Supersede(_, id, envelope) => of(*id, envelope),
+        }
+    }
+
     /// The message.
     pub(super) fn who(&self) -> Who {
         match self {

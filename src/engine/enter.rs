@@ -244,7 +244,9 @@ impl Committer {
     }
 
     fn enter_steer(&mut self, draft: &mut Draft, dest: Dest, hand: Hand, reply: Reply<Lane>) {
-        let Some(rules) = self.registry.rules(dest) else { return reply(Ok(self.registry.lane_shown(dest))) };
+        let Some(rules) = self.registry.rules(dest) else {
+            return reply(Ok(self.registry.lane_shown(dest, draft.now)));
+        };
         match pause::steer(hand, rules, draft.now.wall) {
             Ok(steer) => {
                 self.watch.forget(dest);

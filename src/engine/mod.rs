@@ -18,6 +18,7 @@
 mod accept;
 mod account;
 mod act;
+mod ages;
 mod alarm;
 mod alert;
 mod commit;
@@ -50,6 +51,7 @@ use std::time::Duration;
 pub use accept::{
     HEADER_BYTES_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS, MESSAGES_MAX, REQUEST_BYTES_MAX, WORD_BYTES_MAX,
 };
+pub use ages::Age;
 pub use alert::{Alert, Channel, LogLine, Rule};
 pub use fence::VERSIONED_KEY_BYTES_MAX;
 pub use pause::{Cause, Pause};
@@ -168,7 +170,7 @@ impl Engine {
     /// How every destination stands that is configured, or that messages were accepted for.
     #[must_use]
     pub fn lanes(&self) -> Vec<Lane> {
-        self.shared.registry.lanes_shown()
+        self.shared.registry.lanes_shown(self.shared.clock.now())
     }
 
     /// One message.

@@ -16,7 +16,7 @@ use super::pause::Pause;
 use super::registry::Registry;
 use super::words::{Lane, Reply, Shown, Transition};
 use crate::error::Error;
-use crate::model::{Envelope, Id, Record, State, WallMs};
+use crate::model::{Envelope, Id, Record, Stamp, State, WallMs};
 use crate::store::{CommitNo, Dest, StoreError};
 
 /// A write that is not yet durable, and those who wait for it.
@@ -51,7 +51,7 @@ pub(super) enum Answer {
 
 impl Pending {
     /// Tells everyone who waited, now that it is durable; what concerns the order of things to do goes into `news`.
-    pub(super) fn announce(self, registry: &Registry, now: WallMs, news: &mut Vec<News>) {
+    pub(super) fn announce(self, registry: &Registry, now: Stamp, news: &mut Vec<News>) {
         registry.figures.commit.fetch_max(self.number, Ordering::Relaxed);
         for answer in self.replies {
             match answer {
@@ -59,7 +59,7 @@ impl Pending {
                 Answer::Refused(reply, error) => reply(Err(error)),
                 Answer::Shown(reply, record) => {
                     let shown = match registry.store.get(record.place) {
-                        Ok(Some(after)) => registry.shown(after, now),
+                        Ok(Some(after)) => registry.shown(after, now.wall),
                         Ok(None) | Err(_) => Shown { record: *record, waits_for: None, due_at: None },
                     };
                     reply(Ok(shown));
@@ -73,7 +73,7 @@ impl Pending {
             registry.steer(dest, steer);
             news.push(News::Steered);
             if let Some(reply) = reply {
-                reply(Ok(registry.lane_shown(dest)));
+                reply(Ok(registry.lane_shown(dest, now)));
             }
         }
         news.extend(self.news);

@@ -13,6 +13,7 @@
 //!
 //! Why the process ended.
 
+use super::ages::Aged;
 use super::latest::{self, Latest};
 use super::registry::Registry;
 use super::request::Request;
@@ -30,10 +31,12 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<(Vec<Request>, 
     let mut out: Vec<(crate::store::Dest, Place)> = Vec::new();
     {
         let mut scheduler = registry.scheduler();
+        let mut ages = registry.ages();
         let aside = registry.store.unfinished(&mut |found| {
             if registry.rules(found.dest).is_some_and(|rules| rules.latest_wins) {
                 keys.add(&found);
             }
+            ages.found(Aged::from(&found));
             match found.state {
                 State::Sending(_) => out.push((found.dest, found.place)),
                 State::Queued(_) | State::Failed(_) => scheduler.recover(&found, now),

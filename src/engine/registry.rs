@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::ages::Ages;
 use super::lane::Entry;
 use super::news::Who;
 use super::pause::{self, Cause, Pause};
@@ -33,6 +34,7 @@ pub(super) struct Registry {
     names: Vec<Arc<str>>,
     destinations: Vec<Option<Arc<Destination>>>,
     scheduler: Mutex<Scheduler>,
+    ages: Mutex<Ages>,
     watchers: Mutex<Vec<Watcher>>,
     is_watched: AtomicBool,
     pub(super) figures: Figures,
@@ -103,6 +105,8 @@ impl Registry {
         }
         let rules: Vec<Option<&Destination>> = by_number.iter().map(Option::as_deref).collect();
         let scheduler = Mutex::new(Scheduler::new(&rules, advance_max, now));
+        let late_after_ms = rules.iter().map(|rules| rules.and_then(|rules| rules.late_after_ms));
+        let ages = Mutex::new(Ages::new(late_after_ms, now));
         let figures = Figures::default();
         figures.started_ms.store(now.wall.0, Ordering::Relaxed);
         let registry = Registry {
@@ -111,6 +115,7 @@ impl Registry {
             names,
             destinations: by_number,
             scheduler,
+            ages,
             watchers: Mutex::new(Vec::new()),
             is_watched: AtomicBool::new(false),
             figures,
@@ -137,6 +142,11 @@ impl Registry {
     /// The scheduler, for as long as the guard lives.
     pub(super) fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
         self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long messages have been waiting, for as long as the guard lives.
+    pub(super) fn ages(&self) -> MutexGuard<'_, Ages> {
+        self.ages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rules of a destination; `None` where it is no longer configured.
@@ -384,7 +394,7 @@ impl Registry {
     }
 
     /// How this destination stands.
-    pub(super) fn lane_shown(&self, dest: Dest) -> Lane {
+    pub(super) fn lane_shown(&self, dest: Dest, now: Stamp) -> Lane {
         let rules = self.rules(dest);
         let scheduler = self.scheduler();
         let (pause, waits_for, out, begins) = scheduler.standing(dest);
@@ -398,13 +408,14 @@ impl Registry {
             waits_for,
             held_by: account.map(|account| account.name.clone()),
             out,
+            age: self.ages().standing(dest, now).age,
             cycle: rules.and_then(|rules| rules.cycle.clone()).map(|cycle| (cycle, begins)),
         }
     }
 
     /// How all destinations stand.
-    pub(super) fn lanes_shown(&self) -> Vec<Lane> {
-        self.lanes().map(|(dest, _)| self.lane_shown(dest)).filter(|lane| !lane.name.is_empty()).collect()
+    pub(super) fn lanes_shown(&self, now: Stamp) -> Vec<Lane> {
+        self.lanes().map(|(dest, _)| self.lane_shown(dest, now)).filter(|lane| !lane.name.is_empty()).collect()
     }
 
     /// A destination's breaker has turned.

@@ -173,7 +173,7 @@ pub(super) fn start(
     let mut news = Vec::new();
     if let Some(pending) = committer.write(first, clock.now())? {
         registry.store.sync(pending.number)?;
-        pending.announce(&registry, clock.now().wall, &mut news);
+        pending.announce(&registry, clock.now(), &mut news);
     }
     registry.scheduler().hear(&mut news, clock.now());
 

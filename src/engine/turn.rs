@@ -182,7 +182,7 @@ impl Turn {
     fn sync(&mut self, pending: Pending, now: Stamp) -> Result<(), Error> {
         match self.registry.store.sync(pending.number) {
             Ok(()) => {
-                pending.announce(&self.registry, now.wall, &mut self.news);
+                pending.announce(&self.registry, now, &mut self.news);
                 Ok(())
             }
             Err(error) => {
@@ -253,6 +253,12 @@ impl Turn {
     /// What hinders the read.
     pub fn list(&self, query: &Query, now: WallMs) -> Result<ShownPage, Error> {
         self.registry.list(query, now)
+    }
+
+    /// How every destination stands that is configured, or that messages were accepted for.
+    #[must_use]
+    pub fn lanes(&self, now: Stamp) -> Vec<Lane> {
+        self.registry.lanes_shown(now)
     }
 
     /// The engine in figures.

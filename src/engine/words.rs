@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::error::Error;
 pub use crate::model::timetable::Cycle;
 
+use super::ages::Age;
 use super::pause::Pause;
 use crate::model::breaker::BreakerRule;
 use crate::model::rate::Rate;
@@ -51,6 +52,11 @@ pub struct Destination {
     pub timeout_ms: u64,
     /// Given to every message without a deadline of its own, in milliseconds from acceptance.
     pub deadline_ms: Option<u64>,
+    /// A message that has been waiting for so long is late, and that is told while it is still tried; in milliseconds from acceptance, or from the time
+    /// before which it was not to go.
+    pub late_after_ms: Option<u64>,
+    /// Where nothing came or went for so much of its opening hours, that is told; in milliseconds.
+    pub silent_after_ms: Option<u64>,
 }
 
 /// Limits that several destinations share: those of a token, or of a client that a service knows.
@@ -146,6 +152,8 @@ pub struct Lane {
     pub held_by: Option<Arc<str>>,
     /// How many are out.
     pub out: usize,
+    /// How many wait, and for how long.
+    pub age: Age,
     /// Its timetable, and when it begins next where something waits for it.
     pub cycle: Option<(Cycle, Option<WallMs>)>,
 }
@@ -260,6 +268,8 @@ impl Destination {
             breaker: None,
             timeout_ms: 30_000,
             deadline_ms: None,
+            late_after_ms: None,
+            silent_after_ms: None,
         }
     }
 }

@@ -33,6 +33,8 @@ pub const CYCLE_MS_MIN: u64 = 1_000;
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 /// How far opening hours are looked ahead: a week, and a day for the zone.
 const DAYS_AHEAD: i64 = 8;
+/// How many open stretches are added up at most: two a day for a year and more.
+const STRETCHES_MAX: usize = 1_000;
 
 /// When sync cycles start.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,6 +186,22 @@ impl Hours {
         let mut edges: Vec<WallMs> = self.edges(now).into_iter().filter(|edge| *edge > now).collect();
         edges.sort_unstable();
         edges.into_iter().find(|edge| !self.is_open(*edge))
+    }
+
+    /// For how long it is open from one time to another, in milliseconds. The sum ends where it has reached `enough_ms`, or after
+    /// [`STRETCHES_MAX`] stretches: then it is rather too small.
+    #[must_use]
+    pub fn open_ms(&self, from: WallMs, to: WallMs, enough_ms: u64) -> u64 {
+        let (mut at, mut open_ms) = (from, 0_u64);
+        for _ in 0..STRETCHES_MAX {
+            let Some(opens) = (if self.is_open(at) { Some(at) } else { self.opens_at(at) }) else { break };
+            if opens >= to || open_ms >= enough_ms {
+                break;
+            }
+            at = self.closes_at(opens).unwrap_or(to).min(to);
+            open_ms = open_ms.saturating_add(at.since(opens));
+        }
+        open_ms.min(enough_ms)
     }
 
     fn edges(&self, now: WallMs) -> Vec<WallMs> {

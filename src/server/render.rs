@@ -111,6 +111,9 @@ struct LaneShape<'a> {
     held_by: Option<&'a str>,
     paused: Option<PauseShape<'a>>,
     out: usize,
+    waiting: u64,
+    late: u64,
+    oldest: Option<String>,
     cycle: Option<String>,
     cycle_at: Option<String>,
 }
@@ -257,6 +260,9 @@ fn lane_shape(lane: &Lane) -> LaneShape<'_> {
             at: rfc3339(pause.at),
         }),
         out: lane.out,
+        waiting: lane.age.waiting,
+        late: lane.age.late,
+        oldest: lane.age.oldest.map(rfc3339),
         cycle: lane.cycle.as_ref().map(|(cycle, _)| cycle.to_string()),
         cycle_at: lane.cycle.as_ref().and_then(|(_, begins)| *begins).map(rfc3339),
     }
@@ -400,6 +406,7 @@ impl CountsShape<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Age;
     use std::sync::Arc;
 
     use crate::model::{Envelope, Failed, NodeTag, Record, Told, WallMs};
@@ -483,10 +490,13 @@ mod tests {
             waits_for: None,
             held_by: None,
             out: 0,
+            age: Age { waiting: 3, oldest: Some(WallMs(0)), late: 1 },
             cycle: None,
         });
         let json: serde_json::Value = serde_json::from_slice(&destinations(&stats, &lanes)).expect("JSON");
         assert_eq!(json["destinations"][0]["failed"], 3);
         assert_eq!(json["destinations"][1]["name"], "shop");
+        let of_time = ["waiting", "late", "oldest"].map(|name| json["destinations"][1][name].to_string());
+        assert_eq!(of_time, ["3", "1", "\"1970-01-01T00:00:00.000Z\""]);
     }
 }

@@ -39,8 +39,9 @@ fn a_start_finds_the_unfinished(world: &World) {
     for (n, state) in states.into_iter().enumerate() {
         let mut draft = draft("sku:1");
         draft.envelope.deadline = (n % 2 == 0).then_some(T0.plus(1_000));
+        draft.envelope.not_before = (n % 4 == 1).then_some(T0.plus(500));
         draft.envelope.key = draft.envelope.key.filter(|_| n % 3 != 0);
-        let (_, place) = accept(&*store, T0, draft);
+        let (id, place) = accept(&*store, T0, draft);
         moved(&*store, T0.plus(2), vec![Move { attempts: 3, series: 2, ..step(&*store, place, state) }]);
         expected.push(Unfinished {
             place,
@@ -51,6 +52,8 @@ fn a_start_finds_the_unfinished(world: &World) {
             revision: 1,
             key_hash: if n % 3 == 0 { 0 } else { key_hash("sku:1") },
             updated_at: T0.plus(2),
+            accepted_at: id.accepted_at(),
+            not_before: (n % 4 == 1).then_some(T0.plus(500)),
             deadline: (n % 2 == 0).then_some(T0.plus(1_000)),
         });
         assert_eq!(record(&*store, place).state, state);

@@ -166,7 +166,7 @@ pub(super) fn sync_loop(shared: &Shared, to_sync: &Receiver<Pending>, tell: &Sen
         };
         match synced {
             Ok(()) => {
-                let now = shared.clock.now().wall;
+                let now = shared.clock.now();
                 let mut news = Vec::new();
                 for pending in pendings {
                     pending.announce(&shared.registry, now, &mut news);

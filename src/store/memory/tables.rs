@@ -194,6 +194,8 @@ impl Tables {
             revision: row.status.revision,
             key_hash: row.envelope.key.as_deref().map_or(0, key_hash),
             updated_at: row.status.updated_at,
+            accepted_at: row.id.accepted_at(),
+            not_before: row.envelope.not_before,
             deadline: row.envelope.deadline,
         })
     }

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use super::head::Open;
-use super::layout::{Cursor, RANGE_CHUNKS, Tree, damaged};
+use super::layout::{Cursor, Fixed, RANGE_CHUNKS, Tree, damaged};
 use super::plan::View;
 use super::read;
 use super::slot::{Slot, Stat};
@@ -126,9 +126,9 @@ pub(super) fn unfinished(view: &View, each: &mut dyn FnMut(Unfinished)) -> Resul
         for (number, slot) in stat.slots().filter(|(_, slot)| !slot.state.is_final()) {
             found += 1;
             let place = Place::new(chunk, number);
-            // A message whose deadline cannot be read cannot be sent either: whoever tries says so.
-            let deadline = aside.take(deadline(view, place, &slot))?.flatten();
-            each(unfinished_of(place, &slot, deadline));
+            // A message whose times cannot be read cannot be sent either: whoever tries says so.
+            let fixed = if slot.flags.times { aside.take(read::fixed(&view.trees, place))?.flatten() } else { None };
+            each(unfinished_of(place, &slot, stat.made_at(), fixed));
         }
     }
     let waits = |name: StateName| matches!(name, StateName::Queued | StateName::Sending | StateName::Failed);
@@ -175,14 +175,8 @@ impl Aside {
     }
 }
 
-fn deadline(view: &View, place: Place, slot: &Slot) -> Result<Option<WallMs>, StoreError> {
-    match slot.flags.deadline {
-        true => Ok(read::fixed(&view.trees, place)?.and_then(|fixed| fixed.envelope.deadline)),
-        false => Ok(None),
-    }
-}
-
-fn unfinished_of(place: Place, slot: &Slot, deadline: Option<WallMs>) -> Unfinished {
+fn unfinished_of(place: Place, slot: &Slot, made_at: WallMs, fixed: Option<Fixed>) -> Unfinished {
+    let accepted_at = fixed.as_ref().map_or(made_at, |fixed| fixed.id.accepted_at());
     Unfinished {
         place,
         dest: slot.dest,
@@ -192,7 +186,9 @@ fn unfinished_of(place: Place, slot: &Slot, deadline: Option<WallMs>) -> Unfinis
         revision: slot.revision,
         key_hash: slot.key_hash,
         updated_at: slot.updated_at,
-        deadline,
+        accepted_at,
+        not_before: fixed.as_ref().and_then(|fixed| fixed.envelope.not_before),
+        deadline: fixed.as_ref().and_then(|fixed| fixed.envelope.deadline),
     }
 }
 
