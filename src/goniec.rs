@@ -60,7 +60,7 @@ impl Goniec {
     /// A registry over any store.
     #[must_use]
     pub fn over(store: Arc<dyn Store>) -> Opened {
-        let told_by_log = Rule { destinations: Vec::new(), channel: Arc::new(LogLine), digest_ms: LOG_DIGEST_MS };
+        let told_by_log = Rule::all(LogLine, LOG_DIGEST_MS);
         Opened { store, destinations: Vec::new(), settings: Settings::default(), rules: vec![told_by_log] }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use goniec::engine::{Act, Alert, Channel, Destination, Order, Rule, Waits};
+use goniec::engine::{Act, Alert, Channel, Destination, LogLine, Order, Rule, Waits};
 use goniec::model::{
     Abandoned, Backoff, Class, Failed, Failure, OnUncertain, Outcome, Policy, Queued, Receipt, Retry, Sent, State,
 };
@@ -255,7 +255,7 @@ fn one_cause_is_told_once() {
     let ear = Arc::new(Ear(Mutex::default()));
     let goniec = Goniec::over(Arc::new(MemoryStore::new()))
         .destination("shop", |_: &Message| says(422))
-        .alert(Rule { destinations: Vec::new(), channel: ear.clone(), digest_ms: 3_600_000 })
+        .alert(Rule { channel: ear.clone(), ..Rule::all(LogLine, 3_600_000) })
         .start()
         .expect("starts");
     goniec.send_all((0..40).map(|_| Message::to("shop")).collect()).expect("accepts");

@@ -82,7 +82,7 @@ impl Day {
     fn begin(disk: &MemoryDisk, shops: Vec<Destination>) -> Day {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::open(disk).expect("opens"));
         let told = Told::default();
-        let rule = Rule { destinations: Vec::new(), channel: Arc::new(told.clone()), digest_ms: 1_000 };
+        let rule = Rule::all(told.clone(), 1_000);
         let now = Stamp { wall: WallMs(1_795_435_200_000), mono_ms: 0 };
         let turn = Turn::open(store, shops, Settings::default(), vec![rule], now).expect("opens");
         Day { turn, told, now }

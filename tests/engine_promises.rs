@@ -77,11 +77,7 @@ impl Channel for Notes {
 }
 
 fn rule(channel: &Notes, destinations: &[&str]) -> Rule {
-    Rule {
-        destinations: destinations.iter().map(|name| Arc::from(*name)).collect(),
-        channel: Arc::new(channel.clone()),
-        digest_ms: 0,
-    }
+    Rule { destinations: destinations.iter().map(|name| Arc::from(*name)).collect(), ..Rule::all(channel.clone(), 0) }
 }
 
 /// A memory store whose commits wait at a gate, and which can be made to fail or to lose a row.
@@ -393,7 +389,7 @@ fn a_second_end_is_told_though_the_first_was_being_told() {
     let refuses = || Outcome::Failed(Failure::new(Class::Rejected, Sent::Answered, "no such article"));
     let erp = Destination::new("erp", move |_: &Message| refuses());
     let slow = Slow::default();
-    let rule = Rule { destinations: Vec::new(), channel: Arc::new(slow.clone()), digest_ms: 0 };
+    let rule = Rule::all(slow.clone(), 0);
     let store = Arc::new(MemoryStore::new());
     let engine = Engine::start(store.clone(), vec![erp], Settings::default(), vec![rule]).expect("starts");
     let id = engine.accept_wait(vec![Message::to("erp")]).expect("accepts")[0];
@@ -418,7 +414,7 @@ fn a_stop_does_not_wait_for_a_channel_that_hangs() {
     let refuses = |_: &Message| Outcome::Failed(Failure::new(Class::Rejected, Sent::Answered, "no such article"));
     let shops: Vec<Destination> = ["a", "b", "c"].map(|name| Destination::new(name, refuses)).into();
     let slow = Slow::default();
-    let rule = Rule { destinations: Vec::new(), channel: Arc::new(slow.clone()), digest_ms: 0 };
+    let rule = Rule::all(slow.clone(), 0);
     let store = Arc::new(MemoryStore::new());
     let engine = Engine::start(store.clone(), shops, Settings::default(), vec![rule]).expect("starts");
     let drafts = ["a", "b", "c"].map(Message::to).into();

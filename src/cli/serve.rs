@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let store = SledStore::open(Path::new(data), Options::default()).map_err(Error::Store)?;
     let mut rules = std::mem::take(&mut config.alerts);
     // Whoever else is told, the log says it too.
-    rules.push(Rule { destinations: Vec::new(), channel: Arc::new(LogLine), digest_ms: LOG_DIGEST_MS });
+    rules.push(Rule::all(LogLine, LOG_DIGEST_MS));
     let engine =
         Engine::start(Arc::new(store), std::mem::take(&mut config.destinations), config.settings.clone(), rules)?;
     let running = match server::start(engine.clone(), server_config(arguments, &config, &engine)) {

@@ -17,7 +17,7 @@ use self::destination::destination;
 use super::fields::{Field, Place, Section};
 use super::{Config, Problem, Role, Token};
 use crate::admin::channel::{Command, Webhook};
-use crate::engine::{Channel, Destination, LogLine, Rule, Settings};
+use crate::engine::{Channel, Destination, Kind, LogLine, Rule, Settings};
 use crate::model::rate::Rate;
 
 /// The configuration that these fields mean. What does not go together is noted.
@@ -151,6 +151,7 @@ fn alert(section: &Section, names: &[&str], problems: &mut Vec<Problem>) -> Vec<
         };
         rules.extend(channel.map(|channel| Rule {
             destinations: destinations.iter().map(|name| Arc::from(name.as_str())).collect(),
+            kinds: section.texts("on").unwrap_or_default().iter().filter_map(|word| Kind::named(word)).collect(),
             channel,
             digest_ms: section.number("digest").unwrap_or(DIGEST_MS),
         }));

@@ -115,7 +115,7 @@ const WHOLE_TABLES: &[Rule] = &[
 ];
 
 /// Words of the interface that a later version takes as the value of a key.
-const LATER_WORDS: &[(&str, &[&str])] = &[("alert[].on", &["incident", "late", "silent"])];
+const LATER_WORDS: &[(&str, &[&str])] = &[("alert[].on", &["incident"])];
 
 /// The words that a later version takes as the value of this key.
 pub(super) fn later_words(path: &str) -> &'static [&'static str] {

@@ -145,7 +145,8 @@ fn each_mistake_is_named() {
     check_bad(&destination("retry = { backoff = \"fixed\", first = \"1s\" }"), &["does nothing here"]);
     check_bad(&destination("retry = { first = \"1h\", max = \"1m\" }"), &["longer than `max`"]);
     check_bad(&destination("retry = { jitter = 1.5 }"), &["from 0 to 1"]);
-    check_bad(&destination("late_after = \"1h\""), &["destination.a.late_after: not built yet"]);
+    check_bad(&destination("late_after = 1"), &["destination.a.late_after"]);
+    check_bad(&destination("silent_after = \"0s\""), &["destination.a.silent_after"]);
     check_bad(&destination("latest_wins = 1"), &["destination.a.latest_wins"]);
     check_bad(&destination("preset = \"baselinkr\""), &["did you mean \"baselinker\"?"]);
     check_bad(
@@ -312,7 +313,7 @@ fn tokens_and_alerts_are_whole_or_refused() {
     check_bad(&token("name = \"a\", role = \"admin\", secret = { file = \"/nowhere\" }"), &["/nowhere cannot be read"]);
     check_bad("[[alert]]\non = [\"abandoned\"]", &["nobody is told"]);
     check_bad("[[alert]]\nto = [ { email = \"a@b\" } ]", &["not built yet"]);
-    check_bad("[[alert]]\non = [\"late\"]\nto = [ { log = true } ]", &["A later version takes it"]);
+    check_bad("[[alert]]\non = [\"incident\"]\nto = [ { log = true } ]", &["A later version takes it"]);
     check_bad("[[alert]]\nto = [ { log = true, webhook = \"http://x\" } ]", &["one of webhook"]);
     check_bad("[[alert]]\ndestinations = [\"curier\"]\nto = [ { log = true } ]", &["no destination \"curier\""]);
 }

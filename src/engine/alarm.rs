@@ -32,7 +32,7 @@ pub(super) enum Alarm {
 }
 
 /// A wall clock that moves by more than this against the monotonic one has jumped.
-const JUMP_MS: i128 = 1_000;
+pub(super) const JUMP_MS: i128 = 1_000;
 /// How soon a deadline that passed during an attempt is looked at again.
 const DEADLINE_AGAIN_MS: u64 = 100;
 /// How long a message is left alone that could not be read or written.

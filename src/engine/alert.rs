@@ -17,7 +17,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::registry::Registry;
+use super::overdue::{self, Overdue};
+use super::registry::{Notice, Registry};
 use crate::model::{Id, Place, Record, Stamp, State, WallMs};
 use crate::store::StoreError;
 
@@ -33,14 +34,78 @@ pub trait Channel: Send + Sync + 'static {
     fn name(&self) -> String;
 }
 
+/// What a person can be told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Messages that came to rest undelivered, those that wait for a person, and what cannot be read and so is not delivered.
+    Abandoned,
+    /// Messages that wait longer than their destination's `late_after`, and that none does any more.
+    Late,
+    /// Destinations to which nothing came or went for long, and that something does again.
+    Silent,
+    /// Destinations that are paused, and that go on.
+    Paused,
+    /// What cannot be read and so is not delivered, alone.
+    Damaged,
+}
+
 /// Who is to be told of what.
 pub struct Rule {
     /// Only of these destinations; of all where empty.
     pub destinations: Vec<Arc<str>>,
+    /// Only of this; of everything where empty.
+    pub kinds: Vec<Kind>,
     /// The way to tell.
     pub channel: Arc<dyn Channel>,
     /// No second alert of one cause within so many milliseconds.
     pub digest_ms: u64,
+}
+
+impl Rule {
+    /// A rule that tells everything of all destinations, a cause once in so many milliseconds.
+    pub fn all(channel: impl Channel, digest_ms: u64) -> Rule {
+        Rule { destinations: Vec::new(), kinds: Vec::new(), channel: Arc::new(channel), digest_ms }
+    }
+
+    fn hears(&self, kind: Kind) -> bool {
+        let is_of = |own: &Kind| *own == kind || (*own == Kind::Abandoned && kind == Kind::Damaged);
+        self.kinds.is_empty() || self.kinds.iter().any(is_of)
+    }
+
+    /// Whether it tells of this. The registry itself is everyone's, whatever its destinations.
+    fn concerns(&self, (destination, reason): &Cause) -> bool {
+        let kind = Kind::of(reason);
+        let is_of = || self.destinations.is_empty() || self.destinations.contains(destination);
+        self.hears(kind) && (kind == Kind::Damaged || is_of())
+    }
+}
+
+impl Kind {
+    /// Every kind, with its name.
+    const NAMES: [(Kind, &str); 5] = [
+        (Kind::Abandoned, "abandoned"),
+        (Kind::Late, "late"),
+        (Kind::Silent, "silent"),
+        (Kind::Paused, "paused"),
+        (Kind::Damaged, "damaged"),
+    ];
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::NAMES.into_iter().find(|(_, known)| *known == name).map(|(kind, _)| kind)
+    }
+
+    /// What a reason belongs to.
+    fn of(reason: &str) -> Kind {
+        match reason {
+            LATE | ON_TIME => Kind::Late,
+            SILENT | ACTIVE => Kind::Silent,
+            PAUSED | RESUMED => Kind::Paused,
+            DAMAGED => Kind::Damaged,
+            _ => Kind::Abandoned,
+        }
+    }
 }
 
 impl std::fmt::Debug for Rule {
@@ -55,17 +120,18 @@ pub struct Alert {
     /// The destination; `*` where it is the registry that is damaged.
     pub destination: Arc<str>,
     /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, `damaged`
-    /// for what cannot be read and so is not delivered, or `paused` and `resumed` for a destination itself.
+    /// for what cannot be read and so is not delivered, `late` for messages that are still tried, or `on-time`, `silent`, `active`, `paused` and
+    /// `resumed` for a destination itself.
     pub reason: &'static str,
-    /// How many since the alert before; rows, where they are damaged.
+    /// How many since the alert before; rows, where they are damaged; all that are, where they are late.
     pub messages: u64,
-    /// The first of them; `None` where it cannot be read.
+    /// The first of them, the oldest where they are late; `None` where it cannot be read.
     pub sample: Option<Id>,
     /// Its key.
     pub sample_key: Option<Arc<str>>,
     /// What was said of its last attempt.
     pub detail: Option<String>,
-    /// When the oldest of them came to this.
+    /// When the oldest of them came to this; when it was accepted, where they are late.
     pub since: WallMs,
 }
 
@@ -91,6 +157,7 @@ impl std::fmt::Display for Alert {
             Some(sample) => {
                 write!(f, "{messages} message(s) to {destination} undelivered: {reason}; first {sample}")?;
             }
+            None if *reason == LATE => write!(f, "{messages} message(s) to {destination} undelivered: late")?,
             None if *reason == DAMAGED => {
                 write!(f, "{messages} part(s) of the registry cannot be read, and are not delivered")?;
             }
@@ -114,6 +181,13 @@ type Cause = (Arc<str>, &'static str);
 
 /// The reason of what cannot be read.
 const DAMAGED: &str = "damaged";
+/// Of destinations: what becomes of them, and that it is over.
+pub(super) const PAUSED: &str = "paused";
+pub(super) const RESUMED: &str = "resumed";
+pub(super) const LATE: &str = "late";
+pub(super) const ON_TIME: &str = "on-time";
+pub(super) const SILENT: &str = "silent";
+pub(super) const ACTIVE: &str = "active";
 
 /// Tells what is untold, by rule and cause.
 pub(super) struct Alerter {
@@ -128,6 +202,7 @@ pub(super) struct Alerter {
     noted: Vec<(Cause, String, HashSet<usize>)>,
     /// Untold messages of which nothing can be read: told of as damage.
     unreadable: HashSet<Place>,
+    overdue: Overdue,
     /// Where the next look goes on; `None` at the beginning.
     cursor: Option<Place>,
     next_look_ms: u64,
@@ -142,6 +217,7 @@ impl Alerter {
             failed_until: HashMap::new(),
             noted: Vec::new(),
             unreadable: HashSet::new(),
+            overdue: Overdue::default(),
             cursor: None,
             next_look_ms: 0,
         }
@@ -156,14 +232,18 @@ impl Alerter {
         }
         self.next_look_ms = now.mono_ms.saturating_add(LOOK_MS);
         self.look(registry);
-        let all: HashSet<usize> = (0..self.rules.len()).collect();
-        let damaged = |what| ((Arc::from("*"), DAMAGED), what, all.clone());
-        self.noted.extend(registry.fresh_damage().into_iter().map(damaged));
-        for (destination, what, why) in registry.fresh_notices() {
-            let rules = self.rules_for(&destination);
+        let damaged = |what| (Arc::from("*"), DAMAGED, what);
+        let mut notices: Vec<Notice> = registry.fresh_damage().into_iter().map(damaged).collect();
+        notices.append(&mut registry.fresh_notices());
+        notices.append(&mut self.overdue.look(registry, now));
+        for (destination, what, why) in notices {
+            let kind = Kind::of(what);
             // What it was before is of no more interest.
-            self.noted.retain(|((of, reason), ..)| *of != destination || *reason == DAMAGED);
-            self.noted.push(((destination, what), why, rules));
+            self.noted
+                .retain(|((of, reason), ..)| *of != destination || Kind::of(reason) != kind || kind == Kind::Damaged);
+            let cause = (destination, what);
+            let rules = self.rules_for(&cause);
+            self.noted.push((cause, why, rules));
         }
         for rule in 0..self.rules.len() {
             self.tell(rule, registry, now, go_on);
@@ -182,13 +262,14 @@ impl Alerter {
     }
 
     /// When it wants to look again, on the monotonic clock; `None` where nobody waits to be told of anything.
-    pub(super) fn next_due(&self, registry: &Registry) -> Option<u64> {
+    pub(super) fn next_due(&self, registry: &Registry, now: Stamp) -> Option<u64> {
         let is_unknown = || {
             let oldest = registry.store.untold(None, self.unreadable.len() + 1).unwrap_or_default();
             oldest.iter().any(|place| !self.unreadable.contains(place))
         };
-        (!self.noted.is_empty() || registry.has_notices() || !self.known.is_empty() || is_unknown())
-            .then_some(self.next_look_ms)
+        let is_any = !self.noted.is_empty() || registry.has_notices() || !self.known.is_empty() || is_unknown();
+        let due = if is_any { Some(0) } else { self.overdue.next_due(registry, now) };
+        due.map(|due| due.max(self.next_look_ms))
     }
 
     /// Looks at the next part of what is untold: those that a failing channel holds back must not hide the others.
@@ -222,15 +303,15 @@ impl Alerter {
                 let destination = record.envelope.destination.clone();
                 // Whoever sent it again or cancelled it meanwhile knows of it.
                 let is_moot = !super::settle::must_be_told(record.state);
-                let rules = if is_moot { HashSet::new() } else { self.rules_for(&destination) };
-                self.known.insert(*place, ((destination, reason(&record)), rules, record.updated_at));
+                let cause = (destination, reason(&record));
+                let rules = if is_moot { HashSet::new() } else { self.rules_for(&cause) };
+                self.known.insert(*place, (cause, rules, record.updated_at));
             }
         }
     }
 
-    fn rules_for(&self, destination: &Arc<str>) -> HashSet<usize> {
-        let concerns = |rule: &Rule| rule.destinations.is_empty() || rule.destinations.contains(destination);
-        self.rules.iter().enumerate().filter(|(_, rule)| concerns(rule)).map(|(number, _)| number).collect()
+    fn rules_for(&self, cause: &Cause) -> HashSet<usize> {
+        self.rules.iter().enumerate().filter(|(_, rule)| rule.concerns(cause)).map(|(number, _)| number).collect()
     }
 
     /// Tells by one rule what it has yet to tell; a channel that fails is left alone for a while.
@@ -238,14 +319,22 @@ impl Alerter {
         if !go_on() || self.failed_until.get(&number).is_some_and(|until| now.mono_ms < *until) {
             return;
         }
-        let told = self.tell_noted(number, now, go_on).and_then(|()| self.tell_messages(number, registry, now, go_on));
+        let told = self
+            .tell_noted(number, registry, now, go_on)
+            .and_then(|()| self.tell_messages(number, registry, now, go_on));
         if let (Err(why), Some(rule)) = (told, self.rules.get(number)) {
             log::error!("alert channel {} failed: {}", rule.channel.name(), why.escape_debug());
             self.failed_until.insert(number, now.mono_ms.saturating_add(AGAIN_MS));
         }
     }
 
-    fn tell_noted(&mut self, number: usize, now: Stamp, go_on: &dyn Fn() -> bool) -> Result<(), String> {
+    fn tell_noted(
+        &mut self,
+        number: usize,
+        registry: &Registry,
+        now: Stamp,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<(), String> {
         let Some(rule) = self.rules.get(number) else { return Ok(()) };
         let concerned = self.noted.iter().filter(|(.., rules)| rules.contains(&number));
         let causes: BTreeSet<Cause> = concerned.map(|(cause, ..)| cause.clone()).collect();
@@ -256,15 +345,20 @@ impl Alerter {
             }
             let is_it = |cause: &Cause| *cause == quiet.1;
             let of = || self.noted.iter().filter(|(cause, _, rules)| is_it(cause) && rules.contains(&number));
-            rule.channel.tell(&Alert {
-                destination,
+            let told = || Alert {
+                destination: destination.clone(),
                 reason,
                 messages: u64::try_from(of().count()).unwrap_or(u64::MAX),
                 sample: None,
                 sample_key: None,
                 detail: of().next().map(|(_, what, _)| what.clone()),
                 since: now.wall,
-            })?;
+            };
+            let alert = if reason == LATE { overdue::compose(&destination, registry, now) } else { Some(told()) };
+            // What is not late any more is said to be on time.
+            if let Some(alert) = &alert {
+                rule.channel.tell(alert)?;
+            }
             for (_, _, rules) in self.noted.iter_mut().filter(|(cause, ..)| is_it(cause)) {
                 rules.remove(&number);
             }

@@ -30,6 +30,7 @@ mod gate;
 mod lane;
 mod latest;
 mod news;
+mod overdue;
 mod pause;
 mod pending;
 mod place_map;
@@ -52,7 +53,7 @@ pub use accept::{
     HEADER_BYTES_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS, MESSAGES_MAX, REQUEST_BYTES_MAX, WORD_BYTES_MAX,
 };
 pub use ages::Age;
-pub use alert::{Alert, Channel, LogLine, Rule};
+pub use alert::{Alert, Channel, Kind, LogLine, Rule};
 pub use fence::VERSIONED_KEY_BYTES_MAX;
 pub use pause::{Cause, Pause};
 pub use turn::{Flight, Turn};

@@ -15,6 +15,7 @@
 
 use super::ages::Aged;
 use super::latest::{self, Latest};
+use super::overdue;
 use super::registry::Registry;
 use super::request::Request;
 use super::send::{Found, find};
@@ -45,6 +46,7 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<(Vec<Request>, 
         })?;
         registry.set_aside(aside);
     }
+    overdue::recover(registry)?;
     let mut requests = Vec::new();
     for (dest, place) in out {
         // What was out is judged, whether its body is still there or not.

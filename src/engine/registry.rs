@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ages::Ages;
+use super::alert::{PAUSED, RESUMED};
 use super::lane::Entry;
 use super::news::Who;
 use super::pause::{self, Cause, Pause};
@@ -373,8 +374,8 @@ impl Registry {
             Some(Pause { cause: Cause::Person, who, why, .. }) => {
                 log::warn!("destination {name} is paused by {who:?}: {why:?}");
             }
-            Some(pause) => tell("paused", format!("{}: {}", pause.cause.name(), pause.why)),
-            None if before == Some(Cause::SetUp) => tell("resumed", "it takes messages again".into()),
+            Some(pause) => tell(PAUSED, format!("{}: {}", pause.cause.name(), pause.why)),
+            None if before == Some(Cause::SetUp) => tell(RESUMED, "it takes messages again".into()),
             None => log::warn!("destination {name} goes on"),
         }
     }

@@ -150,14 +150,17 @@ impl Turn {
             }
             let is_idle = self.inbox.is_empty() && self.news.is_empty() && !self.committer.has_put_off();
             if is_idle && !self.registry.scheduler().has_work() {
-                return Ok(self.next_due());
+                return Ok(self.next_due(now));
             }
         }
     }
 
-    fn next_due(&self) -> Option<u64> {
-        let dues =
-            [self.registry.scheduler().next_due(), self.committer.next_due(), self.alerter.next_due(&self.registry)];
+    fn next_due(&self, now: Stamp) -> Option<u64> {
+        let dues = [
+            self.registry.scheduler().next_due(),
+            self.committer.next_due(),
+            self.alerter.next_due(&self.registry, now),
+        ];
         dues.into_iter().flatten().min()
     }
 

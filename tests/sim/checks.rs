@@ -49,6 +49,13 @@ impl World {
         if kept != recount {
             wrong.push(format!("S2: counts are {kept:?} and should be {recount:?}"));
         }
+        for lane in turn.lanes(self.now()) {
+            let dest = self.store.inner.destination(&lane.name).expect("a number");
+            let waiting: u64 = recount.iter().filter(|((of, _), _)| *of == dest).map(|(_, count)| count).sum();
+            if lane.age.waiting != waiting || lane.age.oldest.is_some() != (waiting > 0) {
+                wrong.push(format!("S2: {} waits as {:?}, and {waiting} do", lane.name, lane.age));
+            }
+        }
         for place in wakes.keys() {
             let state = self.store.inner.get(*place).expect("reads").map(|record| record.state);
             wrong.push(format!("S3: a wake-up for {place} ({state:?}), which waits for nothing"));

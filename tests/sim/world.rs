@@ -223,7 +223,7 @@ impl World {
         self.store = Arc::new(Planted::new(store, self.plant));
         self.disk.lie_about_syncs(self.plant == Plant::NoSync);
         self.ledger.lock().expect("a ledger").store = Some(self.store.clone());
-        let rule = Rule { destinations: Vec::new(), channel: Arc::new(Told(self.ledger.clone())), digest_ms: 0 };
+        let rule = Rule::all(Told(self.ledger.clone()), 0);
         let mut settings = Settings { body_bytes_max: BODY_BYTES_MAX, ..Settings::default() };
         let of_time = &mut settings.retention;
         (of_time.delivered_ms, of_time.abandoned_ms) = (self.retention_ms, self.retention_ms * 2);

@@ -64,6 +64,8 @@ pub(super) fn destination(
     built.order = if section.text("order") == Some("key") { Order::Key } else { Order::None };
     built.timeout_ms = section.number("timeout").unwrap_or(built.timeout_ms);
     built.deadline_ms = section.number("deadline");
+    built.late_after_ms = section.number("late_after");
+    built.silent_after_ms = section.number("silent_after");
     let empty = Section::default();
     let retry = section.section("retry").unwrap_or(&empty);
     if let Some(Field::Cycle(cycle)) = retry.field("cycle") {

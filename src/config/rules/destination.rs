@@ -4,7 +4,7 @@
 //!
 //! What is built from the values.
 
-use super::{DAY, Kind, MS, Rule, SECOND, YEAR, later, rule};
+use super::{DAY, Kind, MS, Rule, SECOND, YEAR, rule};
 use crate::model::rate::RATE_COUNT_MAX;
 
 /// The systems whose answers are known.
@@ -318,5 +318,16 @@ pub(super) const RULES: &[Rule] = &[
         "",
         "How long the question may take, beside the attempt that may follow it; never longer than `timeout`, which holds without it.",
     ),
-    later("destination.*.late_after", "Tells of messages that are late but still tried."),
+    rule(
+        "destination.*.late_after",
+        Kind::Span(SECOND, 10 * YEAR),
+        "",
+        "A message that has been waiting for so long is late: that is told while it is still tried. Counted from acceptance, or from `not_before`.",
+    ),
+    rule(
+        "destination.*.silent_after",
+        Kind::Span(SECOND, YEAR),
+        "",
+        "Tells where nothing was accepted for it and nothing delivered to it for so much of its opening hours.",
+    ),
 ];
