@@ -15,7 +15,7 @@ use super::fence::VERSIONED_KEY_BYTES_MAX;
 use super::place_map::PlaceHash;
 use super::registry::Registry;
 use crate::error::Error;
-use crate::model::{Draft, Place, Queued};
+use crate::model::{Draft, Envelope, Place, Queued};
 use crate::store::{Incoming, Store, StoreError, key_hash};
 
 /// The most messages of one request.
@@ -155,9 +155,30 @@ impl Window {
             return Ok(Repeated::No);
         }
         let first = store.revision(place, 1)?.and_then(|revision| revision.body);
-        let is_same = record.envelope.destination == draft.envelope.destination
-            && record.envelope.key == draft.envelope.key
-            && first.is_none_or(|body| body == draft.body);
+        let is_same = is_repeated(&draft.envelope, &record.envelope) && first.is_none_or(|body| body == draft.body);
         Ok(if is_same { Repeated::Before(record.id) } else { Repeated::Conflict(record.id) })
     }
+}
+
+/// Whether two envelopes ask for the same, times and trace aside: a time that is given as `1h` is another one a second later.
+fn is_repeated(again: &Envelope, first: &Envelope) -> bool {
+    let Envelope {
+        destination,
+        key,
+        kind,
+        content_type,
+        headers,
+        not_before: _,
+        deadline: _,
+        idempotency_key,
+        version,
+        traceparent: _,
+    } = again;
+    *destination == first.destination
+        && *key == first.key
+        && *kind == first.kind
+        && *content_type == first.content_type
+        && *headers == first.headers
+        && *idempotency_key == first.idempotency_key
+        && *version == first.version
 }

@@ -31,6 +31,7 @@ use super::pending::{Answer, Pending, transition};
 use super::registry::Registry;
 use super::request::Request;
 use super::settle::Report;
+use super::words::Accepted;
 use crate::error::Error;
 use crate::model::{Envelope, Event, Id, Illegal, Message, Place, Policy, Queued, Record, Stamp, State, WallMs};
 use crate::store::{Committed, Expect, Incoming, Loaded, Move, Moved, Older, StoreError, key_hash};
@@ -182,7 +183,9 @@ impl Committer {
                 Slot::New(position) => committed.accepted.get(position).map(|(id, _)| *id),
                 Slot::Before(id) => Some(id),
             };
-            pending.replies.push(Answer::Ids(reply, slots.into_iter().filter_map(id).collect()));
+            let is_replay = slots.iter().all(|slot| matches!(slot, Slot::Before(_)));
+            let ids = slots.into_iter().filter_map(id).collect();
+            pending.replies.push(Answer::Accepted(reply, Accepted { ids, is_replay }));
         }
         let moves = draft.batch.moves.iter().zip(&committed.moved);
         let given: HashSet<usize> =

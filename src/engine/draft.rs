@@ -14,7 +14,7 @@ use super::pause;
 use super::pending::{Pending, Steer, poisoned};
 use super::registry::Registry;
 use super::settle::Report;
-use super::words::{Lane, Reply, Shown};
+use super::words::{Accepted, Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Envelope, Event, Id, Record, Stamp, WallMs};
 use crate::store::{Batch, Dest, Incoming, Newer, Older, StoreError};
@@ -23,7 +23,7 @@ use crate::store::{Batch, Dest, Incoming, Newer, Older, StoreError};
 pub(super) struct Draft {
     pub(super) batch: Batch,
     pub(super) now: Stamp,
-    pub(super) accepts: Vec<(Reply<Vec<Id>>, Vec<Slot>)>,
+    pub(super) accepts: Vec<(Reply<Accepted>, Vec<Slot>)>,
     pub(super) causes: Vec<Cause>,
     pub(super) deletes: Vec<(Who, Box<Record>, Reply<Shown>)>,
     pub(super) news: Vec<News>,

@@ -25,7 +25,7 @@ use super::request::Request;
 use super::schedule::Taken;
 use super::send::{Found, bodiless, find};
 use super::settle::{Report, attempt_number, interrupted, settle};
-use super::words::{Act, Destination, Hand, Lane, Reply, Shown};
+use super::words::{Accepted, Act, Destination, Hand, Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Abandoned, Envelope, Event, Id, Illegal, Place, Record, State, WallMs, advance};
 use crate::store::{Dest, Expect, Incoming, Loaded, Move, Newer, Older, Pattern, Query, StateName, key_hash};
@@ -256,7 +256,7 @@ impl Committer {
         }
     }
 
-    fn enter_accept(&mut self, draft: &mut Draft, incoming: Vec<Incoming>, reply: Reply<Vec<Id>>) {
+    fn enter_accept(&mut self, draft: &mut Draft, incoming: Vec<Incoming>, reply: Reply<Accepted>) {
         let keys = || incoming.iter().filter_map(|one| one.draft.envelope.idempotency_key.as_deref()).map(key_hash);
         let lines = || incoming.iter().filter_map(|one| self.line(one));
         if keys().any(|hash| draft.repeated.contains(&hash)) || lines().any(|line| draft.lines.contains(&line)) {

@@ -58,7 +58,8 @@ pub use fence::VERSIONED_KEY_BYTES_MAX;
 pub use pause::{Cause, Pause};
 pub use turn::{Flight, Turn};
 pub use words::{
-    Account, Act, Cycle, Destination, Hand, Lane, Order, Reply, Settings, Shown, ShownPage, Stats, Transition, Waits,
+    Accepted, Account, Act, Cycle, Destination, Hand, Lane, Order, Reply, Settings, Shown, ShownPage, Stats,
+    Transition, Waits,
 };
 
 use crate::error::Error;
@@ -104,7 +105,7 @@ impl Engine {
     }
 
     /// Takes messages, all or none; answers with their ids once they are durable. Never blocks: a full engine answers [`Error::Busy`].
-    pub fn accept(&self, drafts: Vec<Draft>, reply: Reply<Vec<Id>>) {
+    pub fn accept(&self, drafts: Vec<Draft>, reply: Reply<Accepted>) {
         self.take_in(drafts, reply, false);
     }
 
@@ -115,15 +116,15 @@ impl Engine {
     pub fn accept_wait(&self, drafts: Vec<Draft>) -> Result<Vec<Id>, Error> {
         let (reply, answer) = answer();
         self.take_in(drafts, reply, true);
-        answer()
+        answer().map(|accepted: Accepted| accepted.ids)
     }
 
-    fn take_in(&self, drafts: Vec<Draft>, reply: Reply<Vec<Id>>, wait: bool) {
+    fn take_in(&self, drafts: Vec<Draft>, reply: Reply<Accepted>, wait: bool) {
         if let Some(error) = self.shared.no_room() {
             return reply(Err(error));
         }
         match accept::check(drafts, &self.shared.registry) {
-            Ok(incoming) if incoming.is_empty() => reply(Ok(Vec::new())),
+            Ok(incoming) if incoming.is_empty() => reply(Ok(Accepted::default())),
             Ok(incoming) => self.shared.hand_in(Request::Accept(incoming, reply), wait),
             Err(error) => reply(Err(error)),
         }

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use super::news::News;
 use super::pause::Pause;
 use super::registry::Registry;
-use super::words::{Lane, Reply, Shown, Transition};
+use super::words::{Accepted, Lane, Reply, Shown, Transition};
 use crate::error::Error;
 use crate::model::{Envelope, Id, Record, Stamp, State, WallMs};
 use crate::store::{CommitNo, Dest, StoreError};
@@ -42,7 +42,7 @@ pub(super) enum Steer {
 /// A reply, and what it will say.
 pub(super) enum Answer {
     /// The messages were taken.
-    Ids(Reply<Vec<Id>>, Vec<Id>),
+    Accepted(Reply<Accepted>, Accepted),
     /// It happened.
     Shown(Reply<Shown>, Box<Record>),
     /// It did not happen after all.
@@ -55,7 +55,7 @@ impl Pending {
         registry.figures.commit.fetch_max(self.number, Ordering::Relaxed);
         for answer in self.replies {
             match answer {
-                Answer::Ids(reply, ids) => reply(Ok(ids)),
+                Answer::Accepted(reply, accepted) => reply(Ok(accepted)),
                 Answer::Refused(reply, error) => reply(Err(error)),
                 Answer::Shown(reply, record) => {
                     let shown = match registry.store.get(record.place) {
@@ -92,7 +92,7 @@ impl Pending {
     pub(super) fn refuse(self, why: &str) {
         for answer in self.replies {
             match answer {
-                Answer::Ids(reply, _) => reply(Err(poisoned(why))),
+                Answer::Accepted(reply, _) => reply(Err(poisoned(why))),
                 Answer::Shown(reply, _) | Answer::Refused(reply, _) => reply(Err(poisoned(why))),
             }
         }

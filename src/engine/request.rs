@@ -6,7 +6,7 @@
 
 use super::news::{Delivery, Who};
 use super::settle::Report;
-use super::words::{Act, Hand, Lane, Reply, Shown};
+use super::words::{Accepted, Act, Hand, Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Id, Place, WallMs};
 use crate::store::{Dest, Incoming};
@@ -14,7 +14,7 @@ use crate::store::{Dest, Incoming};
 /// Something to be written down.
 pub(super) enum Request {
     /// New messages, all or none.
-    Accept(Vec<Incoming>, Reply<Vec<Id>>),
+    Accept(Vec<Incoming>, Reply<Accepted>),
     /// What a person asks of a message.
     Act(Id, Act, Reply<Shown>),
     /// What a person asks of a destination.

@@ -20,7 +20,7 @@ use super::registry::Registry;
 use super::request::Request;
 use super::send::{Outgoing, Picked, pick_up, send};
 use super::settle::Report;
-use super::words::{Act, Destination, Hand, Lane, Reply, Settings, Shown, ShownPage, Stats};
+use super::words::{Accepted, Act, Destination, Hand, Lane, Reply, Settings, Shown, ShownPage, Stats};
 use crate::error::Error;
 use crate::model::{Attempt, Draft, Id, Message, Outcome, Place, Stamp, WallMs};
 use crate::store::{Query, Store, StoreError};
@@ -87,7 +87,10 @@ impl Turn {
     /// Takes messages, all or none; the next turn writes them down and answers.
     pub fn accept(&mut self, drafts: Vec<Draft>, reply: Reply<Vec<Id>>) {
         match accept::check(drafts, &self.registry) {
-            Ok(incoming) => self.inbox.push(Request::Accept(incoming, reply)),
+            Ok(incoming) => {
+                let reply = Box::new(|said: Result<Accepted, Error>| reply(said.map(|accepted| accepted.ids)));
+                self.inbox.push(Request::Accept(incoming, reply));
+            }
             Err(error) => reply(Err(error)),
         }
     }

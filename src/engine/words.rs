@@ -91,6 +91,15 @@ pub struct Settings {
     pub store_bytes_max: Option<u64>,
 }
 
+/// What became of a request to take messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// The ids, in the order of the request.
+    pub ids: Vec<Id>,
+    /// Whether it repeats a request, by its idempotency keys, and nothing of it was new.
+    pub is_replay: bool,
+}
+
 /// What a person asks of one message.
 #[derive(Debug, Clone)]
 pub enum Act {

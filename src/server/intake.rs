@@ -18,10 +18,11 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::value::RawValue;
 
 use crate::admin::when::{Toward, parse_when};
+use crate::engine::Accepted;
 use crate::error::Error;
 use crate::model::{Body, Draft, Envelope, Headers, WallMs};
 use crate::transport::http::{check_header, is_reserved};
@@ -64,8 +65,8 @@ pub(super) async fn messages(call: Call<'_>) -> Result<Answer, Problem> {
     };
     let parsed = if call.body.bytes.len() <= INLINE_BYTES_MAX { Some(parse()) } else { blocking(parse).await };
     let (drafts, single) = parsed.ok_or_else(|| Problem::internal("the request could not be read"))??;
-    let ids = answered(|reply| call.app.engine.accept(drafts, reply)).await?;
-    Ok(json(StatusCode::ACCEPTED, render::ids(&ids, single)))
+    let accepted = answered(|reply| call.app.engine.accept(drafts, reply)).await?;
+    Ok(taken(&accepted, single))
 }
 
 /// `POST /v1/send/{destination}`.
@@ -102,10 +103,42 @@ pub(super) async fn send(call: Call<'_>) -> Result<Answer, Problem> {
     };
     let draft = Draft { envelope, body: Body::from(&*call.body.bytes) };
     match answered(|reply| call.app.engine.accept(vec![draft], reply)).await {
-        Ok(ids) => Ok(json(StatusCode::ACCEPTED, render::ids(&ids, true))),
+        Ok(accepted) => Ok(taken(&accepted, true)),
         Err(error @ Error::UnknownDestination { .. }) => Err(Problem::no_destination(&error)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The yes, and whether it was said before.
+fn taken(accepted: &Accepted, single: bool) -> Answer {
+    let mut answer = json(StatusCode::ACCEPTED, render::ids(&accepted.ids, single));
+    if accepted.is_replay {
+        answer.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    answer
+}
+
+/// An idempotency key, as a header writes it: a string in quotes, or, as many send it, the bare word.
+fn idempotency_key(text: &str) -> Result<String, Problem> {
+    let quoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).and_then(unescaped);
+    match quoted.unwrap_or_else(|| text.to_owned()) {
+        key if key.is_empty() => Err(Problem::bad("the header idempotency-key is empty")),
+        key => Ok(key),
+    }
+}
+
+/// What stands between quotes, where it is well-formed: only quotes and backslashes are escaped.
+fn unescaped(text: &str) -> Option<String> {
+    let mut plain = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => return None,
+            '\\' => plain.push(letters.next().filter(|next| matches!(next, '"' | '\\'))?),
+            other => plain.push(other),
+        }
+    }
+    Some(plain)
 }
 
 /// The version of a key's value, as a header writes it.
@@ -139,7 +172,7 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a 
 fn common(headers: &HeaderMap) -> Result<Common, Problem> {
     Ok(Common {
         now: now(),
-        idempotency_key: text(headers, "idempotency-key")?.map(str::to_owned),
+        idempotency_key: text(headers, "idempotency-key")?.map(idempotency_key).transpose()?,
         traceparent: text(headers, "traceparent")?.map(Arc::from),
     })
 }

@@ -167,7 +167,9 @@ impl Problem {
             Error::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", None),
             Error::Refused { .. } => (S::CONFLICT, "refused", "The message does not admit this now", None),
             Error::Stale { .. } => (S::PRECONDITION_FAILED, "stale", "The message changed meanwhile", None),
-            Error::Conflict { .. } => (S::CONFLICT, "conflict", "The idempotency key names another message", None),
+            Error::Conflict { .. } => {
+                (S::UNPROCESSABLE_ENTITY, "conflict", "The idempotency key names another message", None)
+            }
             Error::Overtaken { .. } => (S::CONFLICT, "overtaken", "A newer message has taken its place", None),
             Error::Busy => (S::TOO_MANY_REQUESTS, "busy", "goniec is full", Some("1")),
             Error::Stopping => (S::SERVICE_UNAVAILABLE, "stopping", "goniec is stopping", Some("5")),

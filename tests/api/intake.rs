@@ -23,8 +23,38 @@ pub fn messages(api: &Api) {
 
     let repeat = [JSON, ("idempotency-key", "again")];
     let first = post(&repeat, r#"{"destination":"ok","body":1}"#).expect(202).json();
-    assert_eq!(post(&repeat, r#"{"destination":"ok","body":1}"#).expect(202).json(), first, "nothing doubles");
-    post(&repeat, r#"{"destination":"ok","body":2}"#).expect(409).says("already names message");
+    let again = |key: &str, body: &str| post(&[JSON, ("idempotency-key", key)], body).expect(202);
+    for key in ["again", "\"again\""] {
+        let answer = again(key, r#"{"destination":"ok","body":1}"#);
+        assert_eq!(answer.header("idempotency-replayed"), Some("true"), "{key}");
+        assert_eq!(answer.json(), first, "nothing doubles");
+    }
+    // Times that are given relative to now are others a moment later, and the first ones hold.
+    let quoted = r#""a\"b\\""#;
+    let body = |fields: &str| format!(r#"{{"destination":"ok","body":1,{fields}}}"#);
+    let named = again(quoted, &body(r#""key":"a","version":1,"deadline":"1h""#));
+    assert_eq!(named.header("idempotency-replayed"), None);
+    let message = api.get(&format!("/v1/messages/{}", named.text("id"))).expect(200);
+    assert_eq!(message.text("idempotency_key"), r#"a"b\"#);
+    let later = again(quoted, &body(r#""key":"a","version":1,"deadline":"2h""#));
+    assert_eq!(later.text("id"), named.text("id"));
+    for other in [
+        r#""key":"b","version":1"#,
+        r#""key":"a","version":2"#,
+        r#""key":"a","version":1,"type":"t""#,
+        r#""key":"a","version":1,"content_type":"a/b""#,
+        r#""key":"a","version":1,"headers":{"x":"1"}"#,
+    ] {
+        post(&[JSON, ("idempotency-key", quoted)], &body(other)).expect(422).says("already names message");
+    }
+    post(&[JSON, ("idempotency-key", "\"\"")], r#"{"destination":"ok","body":1}"#).expect(400).says("is empty");
+    let lines = "{\"destination\":\"ok\",\"body\":1}\n{\"destination\":\"ok\",\"body\":2}\n";
+    let both = post(&[LINES, ("idempotency-key", "lines")], lines).expect(202).json();
+    let more = post(&[LINES, ("idempotency-key", "lines")], &format!("{lines}{{\"destination\":\"ok\",\"body\":3}}\n"))
+        .expect(202);
+    assert_eq!(more.header("idempotency-replayed"), None, "one of them is new");
+    assert_eq!(more.json()["ids"].as_array().unwrap()[..2], both["ids"].as_array().unwrap()[..]);
+    post(&repeat, r#"{"destination":"ok","body":2}"#).expect(422).says("already names message");
 
     let before = api.count("");
     for (headers, body, status, says) in [
