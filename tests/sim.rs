@@ -32,7 +32,7 @@ fn every_seed_keeps_the_invariants() {
     live_all(SEEDS, live);
 }
 
-/// With a rate, hours, a breaker, and a destination that is down for hours.
+/// With a rate, an account, hours, a breaker, and a destination that is down for hours.
 #[test]
 fn every_seed_with_limits_keeps_the_invariants() {
     live_all(SEEDS_LIMITED, live_limited);
@@ -135,6 +135,7 @@ fn every_planted_fault_is_found() {
 fn every_planted_fault_of_the_limits_is_found() {
     let plants = [
         Plant::RateTooHigh,
+        Plant::AccountIgnored,
         Plant::HoursIgnored,
         Plant::BreakerIgnored,
         Plant::ProbeTooEarly,

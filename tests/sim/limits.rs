@@ -3,8 +3,9 @@
 //! What the engine learns of a destination it forgets in a crash, and does not learn from an outcome that met a damaged row. Nor does the judge.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use goniec::engine::Destination;
+use goniec::engine::{Account, Destination};
 use goniec::model::breaker::BreakerRule;
 use goniec::model::rate::Rate;
 
@@ -18,6 +19,8 @@ const PACED: usize = 1;
 const CLOSED: usize = 2;
 /// Which wants the latest of a key only.
 const LATEST: usize = 1;
+/// Which share an account: one of them has a timetable.
+const OF_ACCOUNT: [usize; 2] = [0, 3];
 /// Which writes each send down before it goes.
 const CLAIMED: usize = 2;
 
@@ -35,6 +38,11 @@ pub fn set(destinations: &mut [Destination], plant: Plant) {
     let count = RATE_COUNT + u32::from(plant == Plant::RateTooHigh);
     destinations[PACED].rate = Some(Rate::new(count, RATE_MS).with_burst(2));
     destinations[LATEST].latest_wins = plant != Plant::LatestIgnored;
+    if plant != Plant::AccountIgnored {
+        let rate = Some(Rate::new(RATE_COUNT, RATE_MS).with_burst(2));
+        let account = Arc::new(Account { name: "account".into(), rate, concurrency: None });
+        OF_ACCOUNT.into_iter().for_each(|at| destinations[at].account = Some(account.clone()));
+    }
     if plant != Plant::HoursIgnored {
         let window = |(from, to): (u64, u64)| {
             let text = format!("{:02}:{:02}-{:02}:{:02}", from / 60, from % 60, to / 60, to % 60);
@@ -59,8 +67,9 @@ pub fn only_latest(name: &str) -> bool {
 pub struct Limits {
     /// The frail one answers nothing until then.
     pub down_until_ms: u64,
-    /// When attempts began that the rate counts.
+    /// When attempts began that the rate counts, and those that the rate of the account counts.
     began_ms: Vec<u64>,
+    account_began_ms: Vec<u64>,
     /// How many of the last outcomes of the frail one were failures, one after another.
     failed_in_a_row: usize,
     frail_began_ms: u64,
@@ -112,11 +121,17 @@ impl Limits {
         {
             wrong.push(format!("R5: {name} was paused {} ms ago", now_ms - paused_ms));
         }
-        if name == NAMES[PACED] {
-            self.began_ms.retain(|at_ms| at_ms + RATE_MS > now_ms);
-            self.began_ms.push(now_ms);
-            if self.began_ms.len() > RATE_COUNT as usize {
-                wrong.push(format!("R1: {} within a minute, {RATE_COUNT} may be", self.began_ms.len()));
+        let is_of_account = OF_ACCOUNT.iter().any(|at| name == NAMES[*at]);
+        for (rule, is_counted, began_ms) in [
+            ("R1", name == NAMES[PACED], &mut self.began_ms),
+            ("R8: to the account", is_of_account, &mut self.account_began_ms),
+        ] {
+            if is_counted {
+                began_ms.retain(|at_ms| at_ms + RATE_MS > now_ms);
+                began_ms.push(now_ms);
+                if began_ms.len() > RATE_COUNT as usize {
+                    wrong.push(format!("{rule}: {} within a minute, {RATE_COUNT} may be", began_ms.len()));
+                }
             }
         }
         let minute = wall_ms / 60_000 % 1_440;

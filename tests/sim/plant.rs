@@ -57,6 +57,8 @@ pub enum Plant {
     RetentionTooKeen,
     /// A destination gets one more in a minute than its rate says.
     RateTooHigh,
+    /// Destinations of an account do not share its rate.
+    AccountIgnored,
     /// Hours do not bind.
     HoursIgnored,
     /// A destination that is down is asked like before.
