@@ -143,6 +143,8 @@ fn every_planted_fault_of_the_limits_is_found() {
         Plant::PauseNotKept,
         Plant::LatestIgnored,
         Plant::FenceIgnored,
+        Plant::ThereIgnored,
+        Plant::DoubtForgotten,
     ];
     find(&plants, SEEDS_LIMITED, live_limited);
 }

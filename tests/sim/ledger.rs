@@ -9,7 +9,7 @@ use std::time::Duration;
 use goniec::model::policy::{Receipt, scatter};
 use goniec::model::{Class, Failure, Id, Message, Outcome, Record, Sent};
 use goniec::store::{Pattern, Query, StateName, Store, key_hash};
-use goniec::transport::Transport;
+use goniec::transport::{Probed, Transport};
 
 use super::limits::{self, Limits};
 use super::plant::Planted;
@@ -292,6 +292,8 @@ pub struct Liar {
     pub refusal_delivers: bool,
     /// A planted fault: it is left alone for less than it asked for.
     pub asks_for_less: bool,
+    /// A planted fault: that it has a message is taken for the opposite.
+    pub there_ignored: bool,
 }
 
 impl Transport for Liar {
@@ -361,6 +363,36 @@ impl Transport for Liar {
         }
         ledger.drawn = Some(drawn);
         outcome
+    }
+
+    fn probe(&self, message: &Message, _deadline: Duration) -> Probed {
+        let mut ledger = self.ledger.lock().expect("a ledger");
+        let text = String::from_utf8_lossy(&message.body);
+        let n: Option<usize> = text.split_once('.').and_then(|(n, _)| n.parse().ok());
+        let mut chance = ledger.chance.take().expect("chance");
+        let way = chance.below(10);
+        ledger.chance = Some(chance);
+        let way = if ledger.healed { 9 } else { way };
+        let is_there = n.is_some_and(|n| ledger.accepted.contains_key(&n));
+        ledger.note(&format!("question {way} after {n:?} at {}", ledger.now_mono));
+        let unknown = |class| Probed::Unknown(Failure::new(class, Sent::No, "who knows"));
+        let told = match way {
+            0 | 1 => unknown(Class::Connect),
+            2 => unknown(Class::Rule),
+            _ if is_there && !self.there_ignored => Probed::There(Receipt::default()),
+            _ => Probed::Absent,
+        };
+        let (now_mono, epoch) = (ledger.now_mono, ledger.epoch);
+        if let Some(seen) = n.and_then(|n| ledger.seen.get_mut(&n)) {
+            match &told {
+                Probed::Absent => seen.maybe_there = is_there,
+                Probed::There(_) | Probed::Unknown(_) => {
+                    (seen.attempt, seen.epoch) = (message.attempt, epoch);
+                    seen.not_before_mono = now_mono + self.delay_ms_min;
+                }
+            }
+        }
+        told
     }
 }
 

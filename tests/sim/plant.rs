@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use goniec::model::{Abandoned, Attempt, Id, Place, Record, State, WallMs};
+use goniec::model::{Abandoned, Attempt, Delivery, Id, Place, Record, State, WallMs};
 use goniec::store::memory::MemoryStore;
 use goniec::store::{
     Batch, CommitNo, Committed, Count, Dest, Loaded, Move, Moved, Page, Query, Retained, Retention, Revision, Room,
@@ -73,6 +73,10 @@ pub enum Plant {
     FenceIgnored,
     /// A pause is answered as done, and not written.
     PauseNotKept,
+    /// A destination that says that it has a message is taken to say that it has not.
+    ThereIgnored,
+    /// It is forgotten that nobody knows whether a message arrived, so nobody asks.
+    DoubtForgotten,
 }
 
 const CANCELLED: State = State::Abandoned(Abandoned::Cancelled);
@@ -214,7 +218,11 @@ impl Store for Planted {
 
     fn attempts(&self, place: Place) -> Result<Vec<Attempt>, StoreError> {
         self.sound(place)?;
-        self.inner.attempts(place)
+        let mut attempts = self.inner.attempts(place)?;
+        if self.plant == Plant::DoubtForgotten {
+            attempts.retain(|attempt| attempt.outcome != Delivery::Uncertain);
+        }
+        Ok(attempts)
     }
 
     fn revision(&self, place: Place, number: u16) -> Result<Option<Revision>, StoreError> {

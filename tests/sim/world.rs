@@ -38,6 +38,8 @@ pub struct World {
     pub chance: Chance,
     plant: Plant,
     pub is_limited: bool,
+    /// What must get nothing twice is asked whether it has a message; else a person is.
+    is_asked: bool,
     disk: MemoryDisk,
     pub store: Arc<Planted>,
     pub turn: Option<Turn>,
@@ -141,6 +143,7 @@ impl World {
             chance,
             plant,
             is_limited,
+            is_asked: is_limited && seed % 2 == 1,
             disk,
             store,
             turn: None,
@@ -186,6 +189,7 @@ impl World {
                 delay_ms_min: DELAY_MS[at],
                 refusal_delivers: planted(Plant::RefusalDelivers),
                 asks_for_less: planted(Plant::AskedForgotten),
+                there_ignored: planted(Plant::ThereIgnored),
             };
             let mut destination = Destination::new(NAMES[at], liar);
             destination.policy.retry.attempts = attempts;
@@ -201,7 +205,7 @@ impl World {
             all[3].order = Order::Key;
         }
         if !planted(Plant::UncertainRetried) {
-            all[2].policy.on_uncertain = OnUncertain::Hold;
+            all[2].policy.on_uncertain = if self.is_asked { OnUncertain::Probe } else { OnUncertain::Hold };
         }
         all[3].cycle = Some(Cycle::Every(300_000));
         all[3].policy.retry.backoff = Backoff::NextCycle;

@@ -208,7 +208,7 @@ mod tests {
             (&both, 200, r#"{"total":0}"#, "absent"),
             (&both, 200, r#"{"total":null}"#, "rule"),
             (&both, 404, r#"{"total":1}"#, "rule"),
-            (&absent, 404, "gone", "rule"),
+            (&absent, 404, "gone", "absent"),
             (&absent, 200, r#"{"total":0}"#, "absent"),
             (&absent, 200, "[]", "rule"),
         ] {
