@@ -374,7 +374,8 @@ impl Transport for Liar {
         ledger.chance = Some(chance);
         let way = if ledger.healed { 9 } else { way };
         let is_there = n.is_some_and(|n| ledger.accepted.contains_key(&n));
-        ledger.note(&format!("question {way} after {n:?} at {}", ledger.now_mono));
+        let (now_mono, epoch) = (ledger.now_mono, ledger.epoch);
+        ledger.note(&format!("question {way} after {n:?} at {now_mono}"));
         let unknown = |class| Probed::Unknown(Failure::new(class, Sent::No, "who knows"));
         let told = match way {
             0 | 1 => unknown(Class::Connect),
@@ -382,7 +383,6 @@ impl Transport for Liar {
             _ if is_there && !self.there_ignored => Probed::There(Receipt::default()),
             _ => Probed::Absent,
         };
-        let (now_mono, epoch) = (ledger.now_mono, ledger.epoch);
         if let Some(seen) = n.and_then(|n| ledger.seen.get_mut(&n)) {
             match &told {
                 Probed::Absent => seen.maybe_there = is_there,
