@@ -163,7 +163,10 @@ fn each_mistake_is_named() {
     check_bad(&asked("\"GET http://a/{ids}\""), &["there is no {ids}; known are {id}, {key} and {type}"]);
     check_bad(&asked("\"GET ftp://a/{id}\""), &["begins with neither http:// nor https://"]);
     check_bad(&asked("{ request = \"HEAD http://a/{id}\" }"), &["destination.a.probe.request: a HEAD has no body"]);
-    check_bad(&asked("{ request = \"GET http://a/{id}\", found = \".a ==\" }"), &["destination.a.probe.found: line 1"]);
+    check_bad(
+        &asked("{ request = \"GET http://a/{id}\", found = \".a ==\" }"),
+        &["destination.a.probe.found: expected"],
+    );
     check_bad(&asked("{ found = \"true\" }"), &["a request is missing"]);
     check_bad(&asked("{ request = 1 }"), &["destination.a.probe.request"]);
     check_bad(&asked("1"), &["destination.a.probe"]);

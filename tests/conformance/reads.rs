@@ -293,17 +293,21 @@ fn a_delivery_of_which_something_is_said_keeps_its_words(world: &World) {
     let store = world.opened();
     let (_, place) = accept(&*store, T0, draft("a"));
     moved(&*store, T0.plus(10), vec![failure(&*store, place, due(5), T0)]);
-    let mut step = delivery(&*store, place, T0.plus(5_000));
-    let said = step.attempt.as_mut().expect("an attempt");
-    (said.detail, said.remote_id) = ("it was there already".into(), Some("4711".into()));
+    let mut arriving = delivery(&*store, place, T0.plus(5_000));
+    let said = arriving.attempt.as_mut().expect("an attempt");
+    (said.detail, said.remote_id) = ("it was there already".into(), Some("ORD-17".into()));
     let said = said.clone();
-    moved(&*store, T0.plus(5_250), vec![step]);
+    moved(&*store, T0.plus(5_250), vec![arriving]);
     let store = world.reopened(store);
     let attempts = store.attempts(place).expect("reads");
     assert_eq!((attempts.len(), attempts.last()), (2, Some(&said)));
     let now = record(&*store, place);
     assert_eq!((now.state, now.attempts, now.last.class, now.last.status), (State::Delivered, 2, None, Some(201)));
-    assert_eq!(now.remote_id.as_deref(), Some("4711"));
+    assert_eq!(now.remote_id.as_deref(), Some("ORD-17"));
+    // Sent again, the words stay.
+    moved(&*store, T0.plus(6_000), vec![step(&*store, place, State::Queued(Queued::Ready))]);
+    let kept = store.attempts(place).expect("reads");
+    assert_eq!((kept.len(), kept.last().map(|last| &last.detail)), (2, Some(&said.detail)));
 }
 
 fn a_remote_id_is_kept(world: &World) {

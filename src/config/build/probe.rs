@@ -59,11 +59,8 @@ pub(super) fn uncertain(
 
 /// The question, or under which key what is wrong with it.
 fn question(probe: &Section) -> Result<Question, (&'static str, String)> {
-    let presence = Presence::parse(probe.text("found"), probe.text("absent"), probe.text("remote_id")).map_err(
-        |Wrong { key, problem }| {
-            (key, format!("line {}, column {} of the text: {}", problem.line, problem.column, problem.problem))
-        },
-    )?;
+    let presence = Presence::parse(probe.text("found"), probe.text("absent"), probe.text("remote_id"))
+        .map_err(|Wrong { key, problem }| (key, problem.to_string()))?;
     let request = probe.text("request").ok_or(("request", "a request is missing".to_owned()))?;
     let question = Question::parse(request, presence).map_err(|wrong| ("request", wrong))?;
     Ok(match probe.number("timeout") {

@@ -296,19 +296,19 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "destination.*.probe.found",
-        Kind::Text,
+        Kind::Filter,
         "",
         "A `jaq` filter over `{status, headers, body}` of a 2xx: true where the message is there, false where it is absent. Without it, it is there where the JSON has its id (else its key) as a whole value, absent where the body is empty, `[]`, `{}` or `null`, and else nobody knows.",
     ),
     rule(
         "destination.*.probe.absent",
-        Kind::Text,
+        Kind::Filter,
         "",
         "The same for the opposite, also of a 404 or 410: only where it is true the message is absent. Without it a 404 or 410 means absent where the path names the message.",
     ),
     rule(
         "destination.*.probe.remote_id",
-        Kind::Text,
+        Kind::Filter,
         "",
         "A `jaq` filter over the same that gives what the destination calls a message that is there.",
     ),
