@@ -145,7 +145,7 @@ impl World {
         let retry = Retry { backoff: self.backoff.clone(), jitter_permille: 0, attempts: 5 };
         let policy = Policy { retry, on_uncertain: self.rule };
         let bank = Destination { policy, ..Destination::new("bank", self.bank.clone()) };
-        let told = Rule { destinations: Vec::new(), channel: Arc::new(self.told.clone()), digest_ms: 0 };
+        let told = Rule::all(self.told.clone(), 0);
         let store = Arc::new(MemoryStore::open(&self.disk).expect("opens"));
         let turn = Turn::open(store, vec![bank], Settings::default(), vec![told], self.now).expect("starts");
         self.turn = Some(turn);

@@ -111,7 +111,8 @@ impl Turnstile {
 impl Post {
     /// How many of this lane may go now, by its gate and by its account; `None` where it is not configured.
     pub(super) fn room(&mut self, account: Option<&mut Turnstile>, now: Stamp) -> Option<Room> {
-        let own = self.gate.as_mut()?.room(self.lane.out(), now);
+        let out = self.out();
+        let own = self.gate.as_mut()?.room(out, now);
         let shared = account.map_or(Room::For(usize::MAX), |account| account.room(now));
         let (room, is_shut_by_account) = match (own, shared) {
             (Room::For(own), Room::For(shared)) => (Room::For(own.min(shared)), false),
@@ -124,10 +125,10 @@ impl Post {
 }
 
 impl Scheduler {
-    /// Gives out what the lanes of this account may send, one message each in turn.
+    /// Gives out what the lanes of this account may send, one request each in turn.
     pub(super) fn serve_account(&mut self, number: usize, now: Stamp, give: &mut dyn FnMut(Step)) {
         let Some(account) = self.accounts.get_mut(number) else { return };
-        let out = |lane: &usize| self.posts.get(*lane).map_or(0, |post| post.lane.out());
+        let out = |lane: &usize| self.posts.get(*lane).map_or(0, Post::out);
         account.out = account.lanes.iter().map(out).sum();
         let mut waiting = account.lanes.clone();
         while let Some(lane) = waiting.pop_front() {

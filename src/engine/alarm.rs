@@ -132,7 +132,7 @@ impl Scheduler {
     pub(super) fn set_back(&mut self, who: Who, now: Stamp) {
         self.claims.remove(&who.entry.place);
         self.put_off(who, now);
-        self.with_lane(who.dest, |lane| lane.come_home(who.entry));
+        self.come_home(who);
     }
 
     fn put_off(&mut self, who: Who, now: Stamp) {

@@ -12,8 +12,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::lane::WINDOW_MAX;
-use super::news::{Delivery, News};
-use super::send::{Picked, pick_up, send};
+use super::news::{Delivery, News, Parcel};
+use super::send::{Outgoing, Picked, pick_up, send};
+use super::send_batch::{Gathered, gather, reports, send_batch};
 use super::settle::Report;
 use super::threads::{Shared, spawn};
 use super::words::Destination;
@@ -27,8 +28,8 @@ const IDLE: Duration = Duration::from_secs(10);
 pub(super) struct Crew {
     rules: Arc<Destination>,
     /// `None` lets one worker go.
-    give: Sender<Option<Delivery>>,
-    take: Receiver<Option<Delivery>>,
+    give: Sender<Option<Parcel>>,
+    take: Receiver<Option<Parcel>>,
     tell: Sender<Vec<News>>,
     counts: Arc<Counts>,
 }
@@ -46,14 +47,14 @@ impl Crew {
         Crew { rules, give, take, tell, counts: Arc::new(Counts::default()) }
     }
 
-    /// Gives a delivery to whoever is free; a new worker begins where none is and one may.
-    pub(super) fn give(&self, delivery: Delivery, shared: &Arc<Shared>) {
+    /// Gives a parcel to whoever is free; a new worker begins where none is and one may.
+    pub(super) fn give(&self, parcel: Parcel, shared: &Arc<Shared>) {
         self.counts.busy.fetch_add(1, Ordering::AcqRel);
-        if let Err(back) = self.give.try_send(Some(delivery)) {
+        if let Err(back) = self.give.try_send(Some(parcel)) {
             // The scheduler gives no more than the window, which the channel holds; should it ever, nothing is lost.
             self.counts.busy.fetch_sub(1, Ordering::AcqRel);
-            if let Some(delivery) = back.into_inner() {
-                shared.registry.scheduler().give_back(&delivery);
+            if let Some(parcel) = back.into_inner() {
+                shared.registry.scheduler().give_back(&parcel);
             }
             return;
         }
@@ -80,7 +81,7 @@ impl Crew {
             log::error!("no thread for destination {}: {error}", self.rules.name);
             if self.counts.workers.load(Ordering::Acquire) == 0 {
                 let mut scheduler = shared.registry.scheduler();
-                self.call_back().iter().rev().for_each(|delivery| scheduler.give_back(delivery));
+                self.call_back().iter().rev().for_each(|parcel| scheduler.give_back(parcel));
             }
         }
     }
@@ -88,8 +89,11 @@ impl Crew {
     fn work(&self, shared: &Shared) {
         loop {
             while let Ok(given) = self.take.recv_timeout(IDLE) {
-                let Some(delivery) = given else { return };
-                self.deliver(delivery, shared);
+                match given {
+                    Some(Parcel::One(delivery)) => self.deliver(delivery, shared),
+                    Some(Parcel::Batch(deliveries)) => self.deliver_batch(deliveries, shared),
+                    None => return,
+                }
                 self.counts.ended.fetch_add(1, Ordering::Relaxed);
                 self.counts.busy.fetch_sub(1, Ordering::AcqRel);
             }
@@ -113,8 +117,7 @@ impl Crew {
             Ok(Picked::Go(outgoing)) => {
                 let outcome = send(&outgoing, &self.rules);
                 let ended = shared.clock.now();
-                let report = Report { who, loaded: outgoing.loaded, outcome, began, ended };
-                shared.report(report);
+                shared.report(Report::new(who, outgoing.loaded, outcome, began, ended));
             }
             Ok(Picked::Ended(report)) => shared.report(*report),
             Ok(Picked::Stays(state)) => self.tell(News::Settled { who, state }),
@@ -126,22 +129,38 @@ impl Crew {
         }
     }
 
+    fn deliver_batch(&self, mut deliveries: Vec<Delivery>, shared: &Shared) {
+        while !deliveries.is_empty() {
+            let began = shared.clock.now();
+            let Gathered { going, ended, news, rest } = gather(&shared.registry, &self.rules, deliveries, began);
+            ended.into_iter().for_each(|report| shared.report(report));
+            news.into_iter().for_each(|news| self.tell(news));
+            if !going.is_empty() {
+                let members: Vec<&Outgoing> = going.iter().map(|(_, outgoing)| outgoing).collect();
+                let batched = send_batch(&members, &self.rules);
+                let (request, reports) = reports(going, batched, began, shared.clock.now());
+                shared.land(request, reports);
+            }
+            deliveries = rest;
+        }
+    }
+
     fn tell(&self, news: News) {
         // The scheduler has ended only where the engine has, and then nobody asks.
         let _ = self.tell.send(vec![news]);
     }
 
     /// What was given and not begun, in that order. A claim that was written down is kept: only sending it ends it.
-    pub(super) fn call_back(&self) -> Vec<Delivery> {
+    pub(super) fn call_back(&self) -> Vec<Parcel> {
         if self.rules.policy.on_uncertain != OnUncertain::Retry {
             return Vec::new();
         }
-        let back: Vec<Delivery> = self.take.try_iter().flatten().collect();
+        let back: Vec<Parcel> = self.take.try_iter().flatten().collect();
         self.counts.busy.fetch_sub(back.len(), Ordering::AcqRel);
         back
     }
 
-    /// How many deliveries have ended.
+    /// How many parcels have ended.
     pub(super) fn ended(&self) -> u64 {
         self.counts.ended.load(Ordering::Relaxed)
     }

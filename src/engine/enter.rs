@@ -17,6 +17,7 @@ use super::act::{Plan, expire, plan};
 use super::commit::Committer;
 use super::draft::{Cause, Draft, Slot};
 use super::fence;
+use super::gate::Ended;
 use super::latest::Line;
 use super::news::{Delivery, News, Who};
 use super::pause;
@@ -27,7 +28,7 @@ use super::send::{Found, bodiless, find};
 use super::settle::{Report, attempt_number, interrupted, settle};
 use super::words::{Accepted, Act, Destination, Hand, Lane, Reply, Shown};
 use crate::error::Error;
-use crate::model::{Abandoned, Envelope, Event, Id, Illegal, Place, Record, State, WallMs, advance};
+use crate::model::{Abandoned, Envelope, Event, Id, Illegal, Outcome, Place, Record, State, WallMs, advance};
 use crate::store::{Dest, Expect, Incoming, Loaded, Move, Newer, Older, Pattern, Query, StateName, key_hash};
 
 impl Committer {
@@ -45,6 +46,7 @@ impl Committer {
             Request::Told(told) => told.into_iter().for_each(|(place, at)| self.enter_told(draft, place, at)),
             Request::Stop => {}
             Request::Reports(reports) => reports.into_iter().for_each(|report| self.enter_report(draft, report)),
+            Request::Landed(request, reports) => self.enter_landed(draft, &request, reports),
         }
     }
 
@@ -59,20 +61,44 @@ impl Committer {
         }
     }
 
-    fn enter_report(&mut self, draft: &mut Draft, report: Report) {
-        let dest = report.who.dest;
+    /// The destination is judged once by how the request ended, however many messages went with it.
+    fn enter_landed(&mut self, draft: &mut Draft, request: &Outcome, reports: Vec<Report>) {
+        let Some(who) = reports.first().map(|report| report.who) else { return };
+        let is_free = self.hear(draft, who.dest, request);
+        let ended = Ended::of(request, who.entry.place.to_u64());
+        draft.news.extend(ended.map(|ended| News::Ended(who.dest, ended)));
+        for mut report in reports {
+            if let Some(part) = &mut report.part {
+                part.is_free = is_free || part.goes_alone;
+                draft.news.extend(part.goes_alone.then_some(News::Alone(report.who)));
+            }
+            self.enter_report(draft, report);
+        }
+    }
+
+    /// What an attempt tells of its destination. Whether it is none of the message's own.
+    fn hear(&mut self, draft: &mut Draft, dest: Dest, outcome: &Outcome) -> bool {
         let planned = draft.steered.iter().rev().find_map(|(of, steer, _)| match steer {
             Steer::Pause(pause) if *of == dest => Some(pause.as_ref().map(|pause| pause.cause)),
             Steer::Pause(_) | Steer::Cycle => None,
         });
         let paused = planned.unwrap_or_else(|| self.registry.scheduler().paused(dest));
-        let heard = self.watch.hear(dest, &report.outcome, paused, draft.now.wall);
+        let heard = self.watch.hear(dest, outcome, paused, draft.now.wall);
         if let Some(change) = heard.change {
             draft.steered.push((dest, Steer::Pause(change), None));
         }
+        heard.is_free
+    }
+
+    fn enter_report(&mut self, draft: &mut Draft, report: Report) {
+        let dest = report.who.dest;
+        let is_free = match &report.part {
+            Some(part) => part.is_free,
+            None => self.hear(draft, dest, &report.outcome),
+        };
         let rules = self.registry.rules(dest).map(|rules| &**rules);
         let policy = rules.map_or(&self.policy, |rules| &rules.policy);
-        let step = settle(&report, policy, rules, heard.is_free);
+        let step = settle(&report, policy, rules, is_free);
         let successor = self.latest.successor(report.who.entry.place);
         let given = successor.filter(|_| matches!(step.to, State::Failed(_)));
         let (who, message) = (report.who, report.loaded.message.clone());
@@ -411,7 +437,7 @@ impl Committer {
         let Expect { state, attempts, revision } = loaded.expect;
         if matches!(state, State::Sending(_)) {
             // It went out under a claim whose outcome could not be written: nobody can know any more.
-            let report = Report { who, loaded, outcome: interrupted(&[]), began: draft.now, ended: draft.now };
+            let report = Report::new(who, loaded, interrupted(&[]), draft.now, draft.now);
             return self.enter_report(draft, report);
         }
         let number = attempt_number(state, attempts);

@@ -80,8 +80,8 @@ enum Standing {
 
 impl Lane {
     /// An empty lane. One that is not `open` gives nothing out.
-    pub(super) fn new(concurrency: u16, ordered: bool, advance_max: usize, open: bool) -> Lane {
-        let concurrency = usize::from(concurrency.max(1));
+    pub(super) fn new(concurrency: usize, ordered: bool, advance_max: usize, open: bool) -> Lane {
+        let concurrency = concurrency.max(1);
         Lane {
             concurrency,
             ordered,
@@ -103,6 +103,11 @@ impl Lane {
     /// How many are out.
     pub(super) fn out(&self) -> usize {
         self.out
+    }
+
+    /// How many are in the ready queue; those that turn out to be behind others of their keys included.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.places.len()
     }
 
     /// Whether more were given out than are under way at once.
@@ -179,8 +184,8 @@ impl Lane {
         }
     }
 
-    /// A message that was given out, and not begun, comes back to where it was.
-    pub(super) fn give_back(&mut self, entry: Entry) {
+    /// A message that was given out, and not begun, comes back to where it was; with its body, where that is at hand.
+    pub(super) fn give_back(&mut self, entry: Entry, fresh: Option<Loaded>) {
         self.out = self.out.saturating_sub(1);
         if self.is_in_line(entry) {
             let line = self.lines.entry(entry.hash).or_default();
@@ -188,6 +193,9 @@ impl Lane {
             line.waiting.insert(entry.place, Standing::Ready);
         }
         self.ready.push_front(entry, self.ordered);
+        if let Some(loaded) = fresh {
+            self.ready.keep_first(entry.place, loaded);
+        }
     }
 
     /// Messages that shall not go, whatever they waited for.
@@ -291,6 +299,12 @@ impl Ready {
             self.fresh_bytes += bytes;
             self.fresh.push_back((place, loaded));
         }
+    }
+
+    /// The same for the first of the queue: it fitted before.
+    fn keep_first(&mut self, place: Place, loaded: Loaded) {
+        self.fresh_bytes += loaded.message.body.len();
+        self.fresh.push_front((place, loaded));
     }
 
     fn pop_front(&mut self) -> Option<(Entry, Option<Loaded>)> {

@@ -31,6 +31,7 @@ mod lane;
 mod latest;
 mod news;
 mod overdue;
+mod parcel;
 mod pause;
 mod pending;
 mod place_map;
@@ -39,6 +40,7 @@ mod registry;
 mod request;
 mod schedule;
 mod send;
+mod send_batch;
 mod settle;
 mod standing;
 mod threads;
@@ -58,7 +60,7 @@ pub use fence::VERSIONED_KEY_BYTES_MAX;
 pub use pause::{Cause, Pause};
 pub use turn::{Flight, Turn};
 pub use words::{
-    Accepted, Account, Act, Cycle, Destination, Hand, Lane, Order, Reply, Settings, Shown, ShownPage, Stats,
+    Accepted, Account, Act, BatchRule, Cycle, Destination, Hand, Lane, Order, Reply, Settings, Shown, ShownPage, Stats,
     Transition, Waits,
 };
 

@@ -52,6 +52,8 @@ pub(super) enum News {
         /// When it is of no more use, where that still binds it.
         deadline: Option<WallMs>,
     },
+    /// It was refused together with others: it goes alone from now on.
+    Alone(Who),
     /// A reservation ended without a change.
     Unchanged(Who),
 }
@@ -68,14 +70,46 @@ pub(super) struct Who {
 /// What shall be done next.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Send this message now.
-    Send(Delivery),
-    /// Write down that this message goes out, before it does.
-    Claim(Delivery),
+    /// Send this now.
+    Send(Parcel),
+    /// Write down that this goes out, before it does.
+    Claim(Parcel),
     /// Say that a destination is left alone, or asked again.
     Turned(Dest, Turned),
     /// Give this message up: its deadline passed, this one.
     Expire(Who, WallMs),
+}
+
+/// What goes out as one request.
+#[derive(Debug)]
+pub(super) enum Parcel {
+    /// A message by itself.
+    One(Delivery),
+    /// A batch: one message or several of one lane, never none.
+    Batch(Vec<Delivery>),
+}
+
+impl Parcel {
+    /// What is in it.
+    pub(super) fn deliveries(&self) -> &[Delivery] {
+        match self {
+            Parcel::One(delivery) => std::slice::from_ref(delivery),
+            Parcel::Batch(deliveries) => deliveries,
+        }
+    }
+
+    /// The same, taken out.
+    pub(super) fn into_deliveries(self) -> Vec<Delivery> {
+        match self {
+            Parcel::One(delivery) => vec![delivery],
+            Parcel::Batch(deliveries) => deliveries,
+        }
+    }
+
+    /// Its lane.
+    pub(super) fn dest(&self) -> Option<Dest> {
+        self.deliveries().first().map(|delivery| delivery.who.dest)
+    }
 }
 
 /// A message on its way to a worker.

@@ -67,7 +67,7 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<(Vec<Request>, 
             Err(StoreError::Damaged(_)) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let report = Report { who, loaded, outcome: interrupted(&before), began: now, ended: now };
+        let report = Report::new(who, loaded, interrupted(&before), now, now);
         requests.push(Request::Reports(vec![report]));
     }
     requests.push(Request::Supersede(keys.pairs().collect()));

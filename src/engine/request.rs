@@ -8,7 +8,7 @@ use super::news::{Delivery, Who};
 use super::settle::Report;
 use super::words::{Accepted, Act, Hand, Lane, Reply, Shown};
 use crate::error::Error;
-use crate::model::{Id, Place, WallMs};
+use crate::model::{Id, Outcome, Place, WallMs};
 use crate::store::{Dest, Incoming};
 
 /// Something to be written down.
@@ -29,6 +29,8 @@ pub(super) enum Request {
     Told(Vec<(Place, WallMs)>),
     /// What became of attempts.
     Reports(Vec<Report>),
+    /// How a request with several messages ended, and what became of each.
+    Landed(Outcome, Vec<Report>),
     /// Nothing more will come.
     Stop,
 }
@@ -45,6 +47,7 @@ impl Request {
             | Request::Expire(..)
             | Request::Told(_)
             | Request::Reports(_)
+            | Request::Landed(..)
             | Request::Stop => {}
         }
     }
@@ -61,6 +64,7 @@ impl Request {
             | Request::Expire(..)
             | Request::Told(_)
             | Request::Reports(_)
+            | Request::Landed(..)
             | Request::Stop => 0,
         }
     }

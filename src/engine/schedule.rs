@@ -19,7 +19,8 @@ use super::account::Turnstile;
 use super::alarm::{Alarm, gap};
 use super::gate::{Ended, Gate, Room};
 use super::lane::{Entry, Lane};
-use super::news::{Delivery, News, Step, Who};
+use super::news::{News, Step, Who};
+use super::parcel::Batches;
 use super::pause::{Cause, Pause};
 use super::place_map::PlaceHash;
 use super::words::{Cycle, Destination, Waits};
@@ -44,6 +45,8 @@ pub(super) struct Post {
     pub(super) lane: Lane,
     pub(super) cycle: Option<Cycle>,
     durable_claims: bool,
+    /// How its messages go together; `None` where each goes by itself.
+    pub(super) batches: Option<Batches>,
     /// What waits for the next cycle: places and hashes, in order of acceptance.
     pub(super) cycling: BTreeMap<Place, u64>,
     pub(super) cycle_alarm: Option<WallMs>,
@@ -72,14 +75,14 @@ pub(super) struct Scheduler {
 }
 
 /// Whether a claim is written down before the message leaves.
-fn has_durable_claims(rule: &Destination) -> bool {
+pub(super) fn has_durable_claims(rule: &Destination) -> bool {
     rule.policy.on_uncertain != OnUncertain::Retry
 }
 
 /// How many a lane may be given in advance: none where a claim is durable, because after a crash nobody could tell those that were merely
 /// given from those that had left, and a person would have to look into each; nor where the gate must weigh each.
 fn advance_of(rule: &Destination, advance_max: usize) -> usize {
-    if has_durable_claims(rule) || !Gate::is_plain(rule) { 0 } else { advance_max }
+    if has_durable_claims(rule) || !Gate::is_plain(rule) || rule.batch.is_some() { 0 } else { advance_max }
 }
 
 impl Scheduler {
@@ -87,7 +90,7 @@ impl Scheduler {
     pub(super) fn new(destinations: &[Option<&Destination>], advance_max: usize, now: Stamp) -> Scheduler {
         let accounts = Turnstile::all(destinations, now);
         let lane =
-            |rule: &Destination| Lane::new(rule.concurrency, rule.is_serial(), advance_of(rule, advance_max), true);
+            |rule: &Destination| Lane::new(rule.out_max(), rule.is_serial(), advance_of(rule, advance_max), true);
         let post = |(number, destination): (usize, &Option<&Destination>)| Post {
             lane: destination.map_or_else(|| Lane::new(1, false, 0, false), lane),
             gate: destination.map(|rule| Gate::new(rule, now)),
@@ -97,6 +100,7 @@ impl Scheduler {
             account: accounts.iter().position(|account| account.has(number)),
             cycle: destination.and_then(|rule| rule.cycle.clone()),
             durable_claims: destination.is_some_and(has_durable_claims),
+            batches: destination.and_then(Batches::of),
             cycling: BTreeMap::new(),
             cycle_alarm: None,
         };
@@ -139,7 +143,8 @@ impl Scheduler {
             self.change(&mut changes, now);
             match item {
                 News::Accepted { who, wait, deadline, fresh } => self.accepted(who, wait, deadline, fresh, now),
-                News::Claimed(delivery) => self.steps.push_back(Step::Send(delivery)),
+                News::Claimed(delivery) => self.claimed(delivery),
+                News::Alone(who) => self.set_alone(who, true),
                 News::Settled { who, state } => self.settled(who, state, now),
                 News::Ended(dest, ended) => self.ended(dest, ended, now),
                 News::SetBack(who) => self.set_back(who, now),
@@ -147,7 +152,8 @@ impl Scheduler {
                 News::Void(who) => {
                     self.claims.remove(&who.entry.place);
                     self.disarm_deadline(who.entry.place);
-                    self.with_lane(who.dest, |lane| lane.come_home(who.entry));
+                    self.set_alone(who, false);
+                    self.come_home(who);
                 }
                 News::Unchanged(who) => self.forget(who.entry.place),
                 News::Steered => {}
@@ -186,26 +192,22 @@ impl Scheduler {
         self.steps.drain(..).for_each(give);
     }
 
-    /// Gives out at most so many of a lane; how many it were.
+    /// Gives out at most so many parcels of a lane; how many it were.
     pub(super) fn serve(&mut self, number: usize, most: usize, now: Stamp, give: &mut dyn FnMut(Step)) -> usize {
         let Some(post) = self.posts.get_mut(number) else { return 0 };
         let Ok(dest) = u16::try_from(number).map(Dest) else { return 0 };
-        let claims = &mut self.claims;
         let mut account = post.account.and_then(|account| self.accounts.get_mut(account));
         let mut given = 0;
         post.shut = None;
+        if let Some(batches) = &mut post.batches {
+            batches.look(post.lane.ready() > 0, now);
+        }
         // A lane that was given more in advance is asked too: where its gate has shut, that is called back.
         while given < most && (post.lane.has_room() || post.lane.is_ahead()) {
             let mut left = match post.room(account.as_deref_mut(), now) {
                 Some(Room::For(room)) => room.min(most - given),
                 Some(Room::Shut(why, again_ms)) => {
-                    post.shut = Some(why);
-                    if let Some(again_ms) = again_ms.filter(|at| post.gate_alarm.is_none_or(|(armed, _)| *at < armed)) {
-                        if let Some((_, later)) = post.gate_alarm {
-                            self.wheel.cancel(later);
-                        }
-                        post.gate_alarm = Some((again_ms, self.wheel.insert(again_ms, Alarm::Gate(dest))));
-                    }
+                    post.hold(why, again_ms, dest, &mut self.wheel);
                     return given;
                 }
                 None => return given,
@@ -213,15 +215,19 @@ impl Scheduler {
             if !post.lane.has_room() {
                 return given;
             }
-            while left > 0
-                && let Some((entry, fresh)) = post.lane.take(|entry| is_taken(claims, dest, entry))
-            {
+            while left > 0 {
+                let parcel = match post.next(&mut self.claims, dest, now) {
+                    Ok(Some(parcel)) => parcel,
+                    Ok(None) => break,
+                    Err((why, again_ms)) => {
+                        post.hold(why, again_ms, dest, &mut self.wheel);
+                        return given;
+                    }
+                };
                 (left, given) = (left - 1, given + 1);
-                claims.insert(entry.place, Claim::Out);
                 post.gate.iter_mut().for_each(|gate| gate.went(now));
                 account.iter_mut().for_each(|account| account.went(now));
-                let delivery = Delivery { who: Who { dest, entry }, loaded: fresh, is_in_doubt: false };
-                give(if post.durable_claims { Step::Claim(delivery) } else { Step::Send(delivery) });
+                give(if post.durable_claims { Step::Claim(parcel) } else { Step::Send(parcel) });
             }
         }
         given
@@ -309,16 +315,6 @@ impl Scheduler {
         self.posts.iter().map(|post| post.lane.out()).sum()
     }
 
-    /// A delivery that no worker began: as if it had not been given out.
-    pub(super) fn give_back(&mut self, delivery: &Delivery) {
-        self.claims.remove(&delivery.who.entry.place);
-        let Some(post) = self.posts.get_mut(usize::from(delivery.who.dest.0)) else { return };
-        post.lane.give_back(delivery.who.entry);
-        post.gate.iter_mut().for_each(Gate::came_back);
-        let account = post.account.and_then(|account| self.accounts.get_mut(account));
-        account.into_iter().for_each(Turnstile::came_back);
-    }
-
     /// The lanes that were given more than they can have under way.
     pub(super) fn ahead(&self) -> Vec<Dest> {
         let number = |(number, post): (usize, &Post)| post.lane.is_ahead().then_some(number);
@@ -350,12 +346,16 @@ impl Scheduler {
         if state.is_final() {
             self.disarm_deadline(who.entry.place);
         }
+        if state.is_final() {
+            self.set_alone(who, false);
+        }
         self.stand(who, state, now);
-        self.with_lane(who.dest, |lane| lane.come_home(who.entry));
+        self.come_home(who);
     }
 
     fn changed(&mut self, who: Who, state: Option<State>, deadline: Option<WallMs>, now: Stamp) {
         self.claims.remove(&who.entry.place);
+        self.set_alone(who, false);
         self.disarm_deadline(who.entry.place);
         if let Some(state) = state.filter(|state| !state.is_final()) {
             if let Some(deadline) = deadline.filter(|deadline| *deadline > now.wall) {
@@ -380,6 +380,7 @@ impl Scheduler {
                 | News::Ended(..)
                 | News::Steered
                 | News::Void(_)
+                | News::Alone(_)
                 | News::SetBack(_)
                 | News::Unchanged(_)
                 | News::Unexpired(..) => {}
@@ -424,7 +425,7 @@ impl Scheduler {
 }
 
 /// Whether the message is taken. A reservation remembers that its turn came.
-fn is_taken(claims: &mut HashMap<Place, Claim, PlaceHash>, dest: Dest, entry: Entry) -> bool {
+pub(super) fn is_taken(claims: &mut HashMap<Place, Claim, PlaceHash>, dest: Dest, entry: Entry) -> bool {
     match claims.get_mut(&entry.place) {
         Some(claim @ Claim::Reserved) => {
             *claim = Claim::Missed(Who { dest, entry });

@@ -26,7 +26,7 @@ use crate::transport::Probed;
 pub(super) struct Outgoing {
     pub(super) loaded: Loaded,
     /// The destination is asked first whether it has it.
-    is_in_doubt: bool,
+    pub(super) is_in_doubt: bool,
 }
 
 /// What becomes of a message that was to go out.
@@ -75,7 +75,7 @@ pub(super) fn find(store: &dyn Store, place: Place) -> Result<Found, StoreError>
 pub(super) fn bodiless(who: Who, loaded: Loaded, now: Stamp) -> Report {
     let words = "its body was removed after its time; give it a new one with edit";
     let outcome = Outcome::Failed(Failure::new(Class::Rejected, Sent::No, words));
-    Report { who, loaded, outcome, began: now, ended: now }
+    Report::new(who, loaded, outcome, now, now)
 }
 
 /// Brings the message to hand.
@@ -112,20 +112,26 @@ pub(super) fn pick_up(registry: &Registry, delivery: Delivery, now: Stamp) -> Re
 pub(super) fn send(outgoing: &Outgoing, destination: &Destination) -> Outcome {
     let deadline = Duration::from_millis(destination.timeout_ms);
     let (transport, message) = (&destination.transport, &outgoing.loaded.message);
-    let attempt = || {
-        if outgoing.is_in_doubt {
-            match transport.probe(message, deadline) {
-                Probed::There(receipt) => return Outcome::Delivered(found(receipt)),
-                Probed::Absent => {}
-                Probed::Unknown(failure) => return Outcome::Failed(unanswered(failure)),
-            }
-        }
-        transport.send(message, deadline)
-    };
-    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| {
-        let words = format!("the transport panicked: {}", words_of(&*panic));
-        Outcome::Failed(Failure::new(Class::Panic, Sent::Maybe, words))
-    })
+    let attempt = || ask(outgoing, destination).unwrap_or_else(|| transport.send(message, deadline));
+    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| panicked(&*panic))
+}
+
+/// The outcome of an attempt in which the transport panicked.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> Outcome {
+    let words = format!("the transport panicked: {}", words_of(panic));
+    Outcome::Failed(Failure::new(Class::Panic, Sent::Maybe, words))
+}
+
+/// What comes of a message of which nobody knows whether it is there: `None` where it is to go.
+pub(super) fn ask(outgoing: &Outgoing, destination: &Destination) -> Option<Outcome> {
+    if !outgoing.is_in_doubt {
+        return None;
+    }
+    match destination.transport.probe(&outgoing.loaded.message, Duration::from_millis(destination.timeout_ms)) {
+        Probed::There(receipt) => Some(Outcome::Delivered(found(receipt))),
+        Probed::Absent => None,
+        Probed::Unknown(failure) => Some(Outcome::Failed(unanswered(failure))),
+    }
 }
 
 /// A message that was there already, in words for whoever wonders why it did not go.

@@ -15,6 +15,8 @@
 //!
 //! Threads, stores, the clock. It is given outcomes and their times.
 
+use std::sync::Arc;
+
 use super::news::Who;
 use super::words::Destination;
 use crate::model::policy::{RETRY_AFTER_MS_MAX, Tried};
@@ -37,6 +39,26 @@ pub(super) struct Report {
     pub(super) began: Stamp,
     /// When it ended.
     pub(super) ended: Stamp,
+    /// Where it went with others: then the destination is judged by how their request ended, not by this outcome.
+    pub(super) part: Option<Part>,
+}
+
+/// A message's part in a batch.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    /// Which batch, in words.
+    pub(super) words: Arc<str>,
+    /// The attempt is none of the message's own.
+    pub(super) is_free: bool,
+    /// It was refused together with others: it goes alone next, at once.
+    pub(super) goes_alone: bool,
+}
+
+impl Report {
+    /// What became of a message that went by itself.
+    pub(super) fn new(who: Who, loaded: Loaded, outcome: Outcome, began: Stamp, ended: Stamp) -> Report {
+        Report { who, loaded, outcome, began, ended, part: None }
+    }
 }
 
 /// The step that an ended attempt means for its message. One that is `is_free` counts as made, and not towards the limit of attempts.
@@ -52,7 +74,10 @@ pub(super) fn settle(report: &Report, policy: &Policy, rules: Option<&Destinatio
     };
     let id = report.loaded.message.id;
     let seed = u64::from_be_bytes(id.to_bytes().last_chunk().copied().unwrap_or_default()) ^ u64::from(number) << 48;
-    let verdict = judge(&report.outcome, Tried { attempts: series, failures, seed }, policy, report.ended.wall);
+    let verdict = match &report.part {
+        Some(Part { goes_alone: true, .. }) => Verdict::Retry(Failed::Due(report.ended.wall)),
+        Some(_) | None => judge(&report.outcome, Tried { attempts: series, failures, seed }, policy, report.ended.wall),
+    };
     let event = match verdict {
         Verdict::Delivered => Event::Delivered,
         Verdict::Retry(Failed::Due(_) | Failed::NextCycle) if is_late(report) => Event::GiveUp(Abandoned::Expired),
@@ -155,7 +180,7 @@ pub(super) fn interrupted(before: &[Attempt]) -> Outcome {
 
 fn attempt(report: &Report, number: u16) -> Attempt {
     let duration_ms = report.ended.mono_ms.saturating_sub(report.began.mono_ms);
-    let (outcome, class, sent, status, detail, response_excerpt) = match &report.outcome {
+    let (outcome, class, sent, status, mut detail, response_excerpt) = match &report.outcome {
         Outcome::Delivered(receipt) => {
             let detail = cut(&receipt.detail, DETAIL_CHARS_MAX);
             (Delivery::Delivered, None, Sent::Answered, receipt.status, detail, None)
@@ -169,6 +194,9 @@ fn attempt(report: &Report, number: u16) -> Attempt {
             failure.excerpt.as_deref().map(|excerpt| cut(excerpt, EXCERPT_CHARS_MAX)),
         ),
     };
+    if let Some(part) = &report.part {
+        detail = if detail.is_empty() { part.words.to_string() } else { format!("{detail}; {}", part.words) };
+    }
     Attempt {
         number,
         revision: report.loaded.expect.revision,

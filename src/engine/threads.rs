@@ -33,7 +33,7 @@ use super::registry::Registry;
 use super::request::Request;
 use super::settle::Report;
 use crate::error::Error;
-use crate::model::{Stamp, WallMs};
+use crate::model::{Outcome, Stamp, WallMs};
 use crate::store::StoreError;
 use give::schedule_loop;
 use write::{commit_loop, sync_loop};
@@ -147,6 +147,13 @@ impl Shared {
         };
         if is_first && self.inbox.send(Request::Reports(Vec::new())).is_err() {
             log::error!("an outcome could not be written down: the committer has ended");
+        }
+    }
+
+    /// Hands in what became of a batch, and waits for room to do so.
+    pub(super) fn land(&self, request: Outcome, reports: Vec<Report>) {
+        if self.inbox.send(Request::Landed(request, reports)).is_err() {
+            log::error!("the outcomes of a batch could not be written down: the committer has ended");
         }
     }
 

@@ -13,17 +13,19 @@ use std::sync::Arc;
 use super::accept;
 use super::alert::{Alerter, Rule};
 use super::commit::Committer;
-use super::news::{Delivery, News, Step, Who};
+use super::news::{Delivery, News, Parcel, Step};
 use super::pending::Pending;
 use super::recover::recover;
 use super::registry::Registry;
 use super::request::Request;
 use super::send::{Outgoing, Picked, pick_up, send};
+use super::send_batch::{Gathered, Member, gather, reports, send_batch};
 use super::settle::Report;
 use super::words::{Accepted, Act, Destination, Hand, Lane, Reply, Settings, Shown, ShownPage, Stats};
 use crate::error::Error;
 use crate::model::{Attempt, Draft, Id, Message, Outcome, Place, Stamp, WallMs};
 use crate::store::{Query, Store, StoreError};
+use crate::transport::Batched;
 
 /// An engine without threads.
 pub struct Turn {
@@ -35,31 +37,58 @@ pub struct Turn {
 }
 
 /// An attempt that is under way, in the hands of whoever drives the engine. Its message stays out until [`Turn::land`] takes it back; one
-/// that is dropped is out until the engine is opened again, and judged then as an attempt that was interrupted.
+/// that is dropped is out until the engine is opened again, and judged then as an attempt that was interrupted. Where the destination takes
+/// batches, several messages go as one flight, and [`Turn::land_batch`] takes them back.
 pub struct Flight {
-    who: Who,
-    outgoing: Outgoing,
+    first: Member,
+    /// Those that go with it; `None` where messages go by themselves.
+    others: Option<Vec<Member>>,
     rules: Arc<Destination>,
     began: Stamp,
 }
 
 impl Flight {
-    /// The message, as it goes out.
+    /// The message, as it goes out; of a batch the first.
     #[must_use]
     pub fn message(&self) -> &Message {
-        &self.outgoing.loaded.message
+        &self.first.1.loaded.message
     }
 
-    /// Where the message lies.
+    /// All messages of it, in the order in which they go.
+    #[must_use]
+    pub fn messages(&self) -> Vec<&Message> {
+        let others = self.others.iter().flatten().map(|(_, outgoing)| &outgoing.loaded.message);
+        std::iter::once(self.message()).chain(others).collect()
+    }
+
+    /// Where the message lies; of a batch the first.
     #[must_use]
     pub fn place(&self) -> Place {
-        self.who.entry.place
+        self.first.0.entry.place
+    }
+
+    /// Where all messages of it lie.
+    #[must_use]
+    pub fn places(&self) -> Vec<Place> {
+        let others = self.others.iter().flatten().map(|(who, _)| who.entry.place);
+        std::iter::once(self.place()).chain(others).collect()
     }
 
     /// Sends it once, by the way and within the time of its destination. A transport that panics is an outcome too.
     #[must_use]
     pub fn send(&self) -> Outcome {
-        send(&self.outgoing, &self.rules)
+        send(&self.first.1, &self.rules)
+    }
+
+    /// Sends it once, all of it: together where it is a batch.
+    #[must_use]
+    pub fn send_batch(&self) -> Batched {
+        if self.others.is_none() {
+            return Batched::whole(self.send(), 1);
+        }
+        let others = self.others.iter().flatten().map(|(_, outgoing)| outgoing);
+        let members: Vec<&Outgoing> = std::iter::once(&self.first.1).chain(others).collect();
+        send_batch(&members, &self.rules)
     }
 }
 
@@ -121,8 +150,8 @@ impl Turn {
                 return Ok(due);
             }
             for flight in flights.drain(..) {
-                let outcome = flight.send();
-                self.land(flight, outcome, now);
+                let batched = flight.send_batch();
+                self.land_batch(flight, batched, now);
             }
         }
     }
@@ -146,7 +175,7 @@ impl Turn {
                 scheduler.next(now, &mut |step| steps.push(step));
             }
             for step in steps {
-                flights.extend(self.take(step, now));
+                self.take(step, now, flights);
             }
             if !flights.is_empty() {
                 return Ok(Some(now.mono_ms));
@@ -169,9 +198,21 @@ impl Turn {
 
     /// Takes back an attempt that ended; the next turn writes down what became of it.
     pub fn land(&mut self, flight: Flight, outcome: Outcome, now: Stamp) {
-        let Flight { who, outgoing, rules: _, began } = flight;
-        let report = Report { who, loaded: outgoing.loaded, outcome, began, ended: now };
-        self.inbox.push(Request::Reports(vec![report]));
+        let count = flight.others.as_ref().map_or(1, |others| others.len() + 1);
+        self.land_batch(flight, Batched::whole(outcome, count), now);
+    }
+
+    /// Takes back an attempt that was handed over, with what each message of it came to.
+    pub fn land_batch(&mut self, flight: Flight, batched: Batched, now: Stamp) {
+        let Flight { first, others, rules: _, began } = flight;
+        let Some(others) = others else {
+            let outcome = batched.each.into_iter().next().flatten().unwrap_or(batched.request);
+            let report = Report::new(first.0, first.1.loaded, outcome, began, now);
+            return self.inbox.push(Request::Reports(vec![report]));
+        };
+        let members = std::iter::once(first).chain(others).collect();
+        let (request, reports) = reports(members, batched, began, now);
+        self.inbox.push(Request::Landed(request, reports));
     }
 
     fn write(&mut self, now: Stamp) -> Result<(), Error> {
@@ -200,14 +241,34 @@ impl Turn {
         }
     }
 
-    fn take(&mut self, step: Step, now: Stamp) -> Option<Flight> {
+    fn take(&mut self, step: Step, now: Stamp, flights: &mut Vec<Flight>) {
         match step {
-            Step::Claim(delivery) => self.inbox.push(Request::Claims(vec![delivery])),
+            Step::Claim(parcel) => self.inbox.push(Request::Claims(parcel.into_deliveries())),
             Step::Turned(dest, turned) => self.registry.turned(dest, turned),
             Step::Expire(who, deadline) => self.inbox.push(Request::Expire(vec![(who, deadline)])),
-            Step::Send(delivery) => return self.pick_up(delivery, now),
+            Step::Send(Parcel::One(delivery)) => flights.extend(self.pick_up(delivery, now)),
+            Step::Send(Parcel::Batch(deliveries)) => self.pick_up_batch(deliveries, now, flights),
         }
-        None
+    }
+
+    fn pick_up_batch(&mut self, mut deliveries: Vec<Delivery>, now: Stamp, flights: &mut Vec<Flight>) {
+        let dest = deliveries.first().map(|delivery| delivery.who.dest);
+        let Some(rules) = dest.and_then(|dest| self.registry.rules(dest).cloned()) else {
+            return self.news.extend(deliveries.into_iter().map(|delivery| News::Void(delivery.who)));
+        };
+        while !deliveries.is_empty() {
+            let Gathered { going, ended, news, rest } = gather(&self.registry, &rules, deliveries, now);
+            self.inbox.extend((!ended.is_empty()).then_some(Request::Reports(ended)));
+            self.news.extend(news);
+            let mut going = going.into_iter();
+            flights.extend(going.next().map(|first| Flight {
+                first,
+                others: Some(going.collect()),
+                rules: rules.clone(),
+                began: now,
+            }));
+            deliveries = rest;
+        }
     }
 
     fn pick_up(&mut self, delivery: Delivery, now: Stamp) -> Option<Flight> {
@@ -217,7 +278,9 @@ impl Turn {
             return None;
         };
         match pick_up(&self.registry, delivery, now) {
-            Ok(Picked::Go(outgoing)) => return Some(Flight { who, outgoing, rules, began: now }),
+            Ok(Picked::Go(outgoing)) => {
+                return Some(Flight { first: (who, outgoing), others: None, rules, began: now });
+            }
             Ok(Picked::Ended(report)) => self.inbox.push(Request::Reports(vec![*report])),
             Ok(Picked::Stays(state)) => self.news.push(News::Settled { who, state }),
             Ok(Picked::Gone) => self.news.push(News::Void(who)),

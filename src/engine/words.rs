@@ -48,6 +48,8 @@ pub struct Destination {
     pub account: Option<Arc<Account>>,
     /// When it is left alone because it fails.
     pub breaker: Option<BreakerRule>,
+    /// How messages go together; `None` where each goes by itself. Then `concurrency`, `rate` and `breaker` count requests.
+    pub batch: Option<BatchRule>,
     /// How long one attempt may take, in milliseconds.
     pub timeout_ms: u64,
     /// Given to every message without a deadline of its own, in milliseconds from acceptance.
@@ -68,6 +70,15 @@ pub struct Account {
     pub rate: Option<Rate>,
     /// How many messages may be out to all of them at once.
     pub concurrency: Option<u16>,
+}
+
+/// How many messages go together, and how long the first waits for the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRule {
+    /// So many at most. At least 1.
+    pub max: u16,
+    /// A batch that is not full goes so long after the first of it was ready, in milliseconds.
+    pub wait_ms: u64,
 }
 
 /// Whether the order of acceptance binds.
@@ -180,6 +191,8 @@ pub enum Waits {
     KeyOrder,
     /// The destination's rate.
     Rate,
+    /// The others of its batch.
+    Batch,
     /// As many are out as the destination takes at once.
     Concurrency,
     /// The destination's breaker is open.
@@ -275,6 +288,7 @@ impl Destination {
             rate: None,
             account: None,
             breaker: None,
+            batch: None,
             timeout_ms: 30_000,
             deadline_ms: None,
             late_after_ms: None,
@@ -284,6 +298,11 @@ impl Destination {
 }
 
 impl Destination {
+    /// How many messages may be out at once: as many requests as it takes, full ones.
+    pub(super) fn out_max(&self) -> usize {
+        usize::from(self.concurrency.max(1)) * usize::from(self.batch.map_or(1, |batch| batch.max.max(1)))
+    }
+
     /// Whether the messages of one key go one at a time.
     pub(super) fn is_serial(&self) -> bool {
         self.order == Order::Key || self.latest_wins
@@ -327,6 +346,7 @@ impl Waits {
             Waits::NextCycle => "next-cycle",
             Waits::KeyOrder => "key-order",
             Waits::Rate => "rate",
+            Waits::Batch => "batch",
             Waits::Concurrency => "concurrency",
             Waits::Breaker => "breaker",
             Waits::Closed => "closed",

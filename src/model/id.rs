@@ -18,6 +18,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::policy::scatter;
 use super::time::WallMs;
 
 /// The name of a message, unique over nodes and ordered by time of acceptance.
@@ -38,6 +39,8 @@ pub struct NotAnId(pub String);
 
 const CHUNK_BITS: u32 = 54;
 const VERSION: u128 = 0x7 << 76;
+/// What a batch is named by is of nobody's scheme but ours.
+const BATCH_VERSION: u128 = 0x8 << 76;
 const VARIANT: u128 = 0b10 << 62;
 const PLACE_MASK: u128 = (1 << 62) - 1;
 
@@ -71,6 +74,22 @@ impl Id {
     #[must_use]
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
+    }
+
+    /// The name of a batch of these messages: the same for the same ones in the same order. One alone lends the batch its own name.
+    #[must_use]
+    pub fn of_batch(ids: impl IntoIterator<Item = Id>) -> Id {
+        let mut ids = ids.into_iter();
+        let Some(first) = ids.next() else { return Id(0) };
+        let half = |number: u128| u64::try_from(number & u128::from(u64::MAX)).unwrap_or(0);
+        let mut is_alone = true;
+        let mix = |(high, low): (u64, u64), id: Id| {
+            let high = scatter(scatter(high ^ half(id.0 >> 64)) ^ half(id.0));
+            (high, scatter(scatter(low ^ half(id.0)) ^ high))
+        };
+        let (high, low) = ids.inspect(|_| is_alone = false).fold(mix((0, 1), first), mix);
+        let mixed = (u128::from(high) << 64 | u128::from(low)) & !(0xf << 76) & !(0b11 << 62);
+        if is_alone { first } else { Id(mixed | BATCH_VERSION | VARIANT) }
     }
 
     /// The id of sixteen bytes made by [`Id::to_bytes`].

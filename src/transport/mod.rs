@@ -34,6 +34,16 @@ pub trait Transport: Send + Sync + 'static {
         Probed::unasked()
     }
 
+    /// Sends several messages at once, and says by the deadline what became of them.
+    ///
+    /// A way that knows no batches sends one after the other, each with its share of the time; the last says how the destination is.
+    fn send_batch(&self, messages: &[Message], deadline: Duration) -> Batched {
+        let share = deadline / u32::try_from(messages.len().max(1)).unwrap_or(u32::MAX);
+        let each: Vec<Outcome> = messages.iter().map(|message| self.send(message, share)).collect();
+        let request = each.last().cloned().unwrap_or_else(|| Outcome::Delivered(Receipt::default()));
+        Batched { request, each: each.into_iter().map(Some).collect() }
+    }
+
     /// Interrupts what is under way, so that a stop ends in time.
     fn shutdown(&self) {}
 }
@@ -53,6 +63,23 @@ impl Probed {
     /// Where nothing says how a destination is asked.
     fn unasked() -> Probed {
         Probed::Unknown(Failure::new(Class::Other, Sent::No, "there is no way to ask this destination"))
+    }
+}
+
+/// What became of messages that went in one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batched {
+    /// How the request ended: what the destination is judged by.
+    pub request: Outcome,
+    /// What became of each message, in their order; `None` where the request's end is also the message's.
+    pub each: Vec<Option<Outcome>>,
+}
+
+impl Batched {
+    /// The request's end is that of all `count` messages.
+    #[must_use]
+    pub fn whole(request: Outcome, count: usize) -> Batched {
+        Batched { request, each: vec![None; count] }
     }
 }
 

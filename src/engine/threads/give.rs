@@ -62,12 +62,12 @@ pub(super) fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard:
         let (mut claims, mut passed) = (Vec::new(), Vec::new());
         for step in steps {
             match step {
-                Step::Claim(delivery) => claims.push(delivery),
+                Step::Claim(parcel) => claims.extend(parcel.into_deliveries()),
                 Step::Turned(dest, turned) => shared.registry.turned(dest, turned),
                 Step::Expire(who, deadline) => passed.push((who, deadline)),
-                Step::Send(delivery) => {
-                    if let Some(Some(crew)) = crews.get(usize::from(delivery.who.dest.0)) {
-                        crew.give(delivery, shared);
+                Step::Send(parcel) => {
+                    if let Some(Some(crew)) = parcel.dest().and_then(|dest| crews.get(usize::from(dest.0))) {
+                        crew.give(parcel, shared);
                     }
                 }
             }
@@ -122,8 +122,8 @@ fn call_back(shared: &Shared, crews: &[Option<Crew>], progress: &mut [(u64, Inst
             let back = crew.call_back();
             let mut scheduler = shared.registry.scheduler();
             scheduler.narrow(*dest);
-            for delivery in back.iter().rev() {
-                scheduler.give_back(delivery);
+            for parcel in back.iter().rev() {
+                scheduler.give_back(parcel);
             }
         }
     }

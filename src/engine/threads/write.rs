@@ -112,7 +112,7 @@ fn gather(shared: &Shared, inbox: &Receiver<Request>, patience: Duration) -> Res
         bytes += size;
         match &request {
             // What comes from within is bounded by what may be out.
-            Request::Reports(_) | Request::Claims(_) | Request::Supersede(_) => {}
+            Request::Reports(_) | Request::Landed(..) | Request::Claims(_) | Request::Supersede(_) => {}
             Request::Expire(passed) => requests += passed.len(),
             Request::Accept(..) | Request::Act(..) | Request::Steer(..) | Request::Told(_) | Request::Stop => {
                 requests += 1;
