@@ -231,6 +231,13 @@ fn rate_and_concurrency_count_requests() {
     assert_eq!(day.shown(ids[49]).waits_for, Some(Waits::Concurrency));
     day.land_each(|_| None);
     assert_eq!(day.sizes(), [10, 10, 10]);
+
+    let mut day = Day::begin(|shop| shop.concurrency = 2);
+    for _ in 0..3 {
+        day.apart(1);
+        day.pass(WAIT_MS);
+    }
+    assert_eq!(day.sizes(), [1, 1], "a batch that is not full is a request like any other");
 }
 
 #[test]

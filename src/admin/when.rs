@@ -40,8 +40,7 @@ pub fn parse_when(text: &str, toward: Toward, now: WallMs) -> Result<WallMs, Str
 /// The time in RFC 3339, UTC, with milliseconds.
 #[must_use]
 pub fn rfc3339(at: WallMs) -> String {
-    let stamp = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    format!("{:.3}", stamp.unwrap_or(jiff::Timestamp::MAX))
+    at.rfc3339()
 }
 
 fn parse_rfc3339(text: &str) -> Result<WallMs, String> {

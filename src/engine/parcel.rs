@@ -265,3 +265,31 @@ impl Scheduler {
         account.into_iter().for_each(|account| account.went(now));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Message, WallMs};
+
+    #[test]
+    fn where_claims_are_written_a_batch_leaves_with_the_last_that_stands() {
+        let rule = BatchRule { max: 3, wait_ms: 0 };
+        let rules = Destination { batch: Some(rule), ..Destination::new("erp", |_: &Message| ()) };
+        let mut batches = Batches::of(&rules).expect("it takes batches");
+        let mut lane = Lane::new(rules.out_max(), false, 0, true);
+        let place = |slot| Place::new(1, slot);
+        (0..3).for_each(|slot| lane.arrive(Entry { place: place(slot), hash: 0 }, None));
+        let now = Stamp { wall: WallMs(0), mono_ms: 0 };
+        let parcel = batches.next(&mut lane, &mut HashMap::default(), Dest(0), now).expect("nothing holds it");
+        let mut deliveries = parcel.expect("three").into_deliveries();
+        assert_eq!(deliveries.len(), 3);
+        assert!(batches.claimed(deliveries.remove(0)).is_none());
+        assert!(batches.claimed(deliveries.remove(0)).is_none());
+        let left = batches.come_home(place(2)).expect("nothing is waited for any more");
+        assert_eq!(left.deliveries().len(), 2);
+        assert!(batches.come_home(place(0)).is_none());
+        assert_eq!(batches.out(), 1);
+        assert!(batches.come_home(place(1)).is_none());
+        assert_eq!(batches.out(), 0);
+    }
+}

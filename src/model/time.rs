@@ -25,6 +25,13 @@ impl WallMs {
     pub fn since(self, earlier: WallMs) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// The time in RFC 3339, UTC, with milliseconds.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let stamp = i64::try_from(self.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        format!("{:.3}", stamp.unwrap_or(jiff::Timestamp::MAX))
+    }
 }
 
 /// One moment, read once from both clocks.

@@ -16,6 +16,7 @@
 //! States, policies, when to try again.
 
 mod attempt;
+mod batch;
 mod buffers;
 mod client;
 mod credentials;
@@ -33,7 +34,7 @@ use std::fmt;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -41,6 +42,7 @@ use ureq::http::{Method, Request, Response, Uri};
 use ureq::tls::TlsConfig;
 use ureq::unversioned::transport::{Connector, RustlsConnector};
 
+pub use self::batch::Format;
 pub use self::client::{Answer, Client, Stream, call};
 pub use self::headers::{RESERVED, check as check_header, is_reserved};
 
@@ -48,13 +50,15 @@ pub use self::oauth::{Grant, OAuth, TokenKeeper};
 pub use self::probe::Question;
 pub use self::tls::Tls;
 
+use self::batch::Batching;
 use self::credentials::Credentials;
+use self::exchange::Time;
 use self::outcome::Limits;
 use self::resolver::Names;
 use super::answer::{self, Answers, Seen};
 use super::secret::{Hmac, Secret, Signing};
 use super::shape::Shape;
-use super::{Probed, Transport};
+use super::{Batched, Probed, Transport};
 use crate::model::policy::disposition;
 use crate::model::{Class, Delivery, Failure, Message, Outcome, Receipt, Sent, WallMs};
 
@@ -99,6 +103,7 @@ pub struct Http {
     answers: Answers,
     credentials: Credentials,
     shape: Option<Shape>,
+    batching: Batching,
     oauth: Option<OAuth>,
     question: Option<Question>,
     agent: OnceLock<(Agent, Names)>,
@@ -129,6 +134,7 @@ impl Http {
             answers: Answers::new(),
             credentials: Credentials::default(),
             shape: None,
+            batching: Batching::default(),
             oauth: None,
             question: None,
             agent: OnceLock::new(),
@@ -278,10 +284,32 @@ impl Http {
         self.agent.get_or_init(|| agent(self.limits, self.connections_max, self.tls.config()))
     }
 
+    fn target(&self) -> Result<&Target, Failure> {
+        self.target.as_ref().map_err(|problem| Failure::new(Class::Setup, Sent::No, problem.clone()))
+    }
+
+    fn deliver(&self, message: &Message, deadline: Duration) -> Result<Outcome, Failure> {
+        let (target, time) = (self.target()?, Time::begin(deadline));
+        let shaped = self.shape.as_ref().map(|shape| shape.apply(message)).transpose();
+        let shaped = shaped.map_err(|problem| Failure::new(Class::Template, Sent::No, problem))?;
+        let body = shaped.as_deref().unwrap_or(&message.body);
+        let make = |token: Option<&_>| {
+            let mut headers = headers::of_delivery(&self.fixed, message, time.now)?;
+            if let Some(shape) = &self.shape {
+                headers.insert(CONTENT_TYPE, headers::pair("content-type", shape.content_type())?.1);
+            }
+            self.request(target, headers, || headers::id(message), body, token, time.now)
+        };
+        let answer = self.exchange(&target.peer, time, make)?;
+        Ok(judged(&self.answers, answer, &target.peer, time.now, false).0)
+    }
+
+    /// A request with these headers, authorised and signed under this id.
     fn request<'a>(
         &self,
         target: &Target,
-        message: &Message,
+        mut headers: HeaderMap,
+        id: impl FnOnce() -> String,
         body: &'a [u8],
         token: Option<&Arc<Secret>>,
         now: WallMs,
@@ -289,14 +317,10 @@ impl Http {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = target.uri.clone();
-        let mut headers = headers::of_delivery(&self.fixed, message, now)?;
-        if let Some(shape) = &self.shape {
-            headers.insert(CONTENT_TYPE, headers::pair("content-type", shape.content_type())?.1);
-        }
         if let Some(token) = token {
             headers.insert(AUTHORIZATION, credentials::bearer(token)?);
         }
-        self.credentials.apply(&mut headers, || headers::id(message), now.0 / 1_000, body)?;
+        self.credentials.apply(&mut headers, id, now.0 / 1_000, body)?;
         *request.headers_mut() = headers;
         Ok(request)
     }
@@ -304,23 +328,11 @@ impl Http {
 
 impl Transport for Http {
     fn send(&self, message: &Message, deadline: Duration) -> Outcome {
-        let deadline = deadline.min(DEADLINE_MAX);
-        let until = Instant::now() + deadline;
-        let target = match &self.target {
-            Ok(target) => target,
-            Err(problem) => return Outcome::Failed(Failure::new(Class::Setup, Sent::No, problem.clone())),
-        };
-        let now = wall();
-        let shaped = match self.shape.as_ref().map(|shape| shape.apply(message)).transpose() {
-            Ok(shaped) => shaped,
-            Err(problem) => return Outcome::Failed(Failure::new(Class::Template, Sent::No, problem)),
-        };
-        let body = shaped.as_deref().unwrap_or(&message.body);
-        let make = |token: Option<&_>| self.request(target, message, body, token, now);
-        match self.exchange(&target.peer, deadline, until, make) {
-            Ok(answer) => judged(&self.answers, answer, &target.peer, now),
-            Err(failure) => Outcome::Failed(failure),
-        }
+        self.deliver(message, deadline).unwrap_or_else(Outcome::Failed)
+    }
+
+    fn send_batch(&self, messages: &[Message], deadline: Duration) -> Batched {
+        self.deliver_batch(messages, deadline)
     }
 
     fn probe(&self, message: &Message, deadline: Duration) -> Probed {
@@ -391,43 +403,54 @@ fn agent(limits: Limits, connections_max: usize, tls: TlsConfig) -> (Agent, Name
     (Agent::with_parts(config, connector, names.clone()), names)
 }
 
-/// What an answer means, and the beginning of it where it says no.
-fn judged(answers: &Answers, answer: Response<ureq::Body>, peer: &str, now: WallMs) -> Outcome {
+/// What an answer means, and the beginning of it where it says no; where it says yes and its body is wanted, that, if it came whole.
+fn judged(
+    answers: &Answers,
+    answer: Response<ureq::Body>,
+    peer: &str,
+    now: WallMs,
+    wants_body: bool,
+) -> (Outcome, Option<Vec<u8>>) {
     attempt::hurry(ANSWER_WAIT);
     let status = answer.status();
-    let has_rules = !answers.is_empty();
+    let has_rules = wants_body || !answers.is_empty();
     if !has_rules && disposition(status.as_u16()).0 == Delivery::Delivered {
         drain(answer, ANSWER_BYTES_MAX, 0);
-        return Outcome::Delivered(Receipt { status: Some(status.as_u16()), ..Receipt::default() });
+        return (Outcome::Delivered(Receipt { status: Some(status.as_u16()), ..Receipt::default() }), None);
     }
     let retry_after_ms = answer.headers().get(RETRY_AFTER).and_then(|value| retry_after::parse(value.as_bytes(), now));
     let failure = exchange::refused(&answer, peer);
-    let (outcome, body) = if has_rules {
-        ruled(answers, answer, &failure.detail)
+    let (outcome, (body, is_whole)) = if has_rules {
+        ruled(answers, answer, &failure.detail, wants_body)
     } else {
-        (Outcome::Failed(failure), drain(answer, ANSWER_BYTES_MAX, EXCERPT_BYTES_MAX).0)
+        (Outcome::Failed(failure), drain(answer, ANSWER_BYTES_MAX, EXCERPT_BYTES_MAX))
     };
     match outcome {
-        Outcome::Delivered(receipt) => Outcome::Delivered(receipt),
+        Outcome::Delivered(receipt) => (Outcome::Delivered(receipt), (wants_body && is_whole).then_some(body)),
         Outcome::Failed(mut failure) => {
             failure.retry_after_ms = retry_after_ms.or(failure.retry_after_ms);
             failure.excerpt = excerpt(body.get(..EXCERPT_BYTES_MAX).unwrap_or(&body));
-            Outcome::Failed(failure)
+            (Outcome::Failed(failure), None)
         }
     }
 }
 
-/// What the rules make of an answer, and what was read of its body.
-fn ruled(answers: &Answers, answer: Response<ureq::Body>, detail: &str) -> (Outcome, Vec<u8>) {
+/// What the rules make of an answer, and what was read of its body, and whether that is all of it.
+fn ruled(
+    answers: &Answers,
+    answer: Response<ureq::Body>,
+    detail: &str,
+    wants_body: bool,
+) -> (Outcome, (Vec<u8>, bool)) {
     let status = answer.status().as_u16();
     let headers = client::listed(answer.headers());
-    if !answers.reads(status) {
-        let body = drain(answer, ANSWER_BYTES_MAX, EXCERPT_BYTES_MAX).0;
-        return (answers.judge(Seen { status, headers: &headers, body: None }, detail), body);
+    if !wants_body && !answers.reads(status) {
+        let read = drain(answer, ANSWER_BYTES_MAX, EXCERPT_BYTES_MAX);
+        return (answers.judge(Seen { status, headers: &headers, body: None }, detail), read);
     }
     let (body, is_whole) = drain(answer, answer::BODY_BYTES_MAX, answer::BODY_BYTES_MAX);
     let seen = Seen { status, headers: &headers, body: is_whole.then_some(&*body) };
-    (answers.judge(seen, detail), body)
+    (answers.judge(seen, detail), (body, is_whole))
 }
 
 /// Reads `most` bytes of the body, so that the connection can be used again, and keeps the first `keep`. Whether it came whole is

@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use minijinja::{Environment, UndefinedBehavior};
 
 use super::filter::{Filter, Misparse, Stuck, parse_json};
-use crate::model::Message;
+use crate::model::{Id, Message};
 
 /// The most that a template may do and make: about one for each instruction, and for each 64 bytes.
 pub const FUEL_MAX: u64 = 1_000_000;
@@ -81,7 +81,19 @@ impl Shape {
     /// # Errors
     /// Why they could not be made, in words.
     pub fn apply(&self, message: &Message) -> Result<Vec<u8>, String> {
-        let context = context(message);
+        self.make(context(message))
+    }
+
+    /// The bytes that leave for all of these: `{messages, id}`, each message as [`Shape::apply`] sees it.
+    ///
+    /// # Errors
+    /// Why they could not be made, in words.
+    pub fn apply_all(&self, id: Id, messages: &[&Message]) -> Result<Vec<u8>, String> {
+        let messages: Vec<_> = messages.iter().map(|message| context(message)).collect();
+        self.make(serde_json::json!({ "messages": messages, "id": id.to_string() }))
+    }
+
+    fn make(&self, context: serde_json::Value) -> Result<Vec<u8>, String> {
         match &self.how {
             How::Template(environment) => {
                 let template = environment.get_template(NAME).map_err(|error| error.to_string())?;
@@ -159,7 +171,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Id, NodeTag, Place, WallMs};
+    use crate::model::{NodeTag, Place, WallMs};
 
     fn message(body: &[u8]) -> Message {
         let draft = Message::to("shop").key("sku:1").kind("price.changed").body(body);

@@ -16,12 +16,14 @@
 
 mod presence;
 mod presets;
+mod results;
 mod status;
 
 use std::fmt;
 
 pub use self::presence::{Asked, Presence};
 pub use self::presets::{PRESETS, Preset};
+pub use self::results::{Missing, ResultRules, Results};
 pub use self::status::Statuses;
 pub use super::filter::Misparse;
 
@@ -306,12 +308,17 @@ impl Meaning {
 
 /// The body, and the whole answer with it.
 fn values(seen: Seen<'_>) -> (Val, Val) {
-    let body = match seen.body {
-        None => Val::Cut,
-        Some(bytes) => parse_json(bytes).unwrap_or_else(|| Val::text(String::from_utf8_lossy(bytes))),
-    };
+    let body = body_of(seen.body);
     let input = whole(seen, body.clone());
     (body, input)
+}
+
+/// The parsed body, or its text; what did not come whole is told from an empty one.
+fn body_of(body: Option<&[u8]>) -> Val {
+    match body {
+        None => Val::Cut,
+        Some(bytes) => parse_json(bytes).unwrap_or_else(|| Val::text(String::from_utf8_lossy(bytes))),
+    }
 }
 
 /// The answer without its body.

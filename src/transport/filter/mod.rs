@@ -133,6 +133,19 @@ impl Filter {
         Ok(self.first(input, jaq_core::ValT::as_bool)?.unwrap_or(false))
     }
 
+    /// The items of the filter's first answer; `None` where that is no array.
+    ///
+    /// # Errors
+    /// As [`Filter::first`].
+    pub(in crate::transport) fn list(&self, input: &Val) -> Result<Option<Vec<Val>>, Stuck> {
+        let list = self.first(input, |value| match value {
+            Val::Arr(items) => Ok(Some(items.list.clone())),
+            Val::Cut => Err(Stuck::Cut),
+            Val::Null | Val::Bool(_) | Val::Int(_) | Val::Num(_) | Val::Str(_) | Val::Obj(_) => Ok(None),
+        })?;
+        list.unwrap_or(Ok(None))
+    }
+
     /// The filter's first answer as a text; `None` where it has none, or it is `null` or empty.
     ///
     /// # Errors

@@ -17,20 +17,34 @@ use ureq::http::header::LOCATION;
 use ureq::http::{Request, Response, StatusCode};
 
 use super::outcome::{self, Limits};
-use super::{ANSWER_BYTES_MAX, ANSWER_WAIT, Http, attempt, drain};
-use crate::model::{Class, Failure, Sent};
+use super::{ANSWER_BYTES_MAX, ANSWER_WAIT, DEADLINE_MAX, Http, attempt, drain, wall};
+use crate::model::{Class, Failure, Sent, WallMs};
 use crate::transport::secret::Secret;
 
 /// The most of a `Location` that is told, in characters.
 const LOCATION_CHARS_MAX: usize = 256;
+
+/// When a request began, and until when it may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Time {
+    pub(super) now: WallMs,
+    deadline: Duration,
+    until: Instant,
+}
+
+impl Time {
+    pub(super) fn begin(deadline: Duration) -> Time {
+        let deadline = deadline.min(DEADLINE_MAX);
+        Time { now: wall(), deadline, until: Instant::now() + deadline }
+    }
+}
 
 impl Http {
     /// Makes a request with an access token, where the destination wants one, and gives its answer.
     pub(super) fn exchange<B: AsSendBody>(
         &self,
         peer: &str,
-        deadline: Duration,
-        until: Instant,
+        Time { deadline, until, .. }: Time,
         make: impl Fn(Option<&Arc<Secret>>) -> Result<Request<B>, String>,
     ) -> Result<Response<ureq::Body>, Failure> {
         let mut token = self.token(None, until)?;

@@ -45,6 +45,7 @@ const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const GONIEC_BATCH: HeaderName = HeaderName::from_static("goniec-batch");
 const GONIEC_ATTEMPT: HeaderName = HeaderName::from_static("goniec-attempt");
 const GONIEC_KEY: HeaderName = HeaderName::from_static("goniec-key");
 const GONIEC_TYPE: HeaderName = HeaderName::from_static("goniec-type");
@@ -100,6 +101,26 @@ pub(super) fn of_delivery(fixed: &HeaderMap, message: &Message, now: WallMs) -> 
         headers.insert(GONIEC_TYPE, encoded(kind)?);
     }
     headers.insert(TRACEPARENT, traceparent(message)?);
+    Ok(headers)
+}
+
+/// Every header of a request with so many messages, over the destination's own. Those of single messages do not go along.
+pub(super) fn of_batch(
+    fixed: &HeaderMap,
+    id: &str,
+    count: usize,
+    content_type: &str,
+    now: WallMs,
+) -> Result<HeaderMap, String> {
+    let mut headers = fixed.clone();
+    if !fixed.contains_key(CONTENT_TYPE) {
+        headers.insert(CONTENT_TYPE, pair("content-type", content_type)?.1);
+    }
+    let id = HeaderValue::from_str(id).map_err(|error| error.to_string())?;
+    headers.insert(WEBHOOK_ID, id.clone());
+    headers.insert(IDEMPOTENCY_KEY, id);
+    headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(now.0 / 1_000));
+    headers.insert(GONIEC_BATCH, HeaderValue::from(count));
     Ok(headers)
 }
 

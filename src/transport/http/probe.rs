@@ -13,12 +13,13 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use ureq::http::{Method, Request, Response};
 
 use super::answer::{BODY_BYTES_MAX, Seen};
+use super::exchange::Time;
 use super::{ANSWER_BYTES_MAX, ANSWER_WAIT, DEADLINE_MAX, EXCERPT_BYTES_MAX, Http, Target};
 use super::{attempt, client, credentials, drain, excerpt, exchange, headers, retry_after, wall};
 use crate::model::{Class, Failure, Message, Sent, WallMs};
@@ -139,8 +140,7 @@ fn encode(url: &mut String, text: &str) {
 impl Http {
     /// Asks the destination.
     pub(super) fn ask(&self, question: &Question, message: &Message, deadline: Duration) -> Probed {
-        let deadline = deadline.min(question.limit);
-        let until = Instant::now() + deadline;
+        let time = Time::begin(deadline.min(question.limit));
         let unknown = |class, why: String| Probed::Unknown(Failure::new(class, Sent::No, why));
         let id = headers::id(message);
         let (key, kind) = (message.key(), message.envelope.kind.as_deref());
@@ -173,7 +173,7 @@ impl Http {
         // The name that an answer without filters is searched for.
         let is_by_id = question.parts.contains(&Part::Id);
         let name = key.filter(|_| !is_by_id).unwrap_or(&id);
-        match self.exchange(&target.peer, deadline, until, make) {
+        match self.exchange(&target.peer, time, make) {
             Ok(answer) => judged(question, answer, &target.peer, name, wall()),
             Err(failure) => Probed::Unknown(failure),
         }
