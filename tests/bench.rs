@@ -74,7 +74,7 @@ fn what_waits_is_measured_when_it_is_asked_for() {
     let found: Vec<(&str, &str)> =
         rows.iter().map(|row| (row["part"].as_str().unwrap(), row["unit"].as_str().unwrap())).collect();
     let waiting = [("memory", "MB"), ("memory", "MB"), ("memory", "MB"), ("start", "s"), ("start", "s")];
-    assert_eq!(found, [&[("keys", "/s"); 2][..], &waiting].concat());
+    assert_eq!(found, [&[("keys", "/s"); 3][..], &waiting].concat());
     for row in &rows {
         assert!(number(row, "goniec") > 0.0, "{row}");
     }
