@@ -370,3 +370,29 @@ fn who_asks_to_be_left_alone_is_past_the_next_cycle_too() {
     assert_eq!(second_attempt_at(Some(MINUTE_MS / 2)), plain, "the cycle is later");
     assert_eq!(second_attempt_at(Some((plain + 1) * MINUTE_MS)), plain + 10, "the first cycle after it");
 }
+
+#[test]
+fn a_batch_that_is_written_item_by_item_keeps_each_fence_with_its_message() {
+    let store = Arc::new(Faulty::default());
+    let destination = Destination { latest_wins: true, ..Destination::new("erp", |_: &Message| ()) };
+    let mut turn = open(&store, destination, at(0));
+    let price = |key: &str, version| Message::to("erp").key(key).version(version);
+    let later = WallMs(at(0).wall.0 + 60 * MINUTE_MS);
+    let victim = accept(&mut turn, vec![Message::to("erp").not_before(later)], at(0))[0];
+    let (act, acted) = answer();
+    let (first, first_said) = answer();
+    let (second, second_said) = answer();
+    turn.act(victim, Act::Cancel, act);
+    turn.accept(vec![Message::to("erp")], first);
+    turn.accept(vec![price("a", 1), price("b", 5), price("b", 4), price("a", 0)], second);
+    let faulty = store.clone();
+    *store.meddle.lock().expect("whole") = Some(Box::new(move |_| faulty.damage(victim)));
+    turn.turn(at(1)).expect("turns");
+    assert!(acted().is_err() && first_said().is_ok());
+    let ids = second_said().expect("accepts");
+    let superseded = |by: Id| State::Abandoned(Abandoned::Superseded(by));
+    let states = ids.iter().map(|id| state(&store, *id)).collect::<Vec<_>>();
+    assert_eq!(states, [State::Delivered, State::Delivered, superseded(ids[1]), superseded(ids[0])]);
+    let below = accept(&mut turn, vec![price("b", 4)], at(2))[0];
+    assert_eq!(state(&store, below), superseded(ids[1]), "the fence was written with its message");
+}

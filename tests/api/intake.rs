@@ -21,6 +21,43 @@ pub fn messages(api: &Api) {
     let lines = "{\"destination\":\"ok\",\"key\":\"l1\",\"body\":\"ż\"}\n\n{\"destination\":\"ok\",\"key\":\"l2\",\"body\":[]}\n";
     check_order(api, &post(&[LINES], lines).expect(202).json(), &["l1", "l2"]);
 
+    repeated(api);
+
+    let before = api.count("");
+    for (headers, body, status, says) in [
+        (
+            &[JSON][..],
+            r#"[{"destination":"ok","body":1},{"destination":"okk","body":1}]"#,
+            422,
+            "Did you mean \\\"ok\\\"?",
+        ),
+        (&[LINES], "{\"destination\":\"ok\",\"body\":1}\n{\"destination\":", 400, "line 2, column"),
+        (&[JSON], r#"{"destination":"ok"}"#, 400, "no body"),
+        (&[JSON], r#"{"destination":"ok","body":1,"boody":1}"#, 400, "unknown field `boody`"),
+        (&[JSON], r#"{"destination":"ok","body":1,"deadline":"15"}"#, 400, "no unit"),
+        (&[JSON], r#"{"destination":"ok","body":1,"headers":{"webhook-id":"x"}}"#, 400, "set by goniec itself"),
+        (&[JSON], "[]", 400, "no message"),
+        (&[JSON], "", 400, "not well-formed"),
+        (&[JSON], "{\"destination\":\"ok\",\"body\":1,\"key\":\"\u{0}\"}", 400, "control character"),
+        (&[("content-type", "text/csv")], "a,b", 415, "text/csv"),
+        (&[JSON, ("content-encoding", "gzip")], "x", 415, "compressed"),
+        (&[JSON, ("idempotency-key", "a"), ("idempotency-key", "b")], "1", 400, "given twice"),
+    ] {
+        post(headers, body).expect(status).says(says);
+    }
+    api.call("POST", "/v1/messages", &[JSON], b"{\"destination\":\"\xff\",\"body\":1}").expect(400);
+    let large =
+        format!(r#"[{{"destination":"ok","body":1}},{{"destination":"ok","body":"{}"}}]"#, "x".repeat(1 << 20 | 1));
+    post(&[JSON], &large).expect(413).says("1048576 are allowed");
+    let many = "{\"destination\":\"ok\",\"body\":1}\n".repeat(10_001);
+    post(&[LINES], &many).expect(400).says("10000");
+    api.call("POST", "/v1/messages", &[JSON], &vec![b' '; (16 << 20) + 1]).expect(413);
+    assert_eq!(api.count(""), before, "of what is refused nothing is kept");
+}
+
+/// The same request again, and others with its idempotency key.
+fn repeated(api: &Api) {
+    let post = |headers: &[(&str, &str)], body: &str| api.call("POST", "/v1/messages", headers, body.as_bytes());
     let repeat = [JSON, ("idempotency-key", "again")];
     let first = post(&repeat, r#"{"destination":"ok","body":1}"#).expect(202).json();
     let again = |key: &str, body: &str| post(&[JSON, ("idempotency-key", key)], body).expect(202);
@@ -55,37 +92,6 @@ pub fn messages(api: &Api) {
     assert_eq!(more.header("idempotency-replayed"), None, "one of them is new");
     assert_eq!(more.json()["ids"].as_array().unwrap()[..2], both["ids"].as_array().unwrap()[..]);
     post(&repeat, r#"{"destination":"ok","body":2}"#).expect(422).says("already names message");
-
-    let before = api.count("");
-    for (headers, body, status, says) in [
-        (
-            &[JSON][..],
-            r#"[{"destination":"ok","body":1},{"destination":"okk","body":1}]"#,
-            422,
-            "Did you mean \\\"ok\\\"?",
-        ),
-        (&[LINES], "{\"destination\":\"ok\",\"body\":1}\n{\"destination\":", 400, "line 2, column"),
-        (&[JSON], r#"{"destination":"ok"}"#, 400, "no body"),
-        (&[JSON], r#"{"destination":"ok","body":1,"boody":1}"#, 400, "unknown field `boody`"),
-        (&[JSON], r#"{"destination":"ok","body":1,"deadline":"15"}"#, 400, "no unit"),
-        (&[JSON], r#"{"destination":"ok","body":1,"headers":{"webhook-id":"x"}}"#, 400, "set by goniec itself"),
-        (&[JSON], "[]", 400, "no message"),
-        (&[JSON], "", 400, "not well-formed"),
-        (&[JSON], "{\"destination\":\"ok\",\"body\":1,\"key\":\"\u{0}\"}", 400, "control character"),
-        (&[("content-type", "text/csv")], "a,b", 415, "text/csv"),
-        (&[JSON, ("content-encoding", "gzip")], "x", 415, "compressed"),
-        (&[JSON, ("idempotency-key", "a"), ("idempotency-key", "b")], "1", 400, "given twice"),
-    ] {
-        post(headers, body).expect(status).says(says);
-    }
-    api.call("POST", "/v1/messages", &[JSON], b"{\"destination\":\"\xff\",\"body\":1}").expect(400);
-    let large =
-        format!(r#"[{{"destination":"ok","body":1}},{{"destination":"ok","body":"{}"}}]"#, "x".repeat(1 << 20 | 1));
-    post(&[JSON], &large).expect(413).says("1048576 are allowed");
-    let many = "{\"destination\":\"ok\",\"body\":1}\n".repeat(10_001);
-    post(&[LINES], &many).expect(400).says("10000");
-    api.call("POST", "/v1/messages", &[JSON], &vec![b' '; (16 << 20) + 1]).expect(413);
-    assert_eq!(api.count(""), before, "of what is refused nothing is kept");
 }
 
 fn check_order(api: &Api, answer: &serde_json::Value, expect: &[&str]) {

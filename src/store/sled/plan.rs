@@ -16,6 +16,7 @@ use super::layout::{
 };
 use super::slot::{Arrival, Slot, Stat};
 use super::trees::{Trees, Writes};
+use super::write::{Notes, Refused};
 use super::{read, retain, start};
 
 use crate::model::{Abandoned, Attempt, Delivery, Id, NodeTag, Place, Sent, State, WallMs};
@@ -41,18 +42,6 @@ pub(super) struct Writer {
     /// A batch that was refused on a full disk, and of which nobody knows yet whether it stands.
     pub(super) refused: Option<Refused>,
 }
-
-/// What must be taken back of a batch, where it stands.
-#[derive(Debug, Clone)]
-pub(super) struct Refused {
-    /// Where the chunks begin that it made.
-    pub(super) first_chunk: u64,
-    /// The notes that it wrote, as they were before.
-    pub(super) notes: Notes,
-}
-
-/// Notes by their keys; empty where there was none.
-pub(super) type Notes = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// A clock that is set back by no more is not behind.
 const CLOCK_BEHIND_MS_MAX: u64 = 60_000;

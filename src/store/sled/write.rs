@@ -30,6 +30,18 @@ use crate::store::{CommitNo, Count, Store, StoreError};
 /// The least room that is worth trying to open the database with: sled writes a segment to its end, and a snapshot.
 const REOPEN_BYTES_MIN: u64 = 4 << 20;
 
+/// What must be taken back of a batch, where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    /// Where the chunks begin that it made.
+    pub(super) first_chunk: u64,
+    /// The notes that it wrote, as they were before.
+    pub(super) notes: Notes,
+}
+
+/// Notes by their keys; empty where there was none.
+pub(super) type Notes = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The database, as far as it can be had.
 pub(super) enum Database {
     Open(Box<View>),
