@@ -43,6 +43,7 @@ mod send;
 mod send_batch;
 mod settle;
 mod standing;
+mod supersede;
 mod threads;
 mod turn;
 mod words;

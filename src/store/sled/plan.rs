@@ -19,7 +19,7 @@ use super::trees::{Trees, Writes};
 use super::write::{Notes, Refused};
 use super::{read, retain, start};
 
-use crate::model::{Abandoned, Attempt, Delivery, Id, NodeTag, Place, Sent, State, WallMs};
+use crate::model::{Abandoned, Attempt, Delivery, Id, NodeTag, Place, State, WallMs};
 use crate::store::{Amendment, Batch, Committed, Move, Moved, StateName, StoreError};
 
 /// What readers and the writer see: the open database, its head and its counters.
@@ -262,7 +262,7 @@ impl<'a> Plan<'a> {
         let key = numbered_key(place, before.attempts);
         // One with a remote id is a row already.
         let is_row = self.writes.puts(Tree::Att, &key) || read::remote_id(&self.view.trees, place, before)?.is_some();
-        if is_row { Ok(()) } else { self.attempt_row(place, &arrived(before, arrival)) }
+        if is_row { Ok(()) } else { self.attempt_row(place, &read::arrived(before, arrival)) }
     }
 
     fn attempt(&mut self, place: Place, attempt: &Attempt, after: &mut Slot) -> Result<(), StoreError> {
@@ -478,23 +478,6 @@ impl<'a> Plan<'a> {
         let body = body.ok_or_else(|| damaged(Tree::Chunk, &key, "it is missing"))?;
         self.put(Tree::Chunk, &key, &body);
         Ok(())
-    }
-}
-
-/// The delivery that a slot tells of, as an attempt.
-pub(super) fn arrived(slot: &Slot, arrival: Arrival) -> Attempt {
-    Attempt {
-        number: slot.attempts,
-        revision: arrival.revision,
-        started_at: arrival.started_at,
-        duration_ms: arrival.duration_ms,
-        outcome: Delivery::Delivered,
-        class: None,
-        sent: Sent::Answered,
-        status: slot.last.status,
-        detail: String::new(),
-        response_excerpt: None,
-        remote_id: None,
     }
 }
 

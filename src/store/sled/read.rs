@@ -13,10 +13,9 @@ use super::head::Head;
 use super::layout::{
     Cursor, Edit, Entries, Fixed, Kept, Tree, damaged, decode, name, numbered_key, part_key, place_key,
 };
-use super::plan::arrived;
-use super::slot::{Slot, Stat};
+use super::slot::{Arrival, Slot, Stat};
 use super::trees::Trees;
-use crate::model::{Abandoned, Attempt, Body, Id, Message, Place, Record, State, codec};
+use crate::model::{Abandoned, Attempt, Body, Delivery, Id, Message, Place, Record, Sent, State, codec};
 use crate::store::{Loaded, Revision, StoreError};
 
 /// The slots of a chunk; `None` where there is no such chunk (any more).
@@ -159,6 +158,23 @@ pub(super) fn remote_id(trees: &Trees, place: Place, slot: &Slot) -> Result<Opti
     }
     let row = trees.row(Tree::Att, &numbered_key(place, slot.attempts), |row| read_attempt(row.body))?;
     Ok(row.and_then(|attempt| attempt.remote_id))
+}
+
+/// The delivery that a slot tells of, as an attempt.
+pub(super) fn arrived(slot: &Slot, arrival: Arrival) -> Attempt {
+    Attempt {
+        number: slot.attempts,
+        revision: arrival.revision,
+        started_at: arrival.started_at,
+        duration_ms: arrival.duration_ms,
+        outcome: Delivery::Delivered,
+        class: None,
+        sent: Sent::Answered,
+        status: slot.last.status,
+        detail: String::new(),
+        response_excerpt: None,
+        remote_id: None,
+    }
 }
 
 /// An attempt from the body of its row: the attempt, and behind it what the destination calls the message, where it says so.
