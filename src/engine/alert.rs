@@ -37,7 +37,7 @@ pub trait Channel: Send + Sync + 'static {
 /// What a person can be told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Messages that came to rest undelivered, those that wait for a person, and what cannot be read and so is not delivered.
+    /// Messages that came to rest undelivered, those that wait for a person, rules that fail, and what cannot be read and so is not delivered.
     Abandoned,
     /// Messages that wait longer than their destination's `late_after`, and that none does any more.
     Late,
@@ -45,6 +45,8 @@ pub enum Kind {
     Silent,
     /// Destinations that are paused, and that go on.
     Paused,
+    /// Destinations that fail and are left alone by their breaker, and that answer again.
+    Breaker,
     /// What cannot be read and so is not delivered, alone.
     Damaged,
 }
@@ -82,11 +84,12 @@ impl Rule {
 
 impl Kind {
     /// Every kind, with its name.
-    const NAMES: [(Kind, &str); 5] = [
+    const NAMES: [(Kind, &str); 6] = [
         (Kind::Abandoned, "abandoned"),
         (Kind::Late, "late"),
         (Kind::Silent, "silent"),
         (Kind::Paused, "paused"),
+        (Kind::Breaker, "breaker"),
         (Kind::Damaged, "damaged"),
     ];
 
@@ -102,6 +105,7 @@ impl Kind {
             LATE | ON_TIME => Kind::Late,
             SILENT | ACTIVE => Kind::Silent,
             PAUSED | RESUMED => Kind::Paused,
+            FAILING | ANSWERING => Kind::Breaker,
             DAMAGED => Kind::Damaged,
             _ => Kind::Abandoned,
         }
@@ -120,8 +124,8 @@ pub struct Alert {
     /// The destination; `*` where it is the registry that is damaged.
     pub destination: Arc<str>,
     /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, `damaged`
-    /// for what cannot be read and so is not delivered, `late` for messages that are still tried, or `on-time`, `silent`, `active`, `paused` and
-    /// `resumed` for a destination itself.
+    /// for what cannot be read and so is not delivered, `late` for messages that are still tried, or `on-time`, `silent`, `active`, `paused`,
+    /// `resumed`, `failing` and `answering` for a destination itself, `rule` for a rule over its answers that fails.
     pub reason: &'static str,
     /// How many since the alert before; rows, where they are damaged; all that are, where they are late.
     pub messages: u64,
@@ -157,6 +161,7 @@ impl std::fmt::Display for Alert {
             Some(sample) => {
                 write!(f, "{messages} message(s) to {destination} undelivered: {reason}; first {sample}")?;
             }
+            None if *reason == RULE => write!(f, "a rule over the answers of {destination} fails")?,
             None if *reason == LATE => write!(f, "{messages} message(s) to {destination} undelivered: late")?,
             None if *reason == DAMAGED => {
                 write!(f, "{messages} part(s) of the registry cannot be read, and are not delivered")?;
@@ -183,6 +188,9 @@ type Cause = (Arc<str>, &'static str);
 const DAMAGED: &str = "damaged";
 /// Of destinations: what becomes of them, and that it is over.
 pub(super) const PAUSED: &str = "paused";
+pub(super) const FAILING: &str = "failing";
+pub(super) const ANSWERING: &str = "answering";
+pub(super) const RULE: &str = "rule";
 pub(super) const RESUMED: &str = "resumed";
 pub(super) const LATE: &str = "late";
 pub(super) const ON_TIME: &str = "on-time";

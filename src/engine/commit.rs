@@ -34,7 +34,7 @@ use super::settle::Report;
 use super::words::Accepted;
 use crate::error::Error;
 use crate::model::{Envelope, Event, Id, Illegal, Message, Place, Policy, Queued, Record, Stamp, State, WallMs};
-use crate::store::{Committed, Expect, Incoming, Loaded, Move, Moved, Older, StoreError, key_hash};
+use crate::store::{Committed, Dest, Expect, Incoming, Loaded, Move, Moved, Older, StoreError, key_hash};
 
 /// How soon a full disk is tried again.
 const ROOM_MS: u64 = 1_000;
@@ -50,6 +50,8 @@ pub(super) struct Committer {
     pub(super) policy: Policy,
     pub(super) watch: Watch,
     pub(super) latest: Latest,
+    /// Destinations of which it was told that a rule over their answers fails.
+    pub(super) failed_rules: HashSet<Dest>,
 }
 
 impl Committer {
@@ -70,6 +72,7 @@ impl Committer {
             policy: Policy::default(),
             watch: Watch::default(),
             latest,
+            failed_rules: HashSet::new(),
         })
     }
 

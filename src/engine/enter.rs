@@ -24,7 +24,7 @@ use super::send::{Found, bodiless, find};
 use super::settle::{Report, attempt_number, interrupted, settle};
 use super::words::{Accepted, Act, Hand, Lane, Reply, Shown};
 use crate::error::Error;
-use crate::model::{Event, Id, Illegal, Outcome, Place, Record, State, WallMs, advance};
+use crate::model::{Class, Event, Failure, Id, Illegal, Outcome, Place, Record, State, WallMs, advance};
 use crate::store::{Dest, Expect, Incoming, Loaded, Move, Newer, key_hash};
 
 impl Committer {
@@ -92,6 +92,11 @@ impl Committer {
             Some(part) => part.is_free,
             None => self.hear(draft, dest, &report.outcome),
         };
+        if let Outcome::Failed(Failure { class: Class::Rule, detail, .. }) = &report.outcome
+            && self.failed_rules.insert(dest)
+        {
+            self.registry.rule_failed(dest, detail);
+        }
         let rules = self.registry.rules(dest).map(|rules| &**rules);
         let policy = rules.map_or(&self.policy, |rules| &rules.policy);
         let step = settle(&report, policy, rules, is_free);

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ages::Ages;
-use super::alert::{PAUSED, RESUMED};
+use super::alert::{ANSWERING, FAILING, PAUSED, RESUMED, RULE};
 use super::lane::Entry;
 use super::news::Who;
 use super::pause::{self, Cause, Pause};
@@ -368,16 +368,23 @@ impl Registry {
 
     /// Says what has become of a destination; a person is told of what goniec did by itself.
     fn say_pause(&self, dest: Dest, before: Option<Cause>, pause: Option<&Pause>) {
-        let name = self.names.get(usize::from(dest.0)).cloned().unwrap_or_else(|| Arc::from("?"));
-        let tell = |reason, detail: String| self.notices().push((name.clone(), reason, detail));
         match pause {
             Some(Pause { cause: Cause::Person, who, why, .. }) => {
-                log::warn!("destination {name} is paused by {who:?}: {why:?}");
+                log::warn!("destination {} is paused by {who:?}: {why:?}", self.name(dest));
             }
-            Some(pause) => tell(PAUSED, format!("{}: {}", pause.cause.name(), pause.why)),
-            None if before == Some(Cause::SetUp) => tell(RESUMED, "it takes messages again".into()),
-            None => log::warn!("destination {name} goes on"),
+            Some(pause) => self.note(dest, PAUSED, &format!("{}: {}", pause.cause.name(), pause.why)),
+            None if before == Some(Cause::SetUp) => self.note(dest, RESUMED, "it takes messages again"),
+            None => log::warn!("destination {} goes on", self.name(dest)),
         }
+    }
+
+    /// Has a person told of what became of a destination.
+    fn note(&self, dest: Dest, reason: &'static str, why: &str) {
+        self.notices().push((self.name(dest), reason, why.to_owned()));
+    }
+
+    fn name(&self, dest: Dest) -> Arc<str> {
+        self.names.get(usize::from(dest.0)).cloned().unwrap_or_else(|| Arc::from("?"))
     }
 
     /// What has become of destinations since this was last asked: name, what, why.
@@ -403,7 +410,7 @@ impl Registry {
         drop(scheduler);
         let account = rules.and_then(|rules| rules.account.as_ref()).filter(|_| is_by_account);
         Lane {
-            name: self.names.get(usize::from(dest.0)).cloned().unwrap_or_else(|| Arc::from("?")),
+            name: self.name(dest),
             is_configured: rules.is_some(),
             pause,
             waits_for,
@@ -421,13 +428,17 @@ impl Registry {
 
     /// A destination's breaker has turned.
     pub(super) fn turned(&self, dest: Dest, turned: Turned) {
-        let name = self.names.get(usize::from(dest.0)).map_or("?", |name| &**name);
         match turned {
             Turned::Opened => {
-                log::warn!("destination {name} fails: it is left alone, and tried with one message from time to time")
+                self.note(dest, FAILING, "it is left alone, and tried with one message from time to time")
             }
-            Turned::Closed => log::warn!("destination {name} answers again"),
+            Turned::Closed => self.note(dest, ANSWERING, "it takes messages again"),
         }
+    }
+
+    /// A rule over the answers of a destination fails, so that nobody knows what they mean.
+    pub(super) fn rule_failed(&self, dest: Dest, why: &str) {
+        self.note(dest, RULE, why);
     }
 
     /// Why the engine takes nothing more, where it failed.
