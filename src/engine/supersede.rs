@@ -165,10 +165,8 @@ impl Committer {
     ) -> Result<Option<(Id, Option<u64>)>, Error> {
         let Some(key) = record.envelope.key.as_deref().filter(|_| rules.latest_wins) else { return Ok(None) };
         let store = &*self.registry.store;
-        let above = |record: &Record| {
-            fence::above(dest, &record.envelope, store).inspect_err(|error| self.registry.unfenced(error))
-        };
-        if let Some(fence) = above(record)? {
+        let above = fence::above(dest, &record.envelope, store).inspect_err(|error| self.registry.unfenced(error))?;
+        if let Some(fence) = above {
             return Ok(Some((fence.id, Some(fence.version))));
         }
         let mut query = Query {
@@ -181,10 +179,11 @@ impl Committer {
         loop {
             let newest = store.list(&query)?.records.into_iter().next();
             let Some(newest) = newest.filter(|newest| newest.place > record.place) else { return Ok(None) };
-            if above(&newest)?.is_none() {
+            let versions = newest.envelope.version.zip(record.envelope.version);
+            if versions.is_none_or(|(newest, own)| newest >= own) {
                 return Ok(Some((newest.id, None)));
             }
-            // A person said that it arrived; a newer version had come before it.
+            // It came below this one, and a person said that it arrived.
             query.before = Some(newest.place);
         }
     }

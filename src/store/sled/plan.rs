@@ -216,8 +216,12 @@ impl<'a> Plan<'a> {
     }
 
     pub(super) fn note(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let before = start::note(&self.view.trees, key)?.unwrap_or_default();
-        self.notes.push((key.to_vec(), before));
+        match start::note(&self.view.trees, key) {
+            Ok(before) => self.notes.push((key.to_vec(), before.unwrap_or_default())),
+            // What cannot be read is not worth putting back.
+            Err(StoreError::Damaged(_)) => {}
+            Err(error) => return Err(error),
+        }
         self.put(Tree::Note, key, value);
         Ok(())
     }
