@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::Order;
+use crate::engine::{Kind, Order};
 use crate::model::breaker::BreakerRule;
 use crate::model::policy::scatter;
 use crate::model::rate::Rate;
@@ -86,10 +86,12 @@ method = "PUT"
 success = { status = "2xx", body = '.status == "SUCCESS"' }
 sign = { secret = { env = "SIGNING" } }
 headers = { authorization = { file = "/run/erp" }, x-shop = "main" }
+late_after = "1h"
+silent_after = "2d"
 retry = { cycle = "every 5m" }
 
 [[alert]]
-on = ["abandoned"]
+on = ["abandoned", "late"]
 destinations = ["courier"]
 to = [ { webhook = "http://127.0.0.1:9009/alerts" }, { command = ["/usr/bin/mail", "root"] }, { log = true } ]
 digest = "1m"
@@ -112,6 +114,8 @@ fn a_configuration_is_read_whole() {
     assert_eq!(erp.policy.retry.backoff, Backoff::NextCycle);
     let names: Vec<String> = config.alerts.iter().map(|rule| rule.channel.name()).collect();
     assert_eq!(names, ["webhook 127.0.0.1:9009", "command /usr/bin/mail", "log"]);
+    assert_eq!((erp.late_after_ms, erp.silent_after_ms), (Some(3_600_000), Some(172_800_000)));
+    assert_eq!(config.alerts[2].kinds, [Kind::Abandoned, Kind::Late]);
     assert_eq!((config.alerts[0].digest_ms, config.alerts[0].destinations.len()), (60_000, 1));
 }
 

@@ -49,7 +49,6 @@ struct Line {
     late: u64,
     waiting: u64,
     turned_late: u64,
-    delivered: u64,
     active_ms: u64,
 }
 
@@ -78,8 +77,6 @@ pub(super) struct Standing {
     pub(super) age: Age,
     /// How many have become late since the start, in all; it tells whether more have.
     pub(super) turned_late: u64,
-    /// How many were delivered since the start.
-    pub(super) delivered: u64,
     /// When something was last accepted or delivered, by [`Ages::steady_ms`].
     pub(super) active_ms: u64,
     /// Where the oldest lies: in this range, the last one excluded. `None` where it was not to go before a time.
@@ -135,10 +132,7 @@ impl Ages {
     /// A message was delivered by an attempt.
     pub(super) fn delivered(&mut self, dest: Dest, now: Stamp) {
         let steady_ms = self.steady_ms(now);
-        self.line(dest, |line| {
-            line.active_ms = steady_ms;
-            line.delivered = line.delivered.saturating_add(1);
-        });
+        self.line(dest, |line| line.active_ms = steady_ms);
     }
 
     /// A step took a message to its end, or back from it.
@@ -174,7 +168,6 @@ impl Ages {
         Standing {
             age: Age { waiting: line.waiting, oldest, late: line.late.saturating_add(deferred_late) },
             turned_late: line.turned_late.saturating_add(deferred_late),
-            delivered: line.delivered,
             active_ms: line.active_ms,
             oldest_in: first.filter(|_| accepted == oldest).map(|(first, span)| (*first, after(span.last))),
         }

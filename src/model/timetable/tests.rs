@@ -160,3 +160,30 @@ fn wrong_hours_are_refused() {
     }
     assert!("2026-12-27T00:00:00Z/2026-12-24T00:00:00Z".parse::<Closure>().is_err());
 }
+
+/// The open time between two moments, against a count of every minute: over nights, weekends, maintenance and both changes of summer time.
+#[test]
+fn open_time_is_that_of_a_count_of_minutes() {
+    let hours = Hours {
+        open: Some("Mon-Fri 08:00-18:30, Sat 22:00-03:30 Europe/Warsaw".parse().expect("hours")),
+        closed: vec![
+            "Wed 12:00-13:00 Europe/Warsaw".parse().expect("a closure"),
+            "2026-03-26T09:15:00Z/2026-03-27T10:00:00Z".parse().expect("a closure"),
+        ],
+    };
+    for from in ["2026-03-24T11:30:00Z", "2026-10-22T16:31:00Z", "2026-07-03T03:00:00Z"].map(at) {
+        let mut open_ms = 0;
+        for minute in 0..6 * 1_440 {
+            let now = from.plus(minute * 60_000);
+            if minute % 97 == 0 {
+                assert_eq!(hours.open_ms(from, now, u64::MAX), open_ms, "from {} to {}", from.0, now.0);
+            }
+            open_ms += if hours.is_open(now) { 60_000 } else { 0 };
+        }
+        assert_eq!(hours.open_ms(from, from.plus(6 * 86_400_000), 3_600_000), 3_600_000, "no more than is asked for");
+    }
+    assert_eq!(Hours::default().open_ms(WallMs(7), WallMs(10), u64::MAX), 3);
+    assert_eq!(hours.open_ms(WallMs(9), WallMs(7), u64::MAX), 0);
+    let year = hours.open_ms(WallMs(0), WallMs(u64::MAX), u64::MAX);
+    assert!(year > 0, "an end of time is no endless loop");
+}
