@@ -1,8 +1,14 @@
-//! The workers of one lane: threads that begin when there is work and end when there is none.
+//! The workers of one lane: threads that begin when there is work and end when there is none, or when there are more of them than help.
+//!
+//! How many help follows from the shortest of the last deliveries: a destination that answers in microseconds is kept busy by a few, and more only
+//! get in one another's way; one that takes 50 ms needs as many as may be out. The shortest is asked and not the mean, because deliveries that
+//! wait for a processor take longer the more workers there are.
 //!
 //! # What holds
 //!
 //! * Never more threads than the destination's concurrency, so never more requests under way.
+//! * Work never lies there without a worker; and where nothing comes to an end, as many begin as may be out.
+//! * Where a gate weighs each message, each begins as soon as it is given.
 //! * What was not begun can be called back, in the order in which it was given.
 
 use std::sync::Arc;
@@ -11,6 +17,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::gate::Gate;
 use super::lane::WINDOW_MAX;
 use super::news::{Delivery, News, Parcel};
 use super::send::{Outgoing, Picked, pick_up, send};
@@ -22,6 +29,16 @@ use crate::model::OnUncertain;
 
 /// How long a worker without work stays.
 const IDLE: Duration = Duration::from_secs(10);
+/// So many workers are never too many.
+const FEW: usize = 8;
+/// One more helps for so many nanoseconds of the shortest delivery: a hundred thousand deliveries a second are more than a lane is given.
+const NANOS_OF_ONE: u64 = 10_000;
+/// By which part of it the shortest delivery is forgotten with each one that takes longer: a few thousand double it.
+const FORGET: u64 = 4_096;
+/// The shortest delivery of a lane that has made none: it begins with a few workers.
+const NONE: u64 = 0;
+/// The shortest delivery of a lane that hangs: as many workers help as may be out.
+const HANGS: u64 = u64::MAX;
 
 /// The workers of one lane.
 #[derive(Clone)]
@@ -39,6 +56,8 @@ struct Counts {
     workers: AtomicUsize,
     busy: AtomicUsize,
     ended: AtomicU64,
+    /// The shortest of the last deliveries, in nanoseconds.
+    shortest_ns: AtomicU64,
 }
 
 impl Crew {
@@ -47,7 +66,7 @@ impl Crew {
         Crew { rules, give, take, tell, counts: Arc::new(Counts::default()) }
     }
 
-    /// Gives a parcel to whoever is free; a new worker begins where none is and one may.
+    /// Gives a parcel to whoever is free; a new worker begins where none is and one more helps.
     pub(super) fn give(&self, parcel: Parcel, shared: &Arc<Shared>) {
         self.counts.busy.fetch_add(1, Ordering::AcqRel);
         if let Err(back) = self.give.try_send(Some(parcel)) {
@@ -58,21 +77,54 @@ impl Crew {
             }
             return;
         }
-        let workers = self.counts.workers.load(Ordering::Acquire);
-        if workers < usize::from(self.rules.concurrency) && self.counts.busy.load(Ordering::Acquire) > workers {
+        if self.counts.busy.load(Ordering::Acquire) > self.counts.workers.load(Ordering::Acquire) {
             self.hire(shared);
         }
     }
 
-    /// Work that lies there with nobody to do it gets a worker: none could be had when it was given.
-    pub(super) fn revive(&self, shared: &Arc<Shared>) {
-        if self.counts.workers.load(Ordering::Acquire) == 0 && !self.take.is_empty() {
-            self.hire(shared);
-        }
+    /// Whether work lies there that more workers than there are could do.
+    pub(super) fn is_short(&self) -> bool {
+        !self.take.is_empty() && self.counts.workers.load(Ordering::Acquire) < usize::from(self.rules.concurrency)
     }
 
+    /// Work that lies there gets a worker more, where one helps: none could be had when it was given, or nothing has come to an end since.
+    pub(super) fn revive(&self, shared: &Arc<Shared>, hangs: bool) {
+        if hangs {
+            self.counts.shortest_ns.store(HANGS, Ordering::Relaxed);
+        }
+        self.hire(shared);
+    }
+
+    /// How many workers help.
+    fn useful(&self) -> usize {
+        let most = usize::from(self.rules.concurrency);
+        let shortest_ns = self.counts.shortest_ns.load(Ordering::Relaxed);
+        if shortest_ns == HANGS || !Gate::is_plain(&self.rules) {
+            return most;
+        }
+        usize::try_from(shortest_ns / NANOS_OF_ONE).unwrap_or(most).max(FEW).min(most)
+    }
+
+    /// Learns from a delivery how long the shortest takes. Two who learn at once may lose what one of them has learnt: the next makes up for it.
+    fn learn(&self, took_ns: u64) {
+        let shortest_ns = match self.counts.shortest_ns.load(Ordering::Relaxed) {
+            NONE | HANGS => took_ns,
+            known_ns => took_ns.min(known_ns.saturating_add(known_ns / FORGET)),
+        };
+        self.counts.shortest_ns.store(shortest_ns.clamp(FORGET, HANGS - 1), Ordering::Relaxed);
+    }
+
+    /// One worker more or less, where `next` says so.
+    fn count(&self, next: impl Fn(usize) -> Option<usize>) -> bool {
+        self.counts.workers.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_ok()
+    }
+
+    /// Begins a worker where one more helps.
     fn hire(&self, shared: &Arc<Shared>) {
-        self.counts.workers.fetch_add(1, Ordering::AcqRel);
+        let useful = self.useful();
+        if !self.count(|workers| (workers < useful).then_some(workers + 1)) {
+            return;
+        }
         let (crew, worker_shared) = (self.clone(), shared.clone());
         let name = format!("goniec-send-{}", self.rules.name.chars().take(16).collect::<String>());
         let spawned = spawn(&name, shared.registry.clone(), move || crew.work(&worker_shared));
@@ -86,16 +138,27 @@ impl Crew {
         }
     }
 
-    fn work(&self, shared: &Shared) {
+    fn work(&self, shared: &Arc<Shared>) {
         loop {
             while let Ok(given) = self.take.recv_timeout(IDLE) {
-                match given {
-                    Some(Parcel::One(delivery)) => self.deliver(delivery, shared),
-                    Some(Parcel::Batch(deliveries)) => self.deliver_batch(deliveries, shared),
-                    None => return,
+                let Some(parcel) = given else { return };
+                if !self.take.is_empty() {
+                    // Who begins then does the same: so they double until they are enough.
+                    self.hire(shared);
                 }
+                let began_ns = shared.clock.nanos();
+                match parcel {
+                    Parcel::One(delivery) => self.deliver(delivery, shared),
+                    Parcel::Batch(deliveries) => self.deliver_batch(deliveries, shared),
+                }
+                self.learn(shared.clock.nanos().saturating_sub(began_ns));
                 self.counts.ended.fetch_add(1, Ordering::Relaxed);
                 self.counts.busy.fetch_sub(1, Ordering::AcqRel);
+                // Those who stay are enough for what lies there.
+                let many = self.useful().saturating_mul(2);
+                if self.count(|workers| (workers > many).then(|| workers - 1)) {
+                    return;
+                }
             }
             self.counts.workers.fetch_sub(1, Ordering::AcqRel);
             // Work given between the last look and the leave would find nobody.
@@ -103,8 +166,7 @@ impl Crew {
                 return;
             }
             // Somebody may have been hired for it meanwhile.
-            let back = |workers: usize| (workers < usize::from(self.rules.concurrency)).then_some(workers + 1);
-            if self.counts.workers.fetch_update(Ordering::AcqRel, Ordering::Acquire, back).is_err() {
+            if !self.count(|workers| (workers < usize::from(self.rules.concurrency)).then_some(workers + 1)) {
                 return;
             }
         }

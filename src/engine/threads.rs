@@ -63,6 +63,11 @@ impl Clock {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Stamp { wall: WallMs(millis(wall)), mono_ms: millis(self.origin.elapsed()) }
     }
+
+    /// Nanoseconds since the start.
+    pub(super) fn nanos(self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -251,19 +251,6 @@ fn retry(failure: &Failure, tried: Tried, policy: &Policy, now: WallMs) -> Verdi
 /// The longest time a destination may ask to be left alone: an hour.
 pub const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
 
-/// The delays of Standard Webhooks, in seconds: the first attempt goes at once, and each later one so long after the one before.
-const STANDARD_S: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
-/// How many attempts that makes.
-pub const STANDARD_ATTEMPTS: u16 = 10;
-
-impl Backoff {
-    /// The schedule of Standard Webhooks.
-    #[must_use]
-    pub fn standard() -> Backoff {
-        Backoff::List(STANDARD_S.iter().map(|delay_s| delay_s * 1_000).collect())
-    }
-}
-
 impl Retry {
     /// The delay after the attempts made so far, or `None` where the next cycle decides.
     #[must_use]

@@ -6,7 +6,8 @@
 //!
 //! # What holds
 //!
-//! * Any half-open window of the period contains at most the limit.
+//! * Any half-open window of the period, and of a fiftieth more, contains at most the limit: what is let through here begins a little later, one send
+//!   sooner after that than another, and the counterpart counts what begins.
 //! * The bucket begins with one send, not with a burst: what went before a restart is not known.
 //! * A clock that stands still gives nothing.
 //!
@@ -106,7 +107,7 @@ impl Bucket {
         let by_bucket = u64::try_from(missing.div_ceil(u128::from(self.rate.count))).unwrap_or(u64::MAX);
         let by_log = match (self.went_ms.front(), u32::try_from(self.went_ms.len())) {
             (Some(oldest), Ok(gone)) if gone < self.rate.count => *oldest.min(&now_ms),
-            (Some(oldest), _) => oldest.saturating_add(self.rate.per_ms),
+            (Some(oldest), _) => oldest.saturating_add(self.window_ms()),
             (None, _) => now_ms,
         };
         now_ms.saturating_add(by_bucket).max(by_log)
@@ -118,9 +119,14 @@ impl Bucket {
             self.shares = (self.shares + u128::from(passed_ms) * u128::from(self.rate.count)).min(self.full());
             self.filled_at_ms = now_ms;
         }
-        while self.went_ms.front().is_some_and(|went| went.saturating_add(self.rate.per_ms) <= self.filled_at_ms) {
+        while self.went_ms.front().is_some_and(|went| went.saturating_add(self.window_ms()) <= self.filled_at_ms) {
             self.went_ms.pop_front();
         }
+    }
+
+    /// How long a send is counted.
+    fn window_ms(&self) -> u64 {
+        self.rate.per_ms + self.rate.per_ms / 50
     }
 
     fn full(&self) -> u128 {
@@ -204,7 +210,7 @@ mod tests {
                 prop_assert!(bucket.clone().room(next_ms) > 0);
             }
             for (position, first) in went.iter().enumerate() {
-                let within = went.iter().skip(position).take_while(|at| **at < first + per_ms).count();
+                let within = went.iter().skip(position).take_while(|at| **at < first + per_ms + per_ms / 50).count();
                 prop_assert!(within <= usize::try_from(count).unwrap());
             }
         }

@@ -27,6 +27,9 @@ const GOAL: f64 = 0.9;
 /// How often the threads are counted.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// A destination of this concurrency.
+type Way<'a> = &'a dyn Fn(u16) -> Destination;
+
 /// A row for each concurrency and transport.
 pub(super) fn run(plan: &Plan) -> Result<Vec<Row>, Fail> {
     let bytes = plan.size.unwrap_or(KIB);
@@ -35,8 +38,7 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Row>, Fail> {
     let nowhere = |_: u16| Destination::new(DESTINATION, |_: &Message| ());
     let http = |width: u16| Destination::new(DESTINATION, Http::post(&url).connections(usize::from(width)));
     let mut rows = Vec::new();
-    let ways: [(&str, usize, &dyn Fn(u16) -> Destination); 2] =
-        [("nothing", MESSAGES, &nowhere), ("HTTP", MESSAGES_HTTP, &http)];
+    let ways: [(&str, usize, Way<'_>); 2] = [("nothing", MESSAGES, &nowhere), ("HTTP", MESSAGES_HTTP, &http)];
     for (name, usual, way) in ways {
         let messages = plan.messages.unwrap_or(usual);
         let lives = |concurrency| {

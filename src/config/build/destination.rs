@@ -12,7 +12,6 @@ use super::probe::uncertain;
 use super::{missing, note, rate};
 use crate::engine::{Destination, Order};
 use crate::model::breaker::BreakerRule;
-use crate::model::policy::STANDARD_ATTEMPTS;
 use crate::model::{Backoff, Policy, Retry, WallMs};
 use crate::transport::http::{Http, check_header};
 use crate::transport::secret::Shelf;
@@ -158,7 +157,7 @@ fn build_retry(section: &Section, problems: &mut Vec<Problem>) -> Retry {
     }
     let is_standard = section.text("backoff") == Some("standard");
     let backoff = match (section.text("backoff"), section.field("cycle"), section.field("delays")) {
-        (Some("standard"), _, _) => Backoff::standard(),
+        (Some("standard"), _, _) => Backoff::List(STANDARD_S.map(|delay_s| delay_s * 1_000).into()),
         (Some("fixed"), _, _) => Backoff::Fixed(section.number("delay").unwrap_or(FIXED_MS)),
         (Some("list"), _, Some(Field::Numbers(delays_ms))) => Backoff::List(delays_ms.clone()),
         (Some("list"), _, _) => {
@@ -189,3 +188,8 @@ fn build_retry(section: &Section, problems: &mut Vec<Problem>) -> Retry {
 
 /// The delay of `fixed` where none is written. The table of rules says the same.
 const FIXED_MS: u64 = 60_000;
+
+/// The delays of `standard`, in seconds: the first attempt goes at once, and each later one so long after the one before.
+const STANDARD_S: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+/// How many attempts that makes.
+const STANDARD_ATTEMPTS: u16 = 10;
