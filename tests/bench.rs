@@ -82,6 +82,21 @@ fn what_waits_is_measured_when_it_is_asked_for() {
 }
 
 #[test]
+fn what_misbehaves_is_measured_when_it_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = ["hung", "slow", "returning", "returning", "rules"];
+    let asked = ["--only", "hung", "--only", "slow", "--only", "returning", "--only", "rules", "--only", "workers"];
+    let rows =
+        rows(&bench(dir.path(), &[&asked[..], &["--messages", "100", "--rounds", "1"]].concat()).output().unwrap());
+    let found: Vec<&str> = rows.iter().map(|row| row["part"].as_str().unwrap()).collect();
+    assert_eq!(found, [&parts[..], &["workers"; 6]].concat());
+    for row in &rows {
+        assert!(number(row, "goniec") > 0.0, "{row}");
+    }
+    check_nothing_is_left(dir.path());
+}
+
+#[test]
 fn a_signal_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     // Enough messages that it is surely under way when the signal comes.
