@@ -72,6 +72,8 @@ fn seeds_with_limits_that_once_failed_stay_sound() {
         5_400,
         // A version that had arrived was passed over once a higher one came, and a message from before it was sent again.
         281,
+        // A message without a version was sent again after a newer one had arrived whose version another had risen above since.
+        375,
     ];
     for seed in seeds {
         assert_eq!(live_limited(seed, Plant::Nothing).violations, Vec::<String>::new(), "seed {seed}");
