@@ -281,7 +281,7 @@ fn one_poisonous_message_does_not_make_the_others_rest() {
         if has_poison { answered(400) } else { arrived() }
     };
     let mut requests = Vec::new();
-    while !day.out.is_empty() || day.turn.wakes().len() > 0 {
+    while !day.out.is_empty() || !day.turn.wakes().is_empty() {
         for flight in std::mem::take(&mut day.out) {
             requests.push(flight.messages().len());
             let outcome = answer(&flight);

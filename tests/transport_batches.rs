@@ -1,5 +1,6 @@
 //! Many messages in one request over HTTP: each format as it arrives, and what answers of known shapes say of each message.
 
+#[expect(dead_code, reason = "the other tests of the transport use the rest of it")]
 #[path = "common/peer.rs"]
 mod peer;
 

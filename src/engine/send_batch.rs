@@ -46,7 +46,7 @@ pub(super) fn gather(registry: &Registry, rules: &Destination, deliveries: Vec<D
     let mut gathered = Gathered::default();
     let mut bytes = 0_usize;
     let mut deliveries = deliveries.into_iter();
-    while let Some(delivery) = deliveries.next() {
+    for delivery in deliveries.by_ref() {
         let who = delivery.who;
         match pick_up(registry, delivery, now) {
             Ok(Picked::Go(outgoing)) => {

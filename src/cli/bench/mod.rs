@@ -4,6 +4,7 @@
 //! lives       accepted, sent over a transport that does nothing, delivered    against plain inserts
 //! accepts     64 callers, each waiting for its answer                          against Redis streams
 //! deliveries  whole lives over HTTP to a sink in another process               against a bare HTTP client
+//! batches     lives over HTTP, a hundred a request                              against single deliveries; only when asked for
 //! intake      lines over HTTP in requests of 100                               against the library
 //! keys        lives with order, and with the latest only                       against none; only when asked for
 //! hung        ten destinations over HTTP, one of which hangs                   against the others by themselves; the same
@@ -29,6 +30,7 @@
 
 mod accepts;
 mod bare;
+mod batches;
 mod children;
 mod crowd;
 mod deliveries;
@@ -79,6 +81,7 @@ const PARTS: &[(&str, bool, Run)] = &[
     ("lives", true, lives::run),
     ("accepts", true, accepts::run),
     ("deliveries", true, deliveries::run),
+    ("batches", false, batches::run),
     ("intake", true, intake::run),
     ("keys", false, keys::run),
     ("hung", false, crowd::hung),
@@ -110,9 +113,13 @@ pub(super) fn verb() -> Command {
         .arg(number("producers", "N", "Threads that hand in requests of 100").default_value("4"))
         .arg(number("rounds", "N", "How often what is compared is measured in turns").default_value("5"))
         .arg(
-            option("only", "PART", "One part; can be given several times. Only when named run keys, hung, slow, returning, rules, workers, memory and start")
-                .action(ArgAction::Append)
-                .value_parser(clap::builder::PossibleValuesParser::new(names)),
+            option(
+                "only",
+                "PART",
+                "One part; can be given several times. Only when named run batches, keys, hung, slow, returning, rules, workers, memory and start",
+            )
+            .action(ArgAction::Append)
+            .value_parser(clap::builder::PossibleValuesParser::new(names)),
         )
         .arg(switch("json", "One JSON object a line"))
         .arg(Arg::new("as-sink").long("as-sink").hide(true).action(ArgAction::SetTrue))
