@@ -7,7 +7,7 @@
 //! # What holds
 //!
 //! * Never more threads than the destination's concurrency, so never more requests under way.
-//! * Work never lies there without a worker; and where nothing comes to an end, as many begin as may be out.
+//! * Work never lies there without a worker; and where little comes to an end, as many begin as may be out.
 //! * Where a gate weighs each message, each begins as soon as it is given.
 //! * What was not begun can be called back, in the order in which it was given.
 
@@ -82,17 +82,19 @@ impl Crew {
         }
     }
 
-    /// Whether work lies there that more workers than there are could do.
-    pub(super) fn is_short(&self) -> bool {
-        !self.take.is_empty() && self.counts.workers.load(Ordering::Acquire) < usize::from(self.rules.concurrency)
+    /// Whether work lies there that nobody has begun.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.take.is_empty()
     }
 
-    /// Work that lies there gets a worker more, where one helps: none could be had when it was given, or nothing has come to an end since.
-    pub(super) fn revive(&self, shared: &Arc<Shared>, hangs: bool) {
+    /// Says whether little comes to an end although work lies there. Where it no longer is so, what is short is learnt anew.
+    pub(super) fn find(&self, hangs: bool) {
+        let shortest_ns = &self.counts.shortest_ns;
         if hangs {
-            self.counts.shortest_ns.store(HANGS, Ordering::Relaxed);
+            shortest_ns.store(HANGS, Ordering::Relaxed);
+        } else if shortest_ns.load(Ordering::Relaxed) == HANGS {
+            shortest_ns.store(NONE, Ordering::Relaxed);
         }
-        self.hire(shared);
     }
 
     /// How many workers help.
@@ -108,7 +110,8 @@ impl Crew {
     /// Learns from a delivery how long the shortest takes. Two who learn at once may lose what one of them has learnt: the next makes up for it.
     fn learn(&self, took_ns: u64) {
         let shortest_ns = match self.counts.shortest_ns.load(Ordering::Relaxed) {
-            NONE | HANGS => took_ns,
+            HANGS => return,
+            NONE => took_ns,
             known_ns => took_ns.min(known_ns.saturating_add(known_ns / FORGET)),
         };
         self.counts.shortest_ns.store(shortest_ns.clamp(FORGET, HANGS - 1), Ordering::Relaxed);
@@ -120,7 +123,7 @@ impl Crew {
     }
 
     /// Begins a worker where one more helps.
-    fn hire(&self, shared: &Arc<Shared>) {
+    pub(super) fn hire(&self, shared: &Arc<Shared>) {
         let useful = self.useful();
         if !self.count(|workers| (workers < useful).then_some(workers + 1)) {
             return;

@@ -23,8 +23,10 @@ use crate::store::Dest;
 
 /// A lane that was given work in advance and ended nothing for so long has stalled.
 const STALL: Duration = Duration::from_millis(250);
-/// A lane that has work lying there and ended nothing for so long hangs, and gets all the workers that it may have.
-const HANGS: Duration = Duration::from_millis(25);
+/// A lane in which work lies is looked at this often;
+const LOOK: Duration = Duration::from_millis(25);
+/// where it ended fewer meanwhile, it is slow or hangs, and gets all the workers that it may have: threads that wait for a processor end more.
+const FEW_ENDED: u64 = 25;
 /// How many messages one request gives up.
 const EXPIRE_MAX: usize = 4_096;
 /// The longest that the scheduler sleeps.
@@ -34,7 +36,7 @@ const NAP: Duration = Duration::from_secs(1);
 pub(super) fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard: &Receiver<Vec<News>>) {
     let mut outbox: VecDeque<Request> = VecDeque::new();
     let mut progress: Vec<(u64, Instant)> = crews.iter().map(|_| (0, Instant::now())).collect();
-    let mut quiet = progress.clone();
+    let mut looked = progress.clone();
     let mut patience = Duration::ZERO;
     loop {
         let mut news = match heard.recv_timeout(patience) {
@@ -83,11 +85,11 @@ pub(super) fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard:
             let rest = passed.split_off(passed.len().min(EXPIRE_MAX));
             outbox.push_back(Request::Expire(std::mem::replace(&mut passed, rest)));
         }
-        let is_short = revive(shared, crews, &mut quiet);
+        let has_waiting = hire(shared, crews, &mut looked);
         flush(shared, &mut outbox);
         let is_ahead = call_back(shared, crews, &mut progress);
         patience = next_due.map_or(NAP, |due| Duration::from_millis(due.saturating_sub(now.mono_ms))).min(NAP);
-        if is_ahead || is_short || !outbox.is_empty() || shared.is_draining() {
+        if is_ahead || has_waiting || !outbox.is_empty() || shared.is_draining() {
             patience = patience.min(Duration::from_millis(20));
         }
     }
@@ -107,21 +109,23 @@ fn flush(shared: &Shared, outbox: &mut VecDeque<Request>) {
     }
 }
 
-/// Lets workers begin where work lies there. Whether it does in any lane that may have more of them.
-fn revive(shared: &Arc<Shared>, crews: &[Option<Crew>], quiet: &mut [(u64, Instant)]) -> bool {
+/// Lets workers begin where work lies there, as many as that lane needs. Whether it does in any lane.
+fn hire(shared: &Arc<Shared>, crews: &[Option<Crew>], looked: &mut [(u64, Instant)]) -> bool {
     let now = Instant::now();
     let mut is_any = false;
-    for (crew, (ended, since)) in crews.iter().zip(quiet) {
-        let Some(crew) = crew.as_ref().filter(|crew| crew.is_short()) else {
-            *since = now;
-            continue;
-        };
-        let ended_now = crew.ended();
-        if ended_now != *ended {
+    for (crew, (ended, since)) in crews.iter().zip(looked) {
+        let Some(crew) = crew else { continue };
+        let (has_waiting, ended_now) = (crew.has_waiting(), crew.ended());
+        if has_waiting && now.duration_since(*since) >= LOOK {
+            crew.find(ended_now.saturating_sub(*ended) < FEW_ENDED);
+        }
+        if !has_waiting || now.duration_since(*since) >= LOOK {
             (*ended, *since) = (ended_now, now);
         }
-        crew.revive(shared, now.duration_since(*since) >= HANGS);
-        is_any = true;
+        if has_waiting {
+            crew.hire(shared);
+        }
+        is_any |= has_waiting;
     }
     is_any
 }
