@@ -49,8 +49,7 @@ fn told(kinds: &[Kind], breaker: Option<BreakerRule>, outcome: &Outcome, mended_
             now = Stamp { wall: now.wall.plus(by_ms), mono_ms: now.mono_ms + by_ms };
         }
     }
-    let told = ear.0.lock().expect("whole").clone();
-    told
+    ear.0.lock().expect("whole").clone()
 }
 
 fn failed(class: Class, sent: Sent) -> Outcome {

@@ -83,7 +83,7 @@ pub(super) fn gather(registry: &Registry, rules: &Destination, deliveries: Vec<D
 pub(super) fn send_batch(members: &[&Outgoing], destination: &Destination) -> Batched {
     let deadline = Duration::from_millis(destination.timeout_ms);
     let attempt = || {
-        let asked: Vec<Option<Outcome>> = members.iter().map(|outgoing| ask(outgoing, destination)).collect();
+        let asked = ask_each(members, destination);
         let goes = members.iter().zip(&asked).filter(|(_, asked)| asked.is_none());
         let messages: Vec<Message> = goes.map(|(outgoing, _)| outgoing.loaded.message.clone()).collect();
         match asked.iter().flatten().last() {
@@ -92,6 +92,23 @@ pub(super) fn send_batch(members: &[&Outgoing], destination: &Destination) -> Ba
         }
     };
     catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| Batched::whole(panicked(&*panic), members.len()))
+}
+
+/// What comes of those of which nobody knows whether they are there; `None` for those that are to go. A destination that does not answer is not asked
+/// for each of them how long it hangs.
+fn ask_each(members: &[&Outgoing], destination: &Destination) -> Vec<Option<Outcome>> {
+    let mut unanswered: Option<Outcome> = None;
+    let ask_one = |outgoing: &&Outgoing| {
+        if outgoing.is_in_doubt && unanswered.is_some() {
+            return unanswered.clone();
+        }
+        let asked = ask(outgoing, destination);
+        if let Some(Outcome::Failed(Failure { status: None, .. })) = &asked {
+            unanswered.clone_from(&asked);
+        }
+        asked
+    };
+    members.iter().map(ask_one).collect()
 }
 
 /// What became of those that went, among those that were asked about.
