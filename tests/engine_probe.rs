@@ -297,7 +297,8 @@ fn what_cannot_be_known_waits_for_a_person_once_its_attempts_are_used_up() {
     world.live(HOUR_MS);
     assert_eq!(world.state(id), State::Failed(Failed::Held));
     assert_eq!(bank.counts(), (1, 4, 1));
-    assert_eq!(world.told(), ["uncertain: asked whether the destination has the message: what is that?"]);
+    let words = "asked whether the destination has the message: what is that?";
+    assert_eq!(world.told(), [format!("rule: {words}"), format!("uncertain: {words}")]);
     let shown = world.act(id, Act::Arrived).expect("a person knows");
     assert_eq!(shown.record.state, State::Delivered);
 }

@@ -21,7 +21,7 @@ use world::{Ended, live, live_limited};
 /// How many seeds every run of the tests lives through.
 const SEEDS: u64 = 2_000;
 /// How many of them with limits.
-const SEEDS_LIMITED: u64 = 500;
+const SEEDS_LIMITED: u64 = 2_000;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)

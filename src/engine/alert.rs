@@ -125,7 +125,7 @@ pub struct Alert {
     pub destination: Arc<str>,
     /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, `damaged`
     /// for what cannot be read and so is not delivered, `late` for messages that are still tried, or `on-time`, `silent`, `active`, `paused`,
-    /// `resumed`, `failing` and `answering` for a destination itself, `rule` for a rule over its answers that fails.
+    /// `resumed`, `failing` and `answering` for a destination itself, `rule` where its rules do not tell what it answered.
     pub reason: &'static str,
     /// How many since the alert before; rows, where they are damaged; all that are, where they are late.
     pub messages: u64,
@@ -161,7 +161,7 @@ impl std::fmt::Display for Alert {
             Some(sample) => {
                 write!(f, "{messages} message(s) to {destination} undelivered: {reason}; first {sample}")?;
             }
-            None if *reason == RULE => write!(f, "a rule over the answers of {destination} fails")?,
+            None if *reason == RULE => write!(f, "the rules of {destination} do not tell what it answered")?,
             None if *reason == LATE => write!(f, "{messages} message(s) to {destination} undelivered: late")?,
             None if *reason == DAMAGED => {
                 write!(f, "{messages} part(s) of the registry cannot be read, and are not delivered")?;

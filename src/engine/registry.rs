@@ -436,7 +436,7 @@ impl Registry {
         }
     }
 
-    /// A rule over the answers of a destination fails, so that nobody knows what they mean.
+    /// The rules of a destination do not tell what it answered: one failed, or none fits.
     pub(super) fn rule_failed(&self, dest: Dest, why: &str) {
         self.note(dest, RULE, why);
     }
