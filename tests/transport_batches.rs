@@ -5,9 +5,11 @@
 mod peer;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use goniec::model::{Class, NodeTag, Place, Sent, WallMs};
+use goniec::engine::{BatchRule, Destination, Engine, Settings};
+use goniec::model::{Abandoned, Class, NodeTag, OnUncertain, Place, Sent, State, WallMs};
+use goniec::store::memory::MemoryStore;
 use goniec::transport::answer::{Answers, Missing, ResultRules, Results};
 use goniec::transport::http::{Format, Http};
 use goniec::transport::secret::{Secret, Signing};
@@ -262,4 +264,37 @@ fn baselinker_names_only_what_it_refuses() {
 fn a_rule_that_is_no_filter_is_told_with_its_key() {
     let wrong = Results::parse(&ResultRules { by: Some(".a ==="), ..WOO }).expect_err("no filter");
     assert_eq!(wrong.key, "match");
+}
+
+#[test]
+fn the_engine_sends_batches_on_its_threads_and_takes_a_refused_one_apart() {
+    let peer = Peer::start(|line| {
+        while let Some(request) = line.request() {
+            let is_refused = String::from_utf8_lossy(&request.body).contains("poison");
+            line.send(answer(if is_refused { 400 } else { 200 }, "ok"));
+        }
+    });
+    for on_uncertain in [OnUncertain::Retry, OnUncertain::Hold] {
+        let mut shop = Destination::new("shop", Http::post(&peer.url("/")).batch(Format::JsonArray, None));
+        shop.batch = Some(BatchRule { max: 10, wait_ms: 20 });
+        shop.policy.on_uncertain = on_uncertain;
+        let store = Arc::new(MemoryStore::new());
+        let engine = Engine::start(store, vec![shop], Settings::default(), Vec::new()).expect("starts");
+        let body = |number: usize| if number == 44 { "\"poison\"".to_owned() } else { number.to_string() };
+        let drafts = (0..100).map(|number| Message::to("shop").body(body(number).into_bytes())).collect();
+        let ids = engine.accept_wait(drafts).expect("accepts");
+        let state = |id: &Id| engine.show(*id).expect("is there").record.state;
+        let until = Instant::now() + Duration::from_secs(30);
+        while !ids.iter().all(|id| state(id).is_final()) {
+            assert!(Instant::now() < until, "{:?}", engine.stats().counts);
+            std::thread::yield_now();
+        }
+        for (number, id) in ids.iter().enumerate() {
+            let expect = if number == 44 { State::Abandoned(Abandoned::Rejected) } else { State::Delivered };
+            assert_eq!(state(id), expect, "{number}");
+        }
+        engine.shutdown(PATIENCE).expect("stops");
+    }
+    let whole = peer.requests().iter().filter(|request| request.header("goniec-batch") == Some("10")).count();
+    assert!(whole >= 20, "{whole} whole batches for two times a hundred messages");
 }
