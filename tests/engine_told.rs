@@ -75,7 +75,10 @@ fn a_rule_that_fails_is_told_once() {
     let rules = told_of(Class::Rule);
     assert_eq!(rules.len(), 1, "{rules:?}");
     assert_eq!(rules[0].0, "rule");
-    assert!(rules[0].1.contains("the rules of erp do not tell what it answered") && rules[0].1.contains(".status"), "{rules:?}");
+    assert!(
+        rules[0].1.contains("the rules of erp do not tell what it answered") && rules[0].1.contains(".status"),
+        "{rules:?}"
+    );
     // The control: an answer that was lost is no failing rule.
     assert_eq!(told_of(Class::Timeout), []);
 }
