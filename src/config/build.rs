@@ -6,6 +6,7 @@
 
 mod account;
 mod answers;
+mod batch;
 mod credentials;
 mod destination;
 mod probe;

@@ -1,5 +1,6 @@
 //! The configuration, right and wrong: every mistake named at its place, the page as the table says.
 
+mod batch;
 mod destination;
 
 use std::collections::HashMap;

@@ -7,6 +7,7 @@
 use super::super::Problem;
 use super::super::fields::{Field, Section};
 use super::answers::answers;
+use super::batch::batch;
 use super::credentials::credentials;
 use super::probe::uncertain;
 use super::{missing, note, rate};
@@ -57,7 +58,13 @@ pub(super) fn destination(
     if let Some(connections) = concurrency {
         http = http.connections(usize::from(connections));
     }
+    let batch = section.section("batch").map(|together| {
+        let (rule, format, results) = batch(together, section, problems);
+        http = std::mem::replace(&mut http, Http::post(url)).batch(format, results);
+        rule
+    });
     let mut built = Destination::new(name, http);
+    built.batch = batch;
     built.concurrency = concurrency.unwrap_or(built.concurrency);
     built.latest_wins = section.has("latest_wins");
     built.order = if section.text("order") == Some("key") { Order::Key } else { Order::None };

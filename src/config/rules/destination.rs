@@ -11,6 +11,9 @@ use crate::model::rate::RATE_COUNT_MAX;
 const PRESETS: &[&str] =
     &["baselinker", "odoo-jsonrpc", "shopify-graphql", "soap-fault", "standard", "woocommerce-batch"];
 
+/// The most messages of a batch.
+const BATCH_MAX: u64 = 1_000;
+
 /// The classes that a rule may give to what is tried again.
 const RETRY_CLASSES: &[&str] = &["body", "rate-limited", "server", "setup"];
 
@@ -227,6 +230,66 @@ pub(super) const RULES: &[Rule] = &[
         "Makes it of the same, as JSON; a text leaves as it is. Instead of `template`.",
     ),
     rule("destination.*.body.content_type", Kind::Text, "application/json", "The content type of what leaves."),
+    rule(
+        "destination.*.batch",
+        Kind::Table,
+        "",
+        "Sends many messages in one request; `concurrency`, `rate` and `breaker` count requests then. Not the headers of single messages.",
+    ),
+    rule("destination.*.batch.max", Kind::Whole(1, BATCH_MAX), "100", "So many at most, and 16 MiB of bodies."),
+    rule(
+        "destination.*.batch.wait",
+        Kind::Span(MS, DAY),
+        "200ms",
+        "A batch that is not full goes so long after its first message was ready.",
+    ),
+    rule(
+        "destination.*.batch.format",
+        Kind::Choice(&["json-array", "ndjson", "cloudevents-batch", "template"]),
+        "json-array",
+        "How bodies are put together. All but `cloudevents-batch` and `template` take JSON only: another body is rejected by itself.",
+    ),
+    rule(
+        "destination.*.batch.template",
+        Kind::Template,
+        "",
+        "With `format = \"template\"`: makes the request of `{messages, id}`, each message as in `body`.",
+    ),
+    rule("destination.*.batch.content_type", Kind::Text, "application/json", "What the template makes."),
+    rule("destination.*.batch.source", Kind::Text, "/goniec", "With `cloudevents-batch`: the `source` of each event."),
+    rule(
+        "destination.*.batch.results",
+        Kind::Table,
+        "",
+        "What an answer that is a yes says of each message; without the table it says the same of all.",
+    ),
+    rule(
+        "destination.*.batch.results.items",
+        Kind::Filter,
+        "",
+        "Over the parsed body: the array of results. Required.",
+    ),
+    rule(
+        "destination.*.batch.results.match",
+        Kind::Filter,
+        "",
+        "Over a result: the id or the key of its message. Without it results stand in the order of the messages.",
+    ),
+    rule("destination.*.batch.results.success", Kind::Filter, "", "Over a result: whether it is a yes. Required."),
+    rule(
+        "destination.*.batch.results.reject",
+        Kind::Filter,
+        "",
+        "Over a result that is a no: whether another attempt is of no use. Without it there is another.",
+    ),
+    rule("destination.*.batch.results.reason", Kind::Filter, "", "Over a result that is a no: why."),
+    rule("destination.*.batch.results.remote_id", Kind::Filter, "", "Over a result that is a yes: the remote id."),
+    rule(
+        "destination.*.batch.results.missing",
+        Kind::Choice(&["uncertain", "delivered"]),
+        "uncertain",
+        "What a message without a result is. `delivered` is for answers that name only what is refused.",
+    ),
     rule("destination.*.auth", Kind::Table, "", "As whom goniec comes: one of `basic`, `bearer`, `oauth`."),
     rule("destination.*.auth.basic", Kind::Table, "", "By user and password."),
     rule("destination.*.auth.basic.user", Kind::Text, "", "The user. Required."),
