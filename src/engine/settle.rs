@@ -194,7 +194,8 @@ fn attempt(report: &Report, number: u16) -> Attempt {
             failure.excerpt.as_deref().map(|excerpt| cut(excerpt, EXCERPT_CHARS_MAX)),
         ),
     };
-    if let Some(part) = &report.part {
+    // Of a delivery the batch is not told: what is said of one costs a row of its own.
+    if let Some(part) = report.part.as_ref().filter(|_| class.is_some()) {
         detail = if detail.is_empty() { part.words.to_string() } else { format!("{detail}; {}", part.words) };
     }
     Attempt {

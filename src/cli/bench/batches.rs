@@ -1,16 +1,19 @@
-//! Batches: whole lives of messages that go a hundred at a time over HTTP, against the same by themselves.
+//! Batches: messages that go a hundred at a time over HTTP, against the same by themselves: whole lives, and delivering alone what waits.
 //!
 //! # What it does not know
 //!
 //! What the sink does.
 
-use crate::engine::{BatchRule, Destination};
+use std::time::Instant;
+
+use crate::engine::{BatchRule, Destination, Hand};
 use crate::transport::http::Http;
 
-use super::local::{DESTINATION, Local};
+use super::local::{self, DESTINATION, Local, REQUEST};
+use super::measure::{self, TIME_MAX};
 use super::sink::Bare;
 use super::table::Row;
-use super::{Fail, Plan, lives, measure};
+use super::{Fail, Plan, lives};
 
 /// Messages of a round.
 const MESSAGES: usize = 30_000;
@@ -23,17 +26,38 @@ const TOGETHER: u16 = 100;
 /// The goal, of single deliveries.
 const GOAL: f64 = 5.0;
 
-/// A row.
+/// A row for whole lives, and one for delivering alone what waits.
 pub(super) fn run(plan: &Plan) -> Result<Vec<Row>, Fail> {
     let (bytes, messages) = (plan.size.unwrap_or(BYTES), plan.messages.unwrap_or(MESSAGES));
     let sink = Bare::start()?;
     let url = format!("http://{}/", sink.address);
-    let through = |batch| {
+    let local = |batch| {
         let there = Destination { concurrency: OUT, batch, ..Destination::new(DESTINATION, Http::post(&url)) };
-        lives::through(&Local::start(plan, there)?, plan.producers, bytes, messages)
+        Local::start(plan, there)
     };
-    let what = format!("whole lives over HTTP in batches of {TOGETHER}, {bytes} B, {OUT} requests out at once");
     let together = Some(BatchRule { max: TOGETHER, wait_ms: 20 });
-    let rounds = measure::rounds(plan, &what, || through(None), || through(together))?;
-    Ok(vec![Row::compared("batches", what, &rounds, "single deliveries").goal(GOAL)])
+    let mut rows = Vec::new();
+    for (what, measured) in [("whole lives", lives::through as Measured), ("delivering what waits", drained)] {
+        let what = format!("{what} over HTTP in batches of {TOGETHER}, {bytes} B, {OUT} requests out at once");
+        let run = |batch| measured(&local(batch)?, plan.producers, bytes, messages);
+        let rounds = measure::rounds(plan, &what, || run(None), || run(together))?;
+        rows.push(Row::compared("batches", what, &rounds, "single deliveries").goal(GOAL));
+    }
+    Ok(rows)
+}
+
+type Measured = fn(&Local, usize, usize, usize) -> Result<f64, Fail>;
+
+/// Hands in so many messages to a paused destination, and says how many a second are delivered once it goes on.
+fn drained(local: &Local, _: usize, bytes: usize, messages: usize) -> Result<f64, Fail> {
+    let (engine, body) = (local.engine(), local::body(bytes));
+    engine.steer_wait(DESTINATION, Hand::Pause { who: String::new(), why: String::new() })?;
+    let mut accepted = 0;
+    while accepted < messages {
+        accepted += local::accept(engine, REQUEST.min(messages - accepted), &body)?;
+    }
+    let began = Instant::now();
+    engine.steer_wait(DESTINATION, Hand::Resume)?;
+    local::wait_delivered(engine, accepted, TIME_MAX * 6)?;
+    Ok(measure::per_second(accepted, began.elapsed()))
 }
