@@ -296,7 +296,7 @@ impl Committer {
         }
         match cause {
             Cause::Report(report) => {
-                let is_alone = report.part.is_none();
+                let is_alone = report.part.is_none() && !report.is_heard;
                 let ended = Ended::of(&report.outcome, report.who.entry.place.to_u64()).filter(|_| is_alone);
                 pending.news.extend(ended.map(|ended| News::Ended(report.who.dest, ended)));
                 let Report { who, loaded: Loaded { message, .. }, .. } = *report;

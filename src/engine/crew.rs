@@ -8,7 +8,7 @@
 //!
 //! * Never more threads than the destination's concurrency, so never more requests under way.
 //! * Work never lies there without a worker; and where little comes to an end, as many begin as may be out.
-//! * Where a gate weighs each message, each begins as soon as it is given.
+//! * Where a gate weighs each message, or each claim is written down, each begins as soon as it is given.
 //! * What was not begun can be called back, in the order in which it was given.
 
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::gate::Gate;
 use super::lane::WINDOW_MAX;
 use super::news::{Delivery, News, Parcel};
+use super::schedule::has_durable_claims;
 use super::send::{Outgoing, Picked, pick_up, send};
 use super::send_batch::{Gathered, gather, reports, send_batch};
 use super::settle::Report;
 use super::threads::{Shared, spawn};
 use super::words::Destination;
-use crate::model::OnUncertain;
 
 /// How long a worker without work stays.
 const IDLE: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ impl Crew {
     fn useful(&self) -> usize {
         let most = usize::from(self.rules.concurrency);
         let shortest_ns = self.counts.shortest_ns.load(Ordering::Relaxed);
-        if shortest_ns == HANGS || !Gate::is_plain(&self.rules) {
+        if shortest_ns == HANGS || !Gate::is_plain(&self.rules) || has_durable_claims(&self.rules) {
             return most;
         }
         usize::try_from(shortest_ns / NANOS_OF_ONE).unwrap_or(most).max(FEW).min(most)
@@ -217,7 +217,7 @@ impl Crew {
 
     /// What was given and not begun, in that order. A claim that was written down is kept: only sending it ends it.
     pub(super) fn call_back(&self) -> Vec<Parcel> {
-        if self.rules.policy.on_uncertain != OnUncertain::Retry {
+        if has_durable_claims(&self.rules) {
             return Vec::new();
         }
         let back: Vec<Parcel> = self.take.try_iter().flatten().collect();

@@ -90,6 +90,7 @@ impl Committer {
         let dest = report.who.dest;
         let is_free = match &report.part {
             Some(part) => part.is_free,
+            None if report.is_heard => false,
             None => self.hear(draft, dest, &report.outcome),
         };
         if let Outcome::Failed(Failure { class: Class::Rule, detail, .. }) = &report.outcome

@@ -220,6 +220,12 @@ impl Lane {
         })
     }
 
+    /// The newest message of its key that waits behind this one.
+    pub(super) fn newest_behind(&self, entry: Entry) -> Option<Place> {
+        let newest = *self.lines.get(&entry.hash)?.waiting.keys().next_back()?;
+        (newest > entry.place).then_some(newest)
+    }
+
     /// Whether the destination is configured and not paused.
     pub(super) fn is_open(&self) -> bool {
         self.open

@@ -7,7 +7,7 @@
 use super::gate::Ended;
 use super::lane::Entry;
 use crate::model::breaker::Turned;
-use crate::model::{Queued, State, WallMs};
+use crate::model::{Place, Queued, State, WallMs};
 use crate::store::{Dest, Loaded};
 
 /// Something durable that concerns the order of things to do.
@@ -78,6 +78,8 @@ pub(super) enum Step {
     Turned(Dest, Turned),
     /// Give this message up: its deadline passed, this one.
     Expire(Who, WallMs),
+    /// A message that is home without success is to give its place to the other, which is newer: its attempt may have ended before that was known.
+    Supersede(Dest, Place, Place),
 }
 
 /// What goes out as one request.

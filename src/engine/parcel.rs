@@ -238,15 +238,23 @@ impl Scheduler {
 
     /// A parcel that no worker began: as if it had not been given out.
     pub(super) fn give_back(&mut self, parcel: &Parcel) {
-        self.leave_out(parcel.deliveries());
+        self.take_back(parcel.deliveries());
         let Some(post) = parcel.dest().and_then(|dest| self.posts.get_mut(usize::from(dest.0))) else { return };
         post.gate.iter_mut().for_each(Gate::came_back);
         let account = post.account.and_then(|account| self.accounts.get_mut(account));
         account.into_iter().for_each(Turnstile::came_back);
     }
 
-    /// What had no room in the request that its batch became.
-    pub(super) fn leave_out(&mut self, rest: &[Delivery]) {
+    /// What had no room in the request that its batch became: it has waited long enough.
+    pub(super) fn leave_out(&mut self, rest: &[Delivery], now: Stamp) {
+        self.take_back(rest);
+        let post = rest.first().and_then(|first| self.posts.get_mut(usize::from(first.who.dest.0)));
+        if let Some(batches) = post.and_then(|post| post.batches.as_mut()) {
+            batches.since_ms = Some(now.mono_ms.saturating_sub(batches.rule.wait_ms));
+        }
+    }
+
+    fn take_back(&mut self, rest: &[Delivery]) {
         for Delivery { who, .. } in rest.iter().rev() {
             self.claims.remove(&who.entry.place);
             if let Some(post) = self.posts.get_mut(usize::from(who.dest.0)) {

@@ -39,7 +39,10 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<(Vec<Request>, 
             }
             ages.found(Aged::from(&found));
             match found.state {
-                State::Sending(_) => out.push((found.dest, found.place)),
+                State::Sending(_) => {
+                    scheduler.arm_found(&found, now);
+                    out.push((found.dest, found.place));
+                }
                 State::Queued(_) | State::Failed(_) => scheduler.recover(&found, now),
                 State::Delivered | State::Abandoned(_) => {}
             }
@@ -47,7 +50,8 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<(Vec<Request>, 
         registry.set_aside(aside);
     }
     overdue::recover(registry)?;
-    let mut requests = Vec::new();
+    // Before what was out is judged: its successor takes its place with that.
+    let mut requests = vec![Request::Supersede(keys.pairs().collect())];
     for (dest, place) in out {
         // What was out is judged, whether its body is still there or not.
         let loaded = match find(&*registry.store, place) {
@@ -70,6 +74,5 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<(Vec<Request>, 
         let report = Report::new(who, loaded, interrupted(&before), now, now);
         requests.push(Request::Reports(vec![report]));
     }
-    requests.push(Request::Supersede(keys.pairs().collect()));
     Ok((requests, keys.latest()))
 }

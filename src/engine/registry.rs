@@ -330,7 +330,7 @@ impl Registry {
 
     /// Keeps what became of a message until it can be written: it must not be sent again for want of that.
     pub(super) fn keep_unwritten(&self, report: Report) {
-        self.unwritten().insert(report.who.entry.place, report);
+        self.unwritten().insert(report.who.entry.place, Report { is_heard: true, ..report });
     }
 
     /// Takes out what is kept of this message, to try to write it again.

@@ -45,6 +45,8 @@ pub(super) struct Post {
     pub(super) lane: Lane,
     pub(super) cycle: Option<Cycle>,
     durable_claims: bool,
+    /// Whether only the newest message of a key counts.
+    latest_wins: bool,
     /// How its messages go together; `None` where each goes by itself.
     pub(super) batches: Option<Batches>,
     /// What waits for the next cycle: places and hashes, in order of acceptance.
@@ -100,6 +102,7 @@ impl Scheduler {
             account: accounts.iter().position(|account| account.has(number)),
             cycle: destination.and_then(|rule| rule.cycle.clone()),
             durable_claims: destination.is_some_and(has_durable_claims),
+            latest_wins: destination.is_some_and(|rule| rule.latest_wins),
             batches: destination.and_then(Batches::of),
             cycling: BTreeMap::new(),
             cycle_alarm: None,
@@ -119,9 +122,7 @@ impl Scheduler {
     /// A message that a start found unfinished. `Sending` does not come here: recovery has judged it.
     pub(super) fn recover(&mut self, found: &Unfinished, now: Stamp) {
         let who = Who { dest: found.dest, entry: Entry { place: found.place, hash: found.key_hash } };
-        if let Some(deadline) = found.deadline.filter(|deadline| found.updated_at <= *deadline) {
-            self.arm_deadline(who, deadline, now);
-        }
+        self.arm_found(found, now);
         // A wall clock that went back while we were down must not stretch a delay.
         let mut state = found.state;
         if let State::Failed(Failed::Due(at)) = state {
@@ -129,6 +130,14 @@ impl Scheduler {
             state = State::Failed(Failed::Due(now.wall.plus(remains_ms)));
         }
         self.stand(who, state, now);
+    }
+
+    /// The deadline of a message that a start found, where it still binds.
+    pub(super) fn arm_found(&mut self, found: &Unfinished, now: Stamp) {
+        let who = Who { dest: found.dest, entry: Entry { place: found.place, hash: found.key_hash } };
+        if let Some(deadline) = found.deadline.filter(|deadline| found.updated_at <= *deadline) {
+            self.arm_deadline(who, deadline, now);
+        }
     }
 
     /// Takes in what has become durable.
@@ -345,12 +354,14 @@ impl Scheduler {
         self.claims.remove(&who.entry.place);
         if state.is_final() {
             self.disarm_deadline(who.entry.place);
-        }
-        if state.is_final() {
             self.set_alone(who, false);
         }
         self.stand(who, state, now);
         self.come_home(who);
+        let post = self.posts.get(usize::from(who.dest.0)).filter(|post| post.latest_wins && !state.is_final());
+        if let Some(newer) = post.and_then(|post| post.lane.newest_behind(who.entry)) {
+            self.steps.push_back(Step::Supersede(who.dest, who.entry.place, newer));
+        }
     }
 
     fn changed(&mut self, who: Who, state: Option<State>, deadline: Option<WallMs>, now: Stamp) {

@@ -22,7 +22,7 @@ use super::schedule::has_durable_claims;
 use super::send::{Outgoing, Picked, ask, panicked, pick_up};
 use super::settle::{Part, Report};
 use super::words::Destination;
-use crate::model::{Class, Delivery as Ended, Failure, Id, Message, Outcome, Sent, Stamp};
+use crate::model::{Class, Cost, Delivery as Ended, Failure, Id, Message, Outcome, Sent, Stamp};
 use crate::transport::Batched;
 
 /// A message in a worker's hands, with what the scheduler knows it by.
@@ -72,7 +72,7 @@ pub(super) fn gather(registry: &Registry, rules: &Destination, deliveries: Vec<D
     if has_durable_claims(rules) {
         registry.scheduler().goes_again(dest, now);
     } else {
-        registry.scheduler().leave_out(&gathered.rest);
+        registry.scheduler().leave_out(&gathered.rest, now);
         gathered.rest.clear();
         gathered.news.push(News::Steered);
     }
@@ -82,29 +82,31 @@ pub(super) fn gather(registry: &Registry, rules: &Destination, deliveries: Vec<D
 /// Sends them once, together; those of which nobody knows whether they are there, only where the destination says that they are not.
 pub(super) fn send_batch(members: &[&Outgoing], destination: &Destination) -> Batched {
     let deadline = Duration::from_millis(destination.timeout_ms);
-    let attempt = || {
-        let asked = ask_each(members, destination);
-        let goes = members.iter().zip(&asked).filter(|(_, asked)| asked.is_none());
-        let messages: Vec<Message> = goes.map(|(outgoing, _)| outgoing.loaded.message.clone()).collect();
-        match asked.iter().flatten().last() {
-            Some(last) if messages.is_empty() => Batched { request: last.clone(), each: asked },
-            Some(_) | None => among(destination.transport.send_batch(&messages, deadline), asked),
-        }
-    };
-    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| Batched::whole(panicked(&*panic), members.len()))
+    let asked = ask_each(members, destination);
+    let goes = members.iter().zip(&asked).filter(|(_, asked)| asked.is_none());
+    let messages: Vec<Message> = goes.map(|(outgoing, _)| outgoing.loaded.message.clone()).collect();
+    if let Some(last) = asked.iter().flatten().last().filter(|_| messages.is_empty()).cloned() {
+        return Batched { request: last, each: asked };
+    }
+    let attempt = || destination.transport.send_batch(&messages, deadline);
+    let sent = catch_unwind(AssertUnwindSafe(attempt));
+    among(sent.unwrap_or_else(|panic| Batched::whole(panicked(&*panic), messages.len())), asked)
 }
 
-/// What comes of those of which nobody knows whether they are there; `None` for those that are to go. A destination that does not answer is not asked
-/// for each of them how long it hangs.
+/// What comes of those of which nobody knows whether they are there; `None` for those that are to go. Where nobody is there to answer, the others are
+/// not asked after: that could take as long as all of them.
 fn ask_each(members: &[&Outgoing], destination: &Destination) -> Vec<Option<Outcome>> {
     let mut unanswered: Option<Outcome> = None;
     let ask_one = |outgoing: &&Outgoing| {
         if outgoing.is_in_doubt && unanswered.is_some() {
             return unanswered.clone();
         }
-        let asked = ask(outgoing, destination);
-        if let Some(Outcome::Failed(Failure { status: None, .. })) = &asked {
-            unanswered.clone_from(&asked);
+        let asked = catch_unwind(AssertUnwindSafe(|| ask(outgoing, destination)));
+        let asked = asked.unwrap_or_else(|panic| Some(panicked(&*panic)));
+        if let Some(Outcome::Failed(failure @ Failure { cost: Cost::Free, .. })) = &asked {
+            let detail =
+                format!("not asked, as nobody answered about another message of its batch: {}", failure.detail);
+            unanswered = Some(Outcome::Failed(Failure { detail, ..failure.clone() }));
         }
         asked
     };
@@ -134,7 +136,8 @@ pub(super) fn reports(members: Vec<Member>, batched: Batched, began: Stamp, ende
     let each = complete(batched.each, count);
     let id = Id::of_batch(members.iter().map(|(_, outgoing)| outgoing.loaded.message.id));
     let words: Arc<str> = format!("one of {count} in batch {id}").into();
-    let is_refused = matches!(&request, Outcome::Failed(failure) if failure.delivery() == Ended::Rejected);
+    // One that is gone for good refuses whatever comes.
+    let is_refused = matches!(&request, Outcome::Failed(failure) if failure.delivery() == Ended::Rejected && failure.class != Class::Gone);
     let is_shared = is_refused && each.iter().filter(|own| own.is_none()).count() > 1;
     let report = |((who, outgoing), own): (Member, Option<Outcome>)| {
         let part = Part { words: words.clone(), is_free: false, goes_alone: is_shared && own.is_none() };

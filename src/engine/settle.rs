@@ -41,6 +41,8 @@ pub(super) struct Report {
     pub(super) ended: Stamp,
     /// Where it went with others: then the destination is judged by how their request ended, not by this outcome.
     pub(super) part: Option<Part>,
+    /// The destination was judged by it before: it could not be written then.
+    pub(super) is_heard: bool,
 }
 
 /// A message's part in a batch.
@@ -57,7 +59,7 @@ pub(super) struct Part {
 impl Report {
     /// What became of a message that went by itself.
     pub(super) fn new(who: Who, loaded: Loaded, outcome: Outcome, began: Stamp, ended: Stamp) -> Report {
-        Report { who, loaded, outcome, began, ended, part: None }
+        Report { who, loaded, outcome, began, ended, part: None, is_heard: false }
     }
 }
 
@@ -81,6 +83,8 @@ pub(super) fn settle(report: &Report, policy: &Policy, rules: Option<&Destinatio
     let event = match verdict {
         Verdict::Delivered => Event::Delivered,
         Verdict::Retry(Failed::Due(_) | Failed::NextCycle) if is_late(report) => Event::GiveUp(Abandoned::Expired),
+        // It goes by itself now, whatever others wait for.
+        Verdict::Retry(wait) if report.part.as_ref().is_some_and(|part| part.goes_alone) => Event::Retry(wait),
         Verdict::Retry(wait) => Event::Retry(no_sooner(wait, &report.outcome, rules, report.ended.wall)),
         Verdict::GiveUp(reason) => Event::GiveUp(reason),
     };

@@ -75,7 +75,10 @@ impl Committer {
         match store.get(older) {
             // Two keys may have one hash.
             Ok(Some(record)) if !record.state.is_final() && record.envelope.key == successor.envelope.key => {
-                if !is_ours {
+                if !is_ours || matches!(record.state, State::Sending(_)) {
+                    if is_ours {
+                        self.registry.scheduler().forget(older);
+                    }
                     return self.latest.follows(older, successor.id);
                 }
                 let who = self.registry.who(dest, older, record.envelope.key.as_deref());

@@ -245,6 +245,7 @@ impl Turn {
         match step {
             Step::Claim(parcel) => self.inbox.push(Request::Claims(parcel.into_deliveries())),
             Step::Turned(dest, turned) => self.registry.turned(dest, turned),
+            Step::Supersede(dest, older, newer) => self.inbox.push(Request::Supersede(vec![(dest, older, newer)])),
             Step::Expire(who, deadline) => self.inbox.push(Request::Expire(vec![(who, deadline)])),
             Step::Send(Parcel::One(delivery)) => flights.extend(self.pick_up(delivery, now)),
             Step::Send(Parcel::Batch(deliveries)) => self.pick_up_batch(deliveries, now, flights),

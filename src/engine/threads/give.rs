@@ -64,12 +64,13 @@ pub(super) fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard:
             }
             scheduler.next_due()
         };
-        let (mut claims, mut passed) = (Vec::new(), Vec::new());
+        let (mut claims, mut passed, mut overtaken) = (Vec::new(), Vec::new(), Vec::new());
         for step in steps {
             match step {
                 Step::Claim(parcel) => claims.extend(parcel.into_deliveries()),
                 Step::Turned(dest, turned) => shared.registry.turned(dest, turned),
                 Step::Expire(who, deadline) => passed.push((who, deadline)),
+                Step::Supersede(dest, older, newer) => overtaken.push((dest, older, newer)),
                 Step::Send(parcel) => {
                     if let Some(Some(crew)) = parcel.dest().and_then(|dest| crews.get(usize::from(dest.0))) {
                         crew.give(parcel, shared);
@@ -79,6 +80,9 @@ pub(super) fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard:
         }
         if !claims.is_empty() {
             outbox.push_back(Request::Claims(claims));
+        }
+        if !overtaken.is_empty() {
+            outbox.push_back(Request::Supersede(overtaken));
         }
         // Many deadlines pass at one moment; one by one they would leave no room for anything else.
         while !passed.is_empty() {
