@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use goniec::engine::{Act, Age, Alert, Channel, Destination, Flight, Kind, Rule, Settings, Turn};
+use goniec::engine::{Act, Age, Alert, Channel, Destination, Flight, Hand, Kind, Rule, Settings, Turn};
+use goniec::model::rate::Rate;
 use goniec::model::timetable::{Closure, Hours};
 use goniec::model::{Backoff, Class, Draft, Failure, Outcome, Queued, Receipt, Retry, Sent, Stamp, State, WallMs};
 use goniec::store::memory::{MemoryDisk, MemoryStore};
@@ -89,6 +90,11 @@ impl Day {
 
     fn act(&mut self, id: Id, act: Act) {
         self.turn().act(id, act, Box::new(|answer| drop(answer.expect("is done"))));
+        self.live(0);
+    }
+
+    fn steer(&mut self, hand: Hand) {
+        self.turn().steer("erp", hand, Box::new(|answer| drop(answer.expect("is done"))));
         self.live(0);
     }
 
@@ -264,6 +270,117 @@ fn a_wall_clock_that_jumps_makes_nobody_late_and_keeps_nobody_from_it() {
         day.live(HOUR_MS);
         assert_eq!(day.age().late, 3, "{by_ms}");
     }
+}
+
+/// It takes six messages a minute: 360 within its hour.
+fn six_a_minute(erp: &mut Destination) {
+    (erp.late_after_ms, erp.rate) = (Some(HOUR_MS), Some(Rate::new(6, MINUTE_MS)));
+}
+
+fn many(count: usize) -> Vec<Draft> {
+    vec![Message::to("erp"); count]
+}
+
+#[test]
+fn what_a_slow_destination_cannot_take_in_time_is_told_before_anything_is_late() {
+    let mut day = Day::new(six_a_minute);
+    day.accept(many(500));
+    day.live(5 * MINUTE_MS);
+    let told = day.told();
+    let [coming] = told.as_slice() else { panic!("{told:?}") };
+    let said = coming.to_string();
+    assert!(said.starts_with("messages to erp will be late: at 6.0 messages a minute the 4"), "{said}");
+    assert!(said.contains(" that wait take 1h "), "{said}");
+    assert!(said.contains(", the newest came 3m ") && said.ends_with(" ago, and late_after is 1h"), "{said}");
+    assert_eq!((day.age().late, coming.sample), (0, None));
+    day.live(54 * MINUTE_MS);
+    assert_eq!(day.reasons(), [""; 0], "it is told once");
+    day.live(2 * MINUTE_MS);
+    assert_eq!(day.reasons(), ["late"]);
+    day.live(22 * MINUTE_MS);
+    assert_eq!(day.reasons(), [""; 0]);
+    day.live(2 * MINUTE_MS);
+    assert_eq!(day.reasons(), ["on-time"], "it is over once");
+}
+
+#[test]
+fn what_was_foretold_and_is_averted_is_on_time() {
+    let mut day = Day::new(six_a_minute);
+    let ids = day.accept(many(500));
+    day.live(5 * MINUTE_MS);
+    assert_eq!(day.reasons(), ["will-be-late"]);
+    let shown = |day: &mut Day| {
+        let now = day.now;
+        day.turn().lanes(now)[0].drains_in_ms
+    };
+    assert!(shown(&mut day).is_some_and(|ms| ms > HOUR_MS), "{:?}", shown(&mut day));
+    for id in &ids[200..] {
+        day.act(*id, Act::Cancel);
+    }
+    day.live(MINUTE_MS);
+    assert_eq!(day.reasons(), ["on-time"]);
+    assert!(shown(&mut day).is_some_and(|ms| ms < HOUR_MS / 2), "{:?}", shown(&mut day));
+    day.live(HOUR_MS);
+    assert_eq!((day.reasons(), shown(&mut day)), (vec![], None));
+}
+
+/// However little it drained before, and however long it is shut meanwhile.
+#[test]
+fn a_burst_that_drains_in_time_is_not_told() {
+    for is_by_hours in [false, true] {
+        let shut = [11 * MINUTE_MS, 15 * MINUTE_MS].map(|ms| NOON.plus(ms));
+        let closed = move || if is_by_hours { vec![Closure::Once(shut[0], shut[1])] } else { Vec::new() };
+        let mut day = Day::new(move |erp| {
+            six_a_minute(erp);
+            erp.hours = Hours { open: None, closed: closed() };
+        });
+        // Something waits all the time.
+        day.is_down = true;
+        let held = day.one();
+        day.act(held, Act::Hold);
+        day.is_down = false;
+        for _ in 0..21 {
+            day.one();
+            day.live(20_000);
+        }
+        day.accept(many(280));
+        day.act(held, Act::Cancel);
+        day.live(4 * MINUTE_MS);
+        assert_eq!(day.now.wall, shut[0]);
+        if !is_by_hours {
+            day.steer(Hand::Pause { who: "anna".into(), why: "inventory".into() });
+        }
+        day.live(4 * MINUTE_MS);
+        if !is_by_hours {
+            day.steer(Hand::Resume);
+        }
+        // What is not to go before tomorrow takes nobody's place today.
+        let tomorrow = day.now.wall.plus(24 * HOUR_MS);
+        day.accept(vec![Message::to("erp").not_before(tomorrow); 900]);
+        day.live(HOUR_MS);
+        assert_eq!((day.reasons(), day.age().waiting), (vec![], 900), "by hours: {is_by_hours}");
+        // As many that are to go now are told.
+        day.accept(many(900));
+        day.live(5 * MINUTE_MS);
+        assert_eq!(day.reasons(), ["will-be-late"], "by hours: {is_by_hours}");
+    }
+}
+
+#[test]
+fn what_waits_for_a_cycle_is_not_in_line() {
+    let mut day = Day::new(|erp| {
+        six_a_minute(erp);
+        (erp.cycle, erp.only_in_cycles) = (Some("every 50m".parse().expect("a cycle")), true);
+    });
+    day.accept(many(60));
+    day.steer(Hand::Cycle);
+    day.accept(many(350));
+    day.live(8 * MINUTE_MS);
+    assert_eq!((day.reasons(), day.age().waiting > 350), (vec![], true));
+    day.accept(many(50));
+    day.steer(Hand::Cycle);
+    day.live(5 * MINUTE_MS);
+    assert_eq!(day.reasons(), ["will-be-late"]);
 }
 
 #[test]

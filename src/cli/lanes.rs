@@ -11,13 +11,16 @@ use serde_json::Value;
 use super::client::{Node, escaped};
 use super::messages::field;
 use super::{Fail, NO, say, text};
+use crate::model::span::show_span;
 
 /// `destinations`.
 pub(super) fn list(arguments: &ArgMatches) -> Result<(), Fail> {
     let names = ["name", "queued", "sending", "delivered", "failed", "abandoned", "late", "oldest"];
-    let head: Vec<String> = names.iter().map(|name| name.to_uppercase()).chain([String::from("WAITS")]).collect();
+    let head: Vec<String> =
+        names.iter().map(|name| name.to_uppercase()).chain(["DRAINS", "WAITS"].map(str::to_owned)).collect();
     table(arguments, &head, |destination| {
-        Some(names.iter().map(|name| field(destination, name)).chain([why(destination)]).collect())
+        let drains = destination.get("drains_in_ms").and_then(Value::as_u64).map(show_span).unwrap_or_default();
+        Some(names.iter().map(|name| field(destination, name)).chain([drains, why(destination)]).collect())
     })
 }
 

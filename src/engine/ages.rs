@@ -18,7 +18,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
-use crate::model::{Envelope, Id, Place, Stamp, WallMs};
+use crate::model::forecast::Sample;
+use crate::model::{Envelope, Id, Place, Stamp, State, WallMs};
 use crate::store::{Dest, Unfinished};
 
 /// The ages of all destinations.
@@ -50,6 +51,8 @@ struct Line {
     waiting: u64,
     turned_late: u64,
     active_ms: u64,
+    drained: u64,
+    drains_in_ms: Option<u64>,
 }
 
 /// Messages that were accepted within one second.
@@ -79,6 +82,8 @@ pub(super) struct Standing {
     pub(super) turned_late: u64,
     /// When something was last accepted or delivered, by [`Ages::steady_ms`].
     pub(super) active_ms: u64,
+    /// How long it takes until all have gone that wait now, as far as that was foreseen.
+    pub(super) drains_in_ms: Option<u64>,
     /// Where the oldest lies: in this range, the last one excluded. `None` where it was not to go before a time.
     pub(super) oldest_in: Option<(Place, Place)>,
 }
@@ -129,10 +134,15 @@ impl Ages {
         });
     }
 
-    /// A message was delivered by an attempt.
-    pub(super) fn delivered(&mut self, dest: Dest, now: Stamp) {
+    /// An attempt took a message to this end.
+    pub(super) fn ended(&mut self, dest: Dest, end: State, now: Stamp) {
         let steady_ms = self.steady_ms(now);
-        self.line(dest, |line| line.active_ms = steady_ms);
+        self.line(dest, |line| {
+            line.drained = line.drained.saturating_add(1);
+            if end == State::Delivered {
+                line.active_ms = steady_ms;
+            }
+        });
     }
 
     /// A step took a message to its end, or back from it.
@@ -169,8 +179,31 @@ impl Ages {
             age: Age { waiting: line.waiting, oldest, late: line.late.saturating_add(deferred_late) },
             turned_late: line.turned_late.saturating_add(deferred_late),
             active_ms: line.active_ms,
+            drains_in_ms: line.drains_in_ms.filter(|_| line.waiting > 0),
             oldest_in: first.filter(|_| accepted == oldest).map(|(first, span)| (*first, after(span.last))),
         }
+    }
+
+    /// How many attempts have brought to their end, and who waits that need not wait for a time of their own.
+    pub(super) fn sample(&self, dest: Dest, now: Stamp) -> Sample {
+        let (steady_ms, now_s) = (self.steady_ms(now), now.wall.0 / 1_000);
+        let at = Sample { at_ms: now.mono_ms, drained: 0, waiting: 0, newest_ms: 0 };
+        let Some(line) = self.lines.get(usize::from(dest.0)) else { return at };
+        let deferred = line.deferred.range(now_s + 1..).map(|(_, count)| count).sum();
+        let ago_ms = |at_s: u64, now_ms: u64| now_ms.saturating_sub(at_s.saturating_add(1).saturating_mul(1_000));
+        let accepted = line.spans.last_key_value().map(|(_, span)| ago_ms(span.at_s, steady_ms));
+        let due = line.deferred.range(..=now_s).next_back().map(|(at_s, _)| ago_ms(*at_s, now.wall.0));
+        Sample {
+            drained: line.drained,
+            waiting: line.waiting.saturating_sub(deferred),
+            newest_ms: accepted.into_iter().chain(due).min().unwrap_or(0),
+            ..at
+        }
+    }
+
+    /// Remembers how long it takes until all have gone that wait for a destination; `None` where that is not known.
+    pub(super) fn foresee(&mut self, dest: Dest, drains_in_ms: Option<u64>) {
+        self.line(dest, |line| line.drains_in_ms = drains_in_ms);
     }
 
     /// When the next message becomes late, on the monotonic clock, as the wall clock now stands.

@@ -39,7 +39,7 @@ pub trait Channel: Send + Sync + 'static {
 pub enum Kind {
     /// Messages that came to rest undelivered, those that wait for a person, rules that fail, and what cannot be read and so is not delivered.
     Abandoned,
-    /// Messages that wait longer than their destination's `late_after`, and that none does any more.
+    /// Messages that wait longer than their destination's `late_after`, that some will, and that none does or will any more.
     Late,
     /// Destinations to which nothing came or went for long, and that something does again.
     Silent,
@@ -102,7 +102,7 @@ impl Kind {
     /// What a reason belongs to.
     fn of(reason: &str) -> Kind {
         match reason {
-            LATE | ON_TIME => Kind::Late,
+            LATE | WILL_BE_LATE | ON_TIME => Kind::Late,
             SILENT | ACTIVE => Kind::Silent,
             PAUSED | RESUMED => Kind::Paused,
             FAILING | ANSWERING => Kind::Breaker,
@@ -124,8 +124,8 @@ pub struct Alert {
     /// The destination; `*` where it is the registry that is damaged.
     pub destination: Arc<str>,
     /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, `damaged`
-    /// for what cannot be read and so is not delivered, `late` for messages that are still tried, or `on-time`, `silent`, `active`, `paused`,
-    /// `resumed`, `failing` and `answering` for a destination itself, `rule` where its rules do not tell what it answered.
+    /// for what cannot be read and so is not delivered, `late` for messages that are still tried, or `will-be-late`, `on-time`, `silent`, `active`,
+    /// `paused`, `resumed`, `failing` and `answering` for a destination itself, `rule` where its rules do not tell what it answered.
     pub reason: &'static str,
     /// How many since the alert before; rows, where they are damaged; all that are, where they are late.
     pub messages: u64,
@@ -163,6 +163,7 @@ impl std::fmt::Display for Alert {
             }
             None if *reason == RULE => write!(f, "the rules of {destination} do not tell what it answered")?,
             None if *reason == LATE => write!(f, "{messages} message(s) to {destination} undelivered: late")?,
+            None if *reason == WILL_BE_LATE => write!(f, "messages to {destination} will be late")?,
             None if *reason == DAMAGED => {
                 write!(f, "{messages} part(s) of the registry cannot be read, and are not delivered")?;
             }
@@ -193,6 +194,7 @@ pub(super) const ANSWERING: &str = "answering";
 pub(super) const RULE: &str = "rule";
 pub(super) const RESUMED: &str = "resumed";
 pub(super) const LATE: &str = "late";
+pub(super) const WILL_BE_LATE: &str = "will-be-late";
 pub(super) const ON_TIME: &str = "on-time";
 pub(super) const SILENT: &str = "silent";
 pub(super) const ACTIVE: &str = "active";

@@ -232,8 +232,8 @@ impl Committer {
         for ((step, moved), cause) in batch.moves.iter().zip(&committed.moved).zip(&draft.causes) {
             if let (Moved::Done, Some(aged)) = (moved, cause.aged()) {
                 ages.moved(aged, step.expect.state.is_final(), step.to.is_final(), now);
-                if matches!(cause, Cause::Report(_)) && step.to == State::Delivered {
-                    ages.delivered(cause.who().dest, now);
+                if matches!(cause, Cause::Report(_)) && step.to.is_final() {
+                    ages.ended(cause.who().dest, step.to, now);
                 }
             }
         }

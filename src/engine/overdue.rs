@@ -3,6 +3,8 @@
 //! # What holds
 //!
 //! * A destination is said to be late while something of it is; once, again where more has become late, and once when nothing is late any more.
+//! * That something will be late is said before it is, from how the destination drains; once, and once where it is averted. Time in which it is
+//!   closed or paused says nothing of that, and what waits for a time or a cycle does not count.
 //! * Silence is counted within opening hours only, by a clock that does not jump: what passed is measured, and the wall clock says only whether it was
 //!   within the hours.
 //! * Silence begins at the last message that came or went, also where that was before the start.
@@ -16,9 +18,10 @@ use std::sync::Arc;
 
 use super::ages::Standing;
 use super::alarm::{JUMP_MS, gap};
-use super::alert::{ACTIVE, Alert, LATE, ON_TIME, SILENT};
+use super::alert::{ACTIVE, Alert, LATE, ON_TIME, SILENT, WILL_BE_LATE};
 use super::registry::{Notice, Registry};
 use super::words::Destination;
+use crate::model::forecast::{Drain, Forecast, Sample};
 use crate::model::span::show_span;
 use crate::model::timetable::Hours;
 use crate::model::{Record, Stamp, State, WallMs};
@@ -45,9 +48,24 @@ struct Moment {
 struct Line {
     dest: Dest,
     rules: Arc<Destination>,
-    is_late: bool,
-    turned_late: u64,
+    lateness: Option<Lateness>,
     silence: Option<Silence>,
+}
+
+/// What is late, and what will be.
+struct Lateness {
+    after_ms: u64,
+    outlook: Outlook,
+    turned_late: u64,
+    forecast: Forecast,
+}
+
+/// What was last said of the lateness of a destination.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outlook {
+    OnTime,
+    WillBeLate,
+    Late,
 }
 
 /// How long nothing has come or gone.
@@ -79,13 +97,12 @@ impl Overdue {
                 (ages.standing(line.dest, now), ages.steady_ms(now))
             };
             let mut tell = |reason, why| notices.push((line.rules.name.clone(), reason, why));
-            let is_late = standing.age.late > 0;
-            if is_late && (!line.is_late || standing.turned_late > line.turned_late) {
-                tell(LATE, String::new());
-            } else if line.is_late && !is_late {
-                tell(ON_TIME, "nothing is late any more".into());
+            if let Some(lateness) = &mut line.lateness {
+                lateness.foresee(line.dest, &line.rules.hours, registry, now);
+                if let Some((reason, why)) = lateness.look(&standing) {
+                    tell(reason, why);
+                }
             }
-            (line.is_late, line.turned_late) = (is_late, standing.turned_late);
             let Some(silence) = &mut line.silence else { continue };
             match silence.look(standing.active_ms, &Moment { now, steady_ms, unjumped }, &line.rules.hours) {
                 Some(true) => tell(
@@ -105,12 +122,15 @@ impl Overdue {
         let mut ages = registry.ages();
         let due = |line: &Line| {
             let standing = ages.standing(line.dest, now);
-            let is_on_time = (line.is_late && standing.age.late == 0).then_some(now.mono_ms);
+            let lateness = line.lateness.as_ref().and_then(|lateness| match lateness.outlook {
+                Outlook::Late if standing.age.late == 0 => Some(now.mono_ms),
+                Outlook::OnTime | Outlook::WillBeLate | Outlook::Late => lateness.forecast.due_ms(),
+            });
             let silence = line.silence.as_ref().and_then(|silence| match silence.is_told {
                 true => (silence.active_ms != Some(standing.active_ms)).then_some(now.mono_ms),
                 false => Some(silence.due_ms),
             });
-            is_on_time.into_iter().chain(silence).min()
+            lateness.into_iter().chain(silence).min()
         };
         let due = lines.iter().filter_map(due).min();
         due.into_iter().chain(ages.next_late(now)).min()
@@ -123,9 +143,61 @@ fn lines(registry: &Registry) -> Vec<Line> {
         let silence =
             |after_ms| Silence { after_ms, active_ms: None, counted_ms: 0, open_ms: 0, is_told: false, due_ms: 0 };
         let silence = rules.silent_after_ms.map(silence);
-        Some(Line { dest, rules: rules.clone(), is_late: false, turned_late: 0, silence })
+        Some(Line { dest, rules: rules.clone(), lateness: rules.late_after_ms.map(Lateness::new), silence })
     };
     registry.lanes().filter_map(line).collect()
+}
+
+impl Lateness {
+    fn new(after_ms: u64) -> Lateness {
+        Lateness { after_ms, outlook: Outlook::OnTime, turned_late: 0, forecast: Forecast::new(after_ms) }
+    }
+
+    /// Looks at how the destination drains, where it is time to.
+    fn foresee(&mut self, dest: Dest, hours: &Hours, registry: &Registry, now: Stamp) {
+        if self.forecast.due_ms().is_some_and(|due_ms| now.mono_ms < due_ms) {
+            return;
+        }
+        let (is_paused, cycling) = {
+            let scheduler = registry.scheduler();
+            (scheduler.paused(dest).is_some(), u64::try_from(scheduler.cycling(dest)).unwrap_or(u64::MAX))
+        };
+        let mut ages = registry.ages();
+        if is_paused || !hours.is_open(now.wall) {
+            self.forecast.shut();
+        } else {
+            let sample = ages.sample(dest, now);
+            self.forecast.look(Sample { waiting: sample.waiting.saturating_sub(cycling), ..sample });
+        }
+        ages.foresee(dest, self.forecast.drain().map(Drain::takes_ms));
+    }
+
+    /// What is to be said of it now: the reason, and why.
+    fn look(&mut self, standing: &Standing) -> Option<(&'static str, String)> {
+        let has_more = standing.turned_late > self.turned_late;
+        self.turned_late = standing.turned_late;
+        if standing.age.late > 0 {
+            self.forecast.has_come();
+        }
+        let outlook = match (standing.age.late, self.forecast.is_breach()) {
+            (1.., _) => Outlook::Late,
+            (0, true) => Outlook::WillBeLate,
+            (0, false) => Outlook::OnTime,
+        };
+        match (std::mem::replace(&mut self.outlook, outlook), outlook) {
+            (Outlook::Late, Outlook::Late) if !has_more => None,
+            (_, Outlook::Late) => Some((LATE, String::new())),
+            (Outlook::OnTime | Outlook::Late, Outlook::WillBeLate) => {
+                let drain = self.forecast.drain().map(|drain| format!("{drain}, and ")).unwrap_or_default();
+                Some((WILL_BE_LATE, format!("{drain}late_after is {}", show_span(self.after_ms))))
+            }
+            (Outlook::Late, Outlook::OnTime) => Some((ON_TIME, "nothing is late any more".into())),
+            (Outlook::WillBeLate, Outlook::OnTime) => {
+                Some((ON_TIME, "nothing has become late, nor is about to".into()))
+            }
+            (Outlook::WillBeLate, Outlook::WillBeLate) | (Outlook::OnTime, Outlook::OnTime) => None,
+        }
+    }
 }
 
 impl Silence {

@@ -409,6 +409,7 @@ impl Registry {
         let is_by_account = scheduler.is_shut_by_account(dest);
         drop(scheduler);
         let account = rules.and_then(|rules| rules.account.as_ref()).filter(|_| is_by_account);
+        let standing = self.ages().standing(dest, now);
         Lane {
             name: self.name(dest),
             is_configured: rules.is_some(),
@@ -416,7 +417,8 @@ impl Registry {
             waits_for,
             held_by: account.map(|account| account.name.clone()),
             out,
-            age: self.ages().standing(dest, now).age,
+            age: standing.age,
+            drains_in_ms: standing.drains_in_ms,
             cycle: rules.and_then(|rules| rules.cycle.clone()).map(|cycle| (cycle, begins)),
         }
     }

@@ -55,6 +55,11 @@ impl Scheduler {
         (pause, shut, post.lane.out(), post.cycle_alarm)
     }
 
+    /// How many of a lane wait for its cycle.
+    pub(super) fn cycling(&self, dest: Dest) -> usize {
+        self.posts.get(usize::from(dest.0)).map_or(0, |post| post.cycling.len())
+    }
+
     /// Whether it was its account that let nothing through.
     pub(super) fn is_shut_by_account(&self, dest: Dest) -> bool {
         self.posts.get(usize::from(dest.0)).is_some_and(|post| post.shut.is_some() && post.is_shut_by_account)

@@ -174,6 +174,9 @@ pub struct Lane {
     pub out: usize,
     /// How many wait, and for how long.
     pub age: Age,
+    /// How many milliseconds it takes until all have gone that wait, as it drains now; `None` where nothing waits, where that is not known, and
+    /// without `late_after`.
+    pub drains_in_ms: Option<u64>,
     /// Its timetable, and when it begins next where something waits for it.
     pub cycle: Option<(Cycle, Option<WallMs>)>,
 }

@@ -10,6 +10,7 @@
 pub mod breaker;
 pub mod codec;
 pub mod cron;
+pub mod forecast;
 pub mod id;
 pub mod message;
 pub mod nearest;

@@ -114,6 +114,7 @@ struct LaneShape<'a> {
     waiting: u64,
     late: u64,
     oldest: Option<String>,
+    drains_in_ms: Option<u64>,
     cycle: Option<String>,
     cycle_at: Option<String>,
 }
@@ -263,6 +264,7 @@ fn lane_shape(lane: &Lane) -> LaneShape<'_> {
         waiting: lane.age.waiting,
         late: lane.age.late,
         oldest: lane.age.oldest.map(rfc3339),
+        drains_in_ms: lane.drains_in_ms,
         cycle: lane.cycle.as_ref().map(|(cycle, _)| cycle.to_string()),
         cycle_at: lane.cycle.as_ref().and_then(|(_, begins)| *begins).map(rfc3339),
     }

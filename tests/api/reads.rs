@@ -207,7 +207,7 @@ pub fn destinations(api: &Api) {
     let names: BTreeSet<&str> =
         list["destinations"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, BTreeSet::from(["bad", "cycled", "down", "ok", "slow"]));
-    for field in ["name", "queued", "sending", "delivered", "failed", "abandoned"] {
+    for field in ["name", "queued", "sending", "delivered", "failed", "abandoned", "drains_in_ms"] {
         assert!(keys(&list["destinations"][0]).contains(&field), "{field} in {list}");
     }
 }

@@ -385,7 +385,7 @@ pub(super) const RULES: &[Rule] = &[
         "destination.*.late_after",
         Kind::Span(SECOND, 10 * YEAR),
         "",
-        "A message that has been waiting for so long is late: that is told while it is still tried. Counted from acceptance, or from `not_before`.",
+        "A message that has been waiting for so long is late: that is told while it is still tried, and before it, where the destination drains too slowly. Counted from acceptance, or from `not_before`.",
     ),
     rule(
         "destination.*.silent_after",

@@ -82,11 +82,12 @@ fn destinations_without_messages_are_listed() {
         held_by: None,
         out: 0,
         age: Age { waiting: 3, oldest: Some(WallMs(0)), late: 1 },
+        drains_in_ms: Some(1_500),
         cycle: None,
     });
     let json: serde_json::Value = serde_json::from_slice(&destinations(&stats, &lanes)).expect("JSON");
     assert_eq!(json["destinations"][0]["failed"], 3);
     assert_eq!(json["destinations"][1]["name"], "shop");
-    let of_time = ["waiting", "late", "oldest"].map(|name| json["destinations"][1][name].to_string());
-    assert_eq!(of_time, ["3", "1", "\"1970-01-01T00:00:00.000Z\""]);
+    let of_time = ["waiting", "late", "oldest", "drains_in_ms"].map(|name| json["destinations"][1][name].to_string());
+    assert_eq!(of_time, ["3", "1", "\"1970-01-01T00:00:00.000Z\"", "1500"]);
 }
