@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use goniec::model::{Class, NodeTag, Place, Sent, WallMs};
-use goniec::transport::Transport;
-use goniec::transport::http::{Grant, Http, OAuth, TokenKeeper};
+use goniec::model::{Class, Failure, NodeTag, Place, Sent, WallMs};
+use goniec::transport::answer::Presence;
+use goniec::transport::http::{Format, Grant, Http, OAuth, Question, Session, Tls, TokenKeeper};
 use goniec::transport::secret::{Encoding, Hmac, Secret, Signing};
 use goniec::transport::shape::Shape;
+use goniec::transport::{Probed, Transport};
 use goniec::{Id, Message, Outcome};
 use peer::{Peer, Request};
 
@@ -31,8 +32,10 @@ fn message() -> Message {
     }
 }
 
+const PATIENCE: Duration = Duration::from_secs(10);
+
 fn send(http: &Http) -> Outcome {
-    http.send(&message(), Duration::from_secs(10))
+    http.send(&message(), PATIENCE)
 }
 
 fn secret(text: &str) -> Secret {
@@ -207,29 +210,175 @@ fn a_token_endpoint_that_never_ends_fills_no_memory() {
 }
 
 #[test]
-fn who_waits_for_anothers_token_waits_no_longer_than_it_may_and_a_stop_ends_the_wait() {
-    let endpoint = Peer::start(|line| {
-        let _request = line.request();
-        line.hold(Duration::from_secs(60));
-    });
-    let shop = Peer::answering(OK);
-    let oauth = OAuth::new(&endpoint.url("/token"), "me", secret("s3"), None, Grant::ClientCredentials);
-    let http = Http::post(&shop.url("/")).oauth(oauth);
-    std::thread::scope(|scope| {
-        let patient = scope.spawn(|| http.send(&message(), Duration::from_secs(50)));
-        let limit = Instant::now() + Duration::from_secs(10);
-        while endpoint.requests().is_empty() {
-            assert!(Instant::now() < limit, "the token endpoint is asked");
-            std::thread::yield_now();
+fn who_waits_for_anothers_pass_waits_no_longer_than_it_may_and_a_stop_ends_the_wait() {
+    let ways: [fn(&str) -> Http; 2] = [
+        |url| {
+            Http::post("http://127.0.0.1:9/").oauth(OAuth::new(url, "me", secret("s3"), None, Grant::ClientCredentials))
+        },
+        |url| Http::post("http://127.0.0.1:9/").session(session(url)),
+    ];
+    for way in ways {
+        let endpoint = Peer::start(|line| {
+            let _request = line.request();
+            line.hold(Duration::from_secs(60));
+        });
+        let http = way(&endpoint.url("/"));
+        std::thread::scope(|scope| {
+            let patient = scope.spawn(|| http.send(&message(), Duration::from_secs(50)));
+            let limit = Instant::now() + Duration::from_secs(10);
+            while endpoint.requests().is_empty() {
+                assert!(Instant::now() < limit, "the endpoint is asked");
+                std::thread::yield_now();
+            }
+            let failure = failed(http.send(&message(), Duration::from_millis(50)));
+            assert_eq!((failure.class, failure.sent), (Class::Auth, Sent::No));
+            assert!(!patient.is_finished(), "the other one still has the turn: {}", failure.detail);
+            http.shutdown();
+            let failure = failed(patient.join().expect("ends"));
+            assert_eq!((failure.class, failure.sent), (Class::Interrupted, Sent::No), "{}", failure.detail);
+        });
+    }
+}
+
+fn failed(outcome: Outcome) -> Failure {
+    match outcome {
+        Outcome::Failed(failure) => failure,
+        Outcome::Delivered(_) => panic!("it was delivered"),
+    }
+}
+
+fn session(url: &str) -> Session {
+    Session::new(url, &[("CompanyDB", "SHOP")], &[("Password", &secret("can\"ary"))], Tls::new())
+}
+
+/// A server that opens sessions `1`, `2`, .. and counts them.
+fn logins(opened: &Arc<AtomicUsize>) -> Peer {
+    let opened = Arc::clone(opened);
+    Peer::start(move |line| {
+        while line.request().is_some() {
+            let number = opened.fetch_add(1, Ordering::SeqCst) + 1;
+            // Long enough for the others to come while the first one asks.
+            std::thread::sleep(Duration::from_millis(100));
+            let cookies = format!(
+                "Set-Cookie: B1SESSION={number}-a; HttpOnly; path=/b1s; SameSite=None\r\nset-cookie: ROUTEID=.node{number}; path=/b1s"
+            );
+            if !line.send(format!("HTTP/1.1 200 OK\r\n{cookies}\r\ncontent-length: 2\r\n\r\n{{}}")) {
+                return;
+            }
         }
-        let Outcome::Failed(failure) = http.send(&message(), Duration::from_millis(50)) else {
-            panic!("there is no token");
-        };
-        assert_eq!((failure.class, failure.sent), (Class::Auth, Sent::No));
-        assert!(!patient.is_finished(), "the other one still has the turn: {}", failure.detail);
-        http.shutdown();
-        let Outcome::Failed(failure) = patient.join().expect("ends") else { panic!("there is no token") };
-        assert_eq!((failure.class, failure.sent), (Class::Interrupted, Sent::No), "{}", failure.detail);
+    })
+}
+
+/// A destination that takes what comes with this session, and sets a cookie of its own with every answer.
+fn open_to(cookie: &'static str) -> Peer {
+    Peer::start(move |line| {
+        while let Some(request) = line.request() {
+            let status = if request.header("cookie") == Some(cookie) { "200 OK" } else { "401 Unauthorized" };
+            if !line.send(format!("HTTP/1.1 {status}\r\nset-cookie: B1SESSION=later\r\ncontent-length: 2\r\n\r\n[]")) {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn many_messages_open_one_session_and_everything_carries_it() {
+    let opened = Arc::default();
+    let (server, shop) = (logins(&opened), open_to("B1SESSION=1-a; ROUTEID=.node1"));
+    let question = Question::parse(&format!("GET {}?id={{id}}", shop.url("/orders")), Presence::default());
+    let http = Http::post(&shop.url("/"))
+        .header("x-shop", "7")
+        .session(session(&server.url("/b1s/v1/Login")))
+        .batch(Format::JsonArray, None)
+        .asks(question.expect("a question"));
+    let mut with_cookie = message();
+    with_cookie.envelope = Message::to("shop").header("Cookie", "evil=1").envelope.into();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert!(matches!(send(&http), Outcome::Delivered(_))));
+            scope.spawn(|| assert!(matches!(http.send(&with_cookie, PATIENCE), Outcome::Delivered(_))));
+            scope.spawn(|| assert!(matches!(http.send_batch(&[message()], PATIENCE).request, Outcome::Delivered(_))));
+            scope.spawn(|| assert_eq!(http.probe(&message(), PATIENCE), Probed::Absent));
+        }
     });
-    assert_eq!(shop.connections(), 0);
+    assert_eq!(opened.load(Ordering::SeqCst), 1);
+    for request in shop.requests() {
+        assert_eq!(request.head.to_ascii_lowercase().matches("\r\ncookie:").count(), 1, "{}", request.head);
+        assert_eq!(header(&request, "x-shop").as_deref(), Some("7"));
+    }
+    let [login] = server.requests().try_into().expect("one login");
+    assert!(login.head.starts_with("POST /b1s/v1/Login HTTP/1.1\r\n"), "{}", login.head);
+    assert_eq!(header(&login, "content-type").as_deref(), Some("application/json"));
+    assert_eq!(login.body, br#"{"CompanyDB":"SHOP","Password":"can\"ary"}"#);
+    assert!(!format!("{http:?}{:?}", session("http://127.0.0.1/")).contains("ary"));
+}
+
+#[test]
+fn a_session_that_has_ended_is_opened_anew_once_for_all_and_within_the_attempt() {
+    let opened = Arc::default();
+    let (server, shop) = (logins(&opened), open_to("B1SESSION=2-a; ROUTEID=.node2"));
+    let http = Http::post(&shop.url("/")).session(session(&server.url("/")));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert!(matches!(send(&http), Outcome::Delivered(_))));
+        }
+    });
+    assert_eq!(opened.load(Ordering::SeqCst), 2);
+    // Where the new one is refused, too, that is the answer.
+    let shop = open_to("B1SESSION=0");
+    let failure = failed(send(&Http::post(&shop.url("/")).session(session(&server.url("/")))));
+    assert_eq!((failure.class, failure.status), (Class::Setup, Some(401)));
+    assert_eq!((shop.requests().len(), opened.load(Ordering::SeqCst)), (2, 4));
+}
+
+#[test]
+fn a_session_is_used_for_its_lifetime() {
+    for (life, logins_expected) in [(Duration::from_secs(3_600), 1), (Duration::ZERO, 2)] {
+        let opened = Arc::default();
+        let (server, shop) = (logins(&opened), Peer::answering(OK));
+        let http = Http::post(&shop.url("/")).session(session(&server.url("/")).lasting(life));
+        for _ in 0..2 {
+            assert!(matches!(send(&http), Outcome::Delivered(_)));
+        }
+        assert_eq!(opened.load(Ordering::SeqCst), logins_expected, "{life:?}");
+    }
+}
+
+#[test]
+fn a_login_that_fails_is_told_in_the_words_of_the_answer_and_nothing_is_sent() {
+    let elsewhere = Peer::answering(OK);
+    let redirect = format!("302 Found\r\nset-cookie: s=1\r\nlocation: {}", elsewhere.url("/"));
+    let many: String = (0..17).map(|number| format!("\r\nset-cookie: c{number}=1")).collect();
+    let long = format!("200 OK\r\nset-cookie: s={}", "x".repeat(8 << 10));
+    for (head, body, words) in [
+        (
+            "401 Unauthorized",
+            r#"{"error":{"code":301,"message":{"value":"Fail to\nlog in"}}}"#,
+            r#"it answered 401: {"error":{"code":301,"message":{"value":"Fail to\nlog in"}}}"#,
+        ),
+        (
+            "401 Unauthorized",
+            "can\"ary is\u{1b}[2J wrong,\r\n  can\\\"ary too",
+            "it answered 401: *** is [2J wrong, *** too",
+        ),
+        ("503 Service Unavailable", "", "it answered 503"),
+        (&redirect, "", "it answered 302"),
+        ("200 OK", "Invalid database", "its answer sets no cookie: Invalid database"),
+        ("200 OK\r\nset-cookie: s=; Max-Age=0", "", "its answer sets no cookie"),
+        ("200 OK\r\nset-cookie: s=a\tb", "", "its answer sets a cookie that cannot be sent back"),
+        ("200 OK\r\nset-cookie: s=zażółć", "", "its answer sets a cookie that cannot be sent back"),
+        ("200 OK\r\nset-cookie: nameless", "", "its answer sets a cookie that cannot be sent back"),
+        ("200 OK\r\nset-cookie: a b=1", "", "its answer sets a cookie that cannot be sent back"),
+        (&format!("200 OK{many}"), "", "its answer sets more than 16 cookies"),
+        (&long, "", "its answer sets cookies of more than 8192 bytes"),
+    ] {
+        let answer = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let (server, shop) = (Peer::answering(answer), Peer::answering(OK));
+        let url = server.url("/Login");
+        let failure = failed(send(&Http::post(&shop.url("/")).session(session(&url))));
+        assert_eq!((failure.class, failure.sent), (Class::Auth, Sent::No));
+        assert_eq!(failure.detail, format!("no session from {url}: {words}"));
+        assert_eq!((shop.connections(), server.requests().len()), (0, 1), "{words}");
+    }
+    assert_eq!(elsewhere.connections(), 0);
 }

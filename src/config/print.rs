@@ -112,7 +112,7 @@ fn takes(kind: Kind) -> String {
         }
         Kind::Secret => "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`".into(),
         Kind::Secrets => "a secret, or a list of them".into(),
-        Kind::Headers => "names and texts or secrets".into(),
+        Kind::Pairs => "names and texts or secrets".into(),
         Kind::Later => "nothing yet".into(),
     }
 }

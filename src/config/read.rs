@@ -97,7 +97,7 @@ impl Reader<'_> {
                 Some(Field::Section(Section { place, fields: fields.into(), ..Section::default() }))
             }
             (Kind::Named, DeValue::Table(table)) => Some(Field::Section(self.named(rule, path, table, at))),
-            (Kind::Headers, DeValue::Table(table)) => Some(Field::Section(self.headers(path, table, at))),
+            (Kind::Pairs, DeValue::Table(table)) => Some(Field::Section(self.pairs(path, table, at))),
             (Kind::Tables, DeValue::Array(list)) => self.sections(&format!("{}[]", rule.path), path, at, list.iter()),
             (Kind::OneOrMore, DeValue::Array(list)) => self.sections(rule.path, path, at, list.iter()),
             (Kind::OneOrMore, DeValue::Table(table)) => {
@@ -170,14 +170,15 @@ impl Reader<'_> {
         Some(Field::Sections(sections))
     }
 
-    fn headers(&mut self, path: &str, table: &DeTable<'_>, at: usize) -> Section {
+    fn pairs(&mut self, path: &str, table: &DeTable<'_>, at: usize) -> Section {
         let mut section = Section { place: self.place(at, path), ..Section::default() };
         for (key, value) in table {
             let name: &str = key.get_ref();
             let (path, at) = (joined(path, name), key.span().start);
-            let is_credential = ["authorization", "cookie", "token", "secret", "api-key", "apikey"]
-                .iter()
-                .any(|word| name.to_ascii_lowercase().contains(word));
+            let is_credential =
+                ["authorization", "cookie", "token", "secret", "api-key", "apikey", "password", "passwd", "pwd"]
+                    .iter()
+                    .any(|word| name.to_ascii_lowercase().contains(word));
             let field = match (value.get_ref().as_table(), value.get_ref().as_str()) {
                 (Some(_), _) => self.secret(&path, value, at).map(Field::Secret),
                 (None, Some(_)) if is_credential => {
@@ -192,8 +193,13 @@ impl Reader<'_> {
                     None
                 }
             };
-            if let Some(field) = field {
-                section.fields.insert(name.to_owned(), (self.place(at, &path), field));
+            match field {
+                Some(field) => {
+                    section.fields.insert(name.to_owned(), (self.place(at, &path), field));
+                }
+                None => {
+                    section.refused.insert(name.to_owned());
+                }
             }
         }
         section

@@ -83,8 +83,8 @@ pub(super) enum Kind {
     Secret,
     /// The same, or a list of them.
     Secrets,
-    /// Headers: texts or secrets by name.
-    Headers,
+    /// Texts or secrets by the names that the other side gives.
+    Pairs,
     /// Nothing: a later version takes it.
     Later,
 }
@@ -171,7 +171,7 @@ impl Rule {
             | Kind::Closures
             | Kind::Secret
             | Kind::Secrets
-            | Kind::Headers
+            | Kind::Pairs
             | Kind::Later => false,
         };
         let (table, name) = self.path.split_once('.')?;

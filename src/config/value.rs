@@ -70,7 +70,7 @@ pub(super) fn checked(kind: Kind, value: &DeValue<'_>) -> Result<Field, String> 
         },
         Kind::Cycle | Kind::Rate | Kind::Hours | Kind::Closures => timed(kind, value),
         Kind::TableOr(name) => wrong(&format!("a table, or the text of its `{name}`,")),
-        Kind::Table | Kind::Named | Kind::Headers => wrong("a table"),
+        Kind::Table | Kind::Named | Kind::Pairs => wrong("a table"),
         Kind::Tables => wrong("a list of tables"),
         Kind::OneOrMore => wrong("a table or a list of tables"),
         Kind::File => wrong("the path of a file"),

@@ -4,7 +4,7 @@
 //!
 //! # What holds
 //!
-//! * One `send` is one request at most, but for the repetition after an access token was refused with 401 and renewed. Redirects are not followed; a connection that breaks is not tried again, even where it had rested in
+//! * One `send` is one request at most, but for the repetition after a pass (an access token, a session) was refused with 401 and renewed. Redirects are not followed; a connection that breaks is not tried again, even where it had rested in
 //!   the pool: who retries is decided elsewhere.
 //! * Everything waits under the attempt's deadline: the look-up, the connection, the handshake, each write and each read.
 //! * An answer counts once its head is there: of its body at most [`ANSWER_BYTES_MAX`] are read for at most [`ANSWER_WAIT`], so that the connection
@@ -24,20 +24,22 @@ mod exchange;
 mod headers;
 mod oauth;
 mod outcome;
+mod pass;
 mod probe;
 mod resolver;
 mod retry_after;
+mod session;
 mod tls;
 mod wire;
 
 use std::fmt;
 use std::io::Read;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use ureq::Agent;
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use ureq::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use ureq::http::{Method, Request, Response, Uri};
 use ureq::tls::TlsConfig;
 use ureq::unversioned::transport::{Connector, RustlsConnector};
@@ -48,12 +50,14 @@ pub use self::headers::{RESERVED, check as check_header, is_reserved};
 
 pub use self::oauth::{Grant, OAuth, TokenKeeper};
 pub use self::probe::Question;
+pub use self::session::Session;
 pub use self::tls::Tls;
 
 use self::batch::Batching;
 use self::credentials::Credentials;
 use self::exchange::Time;
 use self::outcome::Limits;
+use self::pass::{Pass, Renewal};
 use self::resolver::Names;
 use super::answer::{self, Answers, Seen};
 use super::secret::{Hmac, Secret, Signing};
@@ -104,7 +108,7 @@ pub struct Http {
     credentials: Credentials,
     shape: Option<Shape>,
     batching: Batching,
-    oauth: Option<OAuth>,
+    passes: Option<Box<dyn Renewal>>,
     question: Option<Question>,
     agent: OnceLock<(Agent, Names)>,
     stopping: AtomicBool,
@@ -135,7 +139,7 @@ impl Http {
             credentials: Credentials::default(),
             shape: None,
             batching: Batching::default(),
-            oauth: None,
+            passes: None,
             question: None,
             agent: OnceLock::new(),
             stopping: AtomicBool::new(false),
@@ -240,13 +244,6 @@ impl Http {
         self
     }
 
-    /// Authorises by access tokens. A refused one is renewed once, and the message sent again within the same attempt.
-    #[must_use]
-    pub fn oauth(mut self, oauth: OAuth) -> Http {
-        self.oauth = Some(oauth);
-        self
-    }
-
     /// Asks like this whether a message is there.
     #[must_use]
     pub fn asks(mut self, question: Question) -> Http {
@@ -293,12 +290,12 @@ impl Http {
         let shaped = self.shape.as_ref().map(|shape| shape.apply(message)).transpose();
         let shaped = shaped.map_err(|problem| Failure::new(Class::Template, Sent::No, problem))?;
         let body = shaped.as_deref().unwrap_or(&message.body);
-        let make = |token: Option<&_>| {
+        let make = |pass: Option<&_>| {
             let mut headers = headers::of_delivery(&self.fixed, message, time.now)?;
             if let Some(shape) = &self.shape {
                 headers.insert(CONTENT_TYPE, headers::pair("content-type", shape.content_type())?.1);
             }
-            self.request(target, headers, || headers::id(message), body, token, time.now)
+            self.request(target, headers, || headers::id(message), body, pass, time.now)
         };
         let answer = self.exchange(&target.peer, time, make)?;
         Ok(judged(&self.answers, answer, &target.peer, time.now, false).0)
@@ -311,16 +308,14 @@ impl Http {
         mut headers: HeaderMap,
         id: impl FnOnce() -> String,
         body: &'a [u8],
-        token: Option<&Arc<Secret>>,
+        pass: Option<&Pass>,
         now: WallMs,
     ) -> Result<Request<&'a [u8]>, String> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = target.uri.clone();
-        if let Some(token) = token {
-            headers.insert(AUTHORIZATION, credentials::bearer(token)?);
-        }
-        self.credentials.apply(&mut headers, id, now.0 / 1_000, body)?;
+        self.credentials.authorise(&mut headers, pass);
+        self.credentials.sign(&mut headers, id, now.0 / 1_000, body)?;
         *request.headers_mut() = headers;
         Ok(request)
     }
@@ -347,7 +342,7 @@ impl Transport for Http {
         let (agent, names) = self.agent();
         names.close();
         agent.clone().shutdown();
-        self.oauth.iter().for_each(OAuth::shutdown);
+        self.passes.iter().for_each(|passes| passes.issuer().shutdown());
     }
 }
 

@@ -5,11 +5,12 @@
 //! Where secrets come from, and where the tokens that follow them are kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::Problem;
 use super::super::fields::{Field, Section};
 use super::{missing, note};
-use crate::transport::http::{Grant, Http, OAuth, Tls};
+use crate::transport::http::{Grant, Http, OAuth, Session, Tls};
 use crate::transport::secret::{Encoding, Hmac, Secret, Shelf, Signing};
 
 /// The way to the destination `name` with its credentials.
@@ -20,8 +21,8 @@ pub(super) fn credentials(
     shelf: &Shelf,
     problems: &mut Vec<Problem>,
 ) -> Http {
-    let http = authorised(http, name, section, shelf, problems);
-    let http = trusting(http, section, problems);
+    let tls = trusting(section, problems);
+    let http = authorised(http.tls(tls.clone()), name, section, shelf, tls, problems);
     let http = signed(http, section, problems);
     sealed(http, section, problems)
 }
@@ -29,28 +30,35 @@ pub(super) fn credentials(
 /// How a secret is written.
 const SECRET: &str = "{ env = \"NAME\" }";
 
-fn authorised(http: Http, name: &str, section: &Section, shelf: &Shelf, problems: &mut Vec<Problem>) -> Http {
+fn authorised(http: Http, name: &str, section: &Section, shelf: &Shelf, tls: Tls, problems: &mut Vec<Problem>) -> Http {
     let Some(auth) = section.section("auth") else { return http };
+    let own = if auth.has("session") { "cookie" } else { "authorization" };
     let has_header = section
         .section("headers")
-        .is_some_and(|headers| headers.fields.keys().any(|header| header.eq_ignore_ascii_case("authorization")));
+        .is_some_and(|headers| headers.fields.keys().any(|header| header.eq_ignore_ascii_case(own)));
     if has_header {
-        note(problems, &auth.place, "the header `authorization` is set too", "one of the two");
+        note(problems, &auth.place, &format!("the header `{own}` is set too"), "one of the two");
     }
-    let (place, made) = match (auth.section("basic"), auth.secret("bearer"), auth.section("oauth")) {
-        (Some(basic), None, None) => {
+    let ways = (auth.section("basic"), auth.secret("bearer"), auth.section("oauth"), auth.section("session"));
+    let (place, made) = match ways {
+        (Some(basic), None, None, None) => {
             missing(basic, &[("user", "user = \"anna\""), ("password", SECRET)], problems);
             let (Some(user), Some(password)) = (basic.text("user"), basic.secret("password")) else { return http };
             (basic.place("user"), http.basic(user, password))
         }
-        (None, Some(token), None) => (auth.place("bearer"), http.bearer(token)),
-        (None, None, Some(oauth)) => match by_tokens(name, oauth, shelf, problems) {
+        (None, Some(token), None, None) => (auth.place("bearer"), http.bearer(token)),
+        (None, None, Some(oauth), None) => match by_tokens(name, oauth, shelf, problems) {
             Some(tokens) => (&oauth.place, http.oauth(tokens)),
             None => return http,
         },
-        (None, None, None) if !auth.refused.is_empty() => return http,
-        (_, _, _) => {
-            note(problems, &auth.place, "one of basic, bearer and oauth is expected", "bearer = { env = \"NAME\" }");
+        (None, None, None, Some(session)) => match by_login(session, tls, problems) {
+            Some(login) => (&session.place, http.session(login)),
+            None => return http,
+        },
+        (None, None, None, None) if !auth.refused.is_empty() => return http,
+        (_, _, _, _) => {
+            let what = "one of basic, bearer, oauth and session is expected";
+            note(problems, &auth.place, what, "bearer = { env = \"NAME\" }");
             return http;
         }
     };
@@ -86,9 +94,30 @@ fn by_tokens(name: &str, oauth: &Section, shelf: &Shelf, problems: &mut Vec<Prob
     Some(OAuth::new(url, client_id, secret.clone(), oauth.text("scope"), grant))
 }
 
-fn trusting(http: Http, section: &Section, problems: &mut Vec<Problem>) -> Http {
-    let Some(table) = section.section("tls") else { return http };
+fn by_login(session: &Section, tls: Tls, problems: &mut Vec<Problem>) -> Option<Session> {
+    let keys =
+        [("url", "url = \"https://sap.example/b1s/v1/Login\""), ("body", "body = { UserName = \"goniec\", .. }")];
+    missing(session, &keys, problems);
+    let (url, body) = (session.text("url")?, session.section("body")?);
+    if let Err(wrong) = Http::post(url).check() {
+        note(problems, session.place("url"), &wrong, "");
+    }
+    if body.fields.is_empty() && body.refused.is_empty() {
+        note(problems, &body.place, "nothing is in it", &format!("Password = {SECRET}"));
+    }
+    let names = || body.fields.keys().map(String::as_str);
+    let texts: Vec<(&str, &str)> = names().filter_map(|name| Some((name, body.text(name)?))).collect();
+    let secrets: Vec<(&str, &Secret)> = names().filter_map(|name| Some((name, body.secret(name)?))).collect();
+    let login = Session::new(url, &texts, &secrets, tls);
+    Some(match session.number("lifetime") {
+        Some(life_ms) => login.lasting(Duration::from_millis(life_ms)),
+        None => login,
+    })
+}
+
+fn trusting(section: &Section, problems: &mut Vec<Problem>) -> Tls {
     let mut tls = Tls::new();
+    let Some(table) = section.section("tls") else { return tls };
     if let Some(ca) = table.text("ca") {
         match tls.clone().authorities(ca) {
             Ok(trusting) => tls = trusting,
@@ -104,7 +133,7 @@ fn trusting(http: Http, section: &Section, problems: &mut Vec<Problem>) -> Http 
         (None, Some(_)) => missing(table, &[("cert", "cert = \"client.pem\"")], problems),
         (None, None) => {}
     }
-    http.tls(tls)
+    tls
 }
 
 fn signed(http: Http, section: &Section, problems: &mut Vec<Problem>) -> Http {

@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("destination.*.method", Kind::Choice(&["POST", "PUT", "PATCH", "DELETE"]), "POST", "The HTTP method."),
     rule(
         "destination.*.headers",
-        Kind::Headers,
+        Kind::Pairs,
         "",
         "Headers of every delivery: text, or a secret. Credentials must be secrets.",
     ),
@@ -290,7 +290,7 @@ pub(super) const RULES: &[Rule] = &[
         "uncertain",
         "What a message without a result is. `delivered` is for answers that name only what is refused.",
     ),
-    rule("destination.*.auth", Kind::Table, "", "As whom goniec comes: one of `basic`, `bearer`, `oauth`."),
+    rule("destination.*.auth", Kind::Table, "", "As whom goniec comes: one of `basic`, `bearer`, `oauth`, `session`."),
     rule("destination.*.auth.basic", Kind::Table, "", "By user and password."),
     rule("destination.*.auth.basic.user", Kind::Text, "", "The user. Required."),
     rule("destination.*.auth.basic.password", Kind::Secret, "", "The password. Required."),
@@ -316,6 +316,25 @@ pub(super) const RULES: &[Rule] = &[
         Kind::Secret,
         "",
         "`refresh-token`: the first one. Those that come after it are kept in `tokens/` of the data directory; another one here replaces them.",
+    ),
+    rule(
+        "destination.*.auth.session",
+        Kind::Table,
+        "",
+        "By the cookies of a login, which go along with everything. A session that is refused with 401 is opened anew once within the attempt.",
+    ),
+    rule("destination.*.auth.session.url", Kind::Url, "", "Where goniec logs in, by `POST`. Required."),
+    rule(
+        "destination.*.auth.session.body",
+        Kind::Pairs,
+        "",
+        "What it posts there as a JSON object: text, or a secret. Credentials must be secrets. Required.",
+    ),
+    rule(
+        "destination.*.auth.session.lifetime",
+        Kind::Span(SECOND, DAY),
+        "25m",
+        "How long a session is used, counted from its login; less than the system lets one live.",
     ),
     rule(
         "destination.*.tls",

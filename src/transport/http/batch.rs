@@ -134,9 +134,9 @@ impl Http {
             }
         };
         let id = id.to_string();
-        let make = |token: Option<&_>| {
+        let make = |pass: Option<&_>| {
             let headers = headers::of_batch(&self.fixed, &id, going.len(), content_type, time.now)?;
-            self.request(target, headers, || id.clone(), &body, token, time.now)
+            self.request(target, headers, || id.clone(), &body, pass, time.now)
         };
         let answer = self.exchange(&target.peer, time, make)?;
         let status = answer.status().as_u16();

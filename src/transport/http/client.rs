@@ -72,17 +72,13 @@ impl Client {
     /// A client without connections yet.
     #[must_use]
     pub fn new() -> Client {
-        let limits = Limits { resolve: RESOLVE_DEFAULT, connect: CONNECT_DEFAULT, deadline: DEADLINE_MAX };
-        Client {
-            agent: agent(limits, CONNECTIONS_DEFAULT, Tls::new().config()),
-            body_bytes_max: BODY_BYTES_MAX,
-            stopping: AtomicBool::new(false),
-        }
+        Client::reading_at_most(BODY_BYTES_MAX, Tls::new())
     }
 
-    /// The same, for strangers: it takes no answer that is longer.
-    pub(super) fn reading_at_most(body_bytes_max: usize) -> Client {
-        Client { body_bytes_max, ..Client::new() }
+    /// A client for strangers: it takes no answer that is longer, and believes whom `tls` says.
+    pub(super) fn reading_at_most(body_bytes_max: usize, tls: Tls) -> Client {
+        let agent = agent(limits(DEADLINE_MAX), CONNECTIONS_DEFAULT, tls.config());
+        Client { agent, body_bytes_max, stopping: AtomicBool::new(false) }
     }
 
     /// Asks, and reads the whole answer within `timeout`.

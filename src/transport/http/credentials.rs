@@ -1,4 +1,4 @@
-//! What goes along with a delivery so that the destination believes it: `authorization`, signatures.
+//! What goes along with a delivery so that the destination believes it: `authorization`, passes, signatures.
 //!
 //! # What holds
 //!
@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ureq::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
+use super::pass::Pass;
 use crate::transport::secret::{Hmac, Secret, Signing};
 
 /// What a destination is shown.
@@ -40,7 +41,8 @@ pub(super) fn bearer(token: &Secret) -> Result<HeaderValue, String> {
     sensitive(&Secret::new(format!("Bearer {}", token.text().trim())))
 }
 
-fn sensitive(text: &Secret) -> Result<HeaderValue, String> {
+/// A value that no log shows.
+pub(super) fn sensitive(text: &Secret) -> Result<HeaderValue, String> {
     let mut value =
         HeaderValue::from_bytes(text.expose()).map_err(|_| "the credentials have a character that cannot be sent")?;
     value.set_sensitive(true);
@@ -48,17 +50,22 @@ fn sensitive(text: &Secret) -> Result<HeaderValue, String> {
 }
 
 impl Credentials {
-    /// Adds what is fixed and what is signed.
-    pub(super) fn apply(
+    /// Adds what is fixed, and the pass.
+    pub(super) fn authorise(&self, headers: &mut HeaderMap, pass: Option<&Pass>) {
+        if let Some(value) = &self.authorization {
+            headers.insert(AUTHORIZATION, value.clone());
+        }
+        pass.into_iter().for_each(|pass| pass.show(headers));
+    }
+
+    /// Adds what is signed.
+    pub(super) fn sign(
         &self,
         headers: &mut HeaderMap,
         id: impl FnOnce() -> String,
         timestamp_s: u64,
         body: &[u8],
     ) -> Result<(), String> {
-        if let Some(value) = &self.authorization {
-            headers.insert(AUTHORIZATION, value.clone());
-        }
         if let Some(signing) = &self.signing {
             let signature = signing.signature(&id(), timestamp_s, body);
             let value = HeaderValue::from_str(&signature).map_err(|error| error.to_string())?;

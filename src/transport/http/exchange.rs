@@ -2,7 +2,7 @@
 //!
 //! # What holds
 //!
-//! * A request is made once, and once more where its access token was refused with 401 and could be renewed.
+//! * A request is made once, and once more where its pass was refused with 401 and could be renewed.
 //!
 //! # What it does not know
 //!
@@ -17,9 +17,9 @@ use ureq::http::header::LOCATION;
 use ureq::http::{Request, Response, StatusCode};
 
 use super::outcome::{self, Limits};
+use super::pass::Pass;
 use super::{ANSWER_BYTES_MAX, ANSWER_WAIT, DEADLINE_MAX, Http, attempt, drain, wall};
 use crate::model::{Class, Failure, Sent, WallMs};
-use crate::transport::secret::Secret;
 
 /// The most of a `Location` that is told, in characters.
 const LOCATION_CHARS_MAX: usize = 256;
@@ -40,25 +40,25 @@ impl Time {
 }
 
 impl Http {
-    /// Makes a request with an access token, where the destination wants one, and gives its answer.
+    /// Makes a request with a pass, where the destination wants one, and gives its answer.
     pub(super) fn exchange<B: AsSendBody>(
         &self,
         peer: &str,
         Time { deadline, until, .. }: Time,
-        make: impl Fn(Option<&Arc<Secret>>) -> Result<Request<B>, String>,
+        make: impl Fn(Option<&Pass>) -> Result<Request<B>, String>,
     ) -> Result<Response<ureq::Body>, Failure> {
-        let mut token = self.token(None, until)?;
+        let mut pass = self.pass(None, until)?;
         let mut is_renewed = false;
         loop {
-            let request = make(token.as_ref())
+            let request = make(pass.as_deref())
                 .map_err(|problem| Failure::new(Class::Rejected, Sent::No, format!("cannot be sent: {problem}")))?;
             attempt::begin(until);
             match self.agent().0.run(request) {
-                Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED && token.is_some() && !is_renewed => {
+                Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED && pass.is_some() && !is_renewed => {
                     attempt::hurry(ANSWER_WAIT);
                     drain(answer, ANSWER_BYTES_MAX, 0);
                     is_renewed = true;
-                    token = self.token(token.as_ref(), until)?;
+                    pass = self.pass(pass.as_ref(), until)?;
                 }
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
@@ -70,9 +70,9 @@ impl Http {
         }
     }
 
-    /// The access token of an attempt, where the destination wants one.
-    fn token(&self, refused: Option<&Arc<Secret>>, until: Instant) -> Result<Option<Arc<Secret>>, Failure> {
-        self.oauth.as_ref().map(|oauth| oauth.token(refused, until)).transpose()
+    /// The pass of an attempt, where the destination wants one.
+    fn pass(&self, refused: Option<&Arc<Pass>>, until: Instant) -> Result<Option<Arc<Pass>>, Failure> {
+        self.passes.as_ref().map(|passes| passes.pass(refused, until)).transpose()
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! # What holds
 //!
-//! * However many messages need a token, the token endpoint is asked by one of them; the others wait for its answer, each until its own deadline.
-//! * A token is used until [`MARGIN`] before it expires. One that a destination refused is renewed once, by whoever still holds it.
+//! * One that is asked for holds for all messages ([`super::pass`]). It is used until [`MARGIN`] before it expires.
 //! * A refresh token that came anew is handed to the [`TokenKeeper`] before anything is done with what came beside it. Where it cannot be
 //!   kept, the new access token is not used, and the next attempt hands the same refresh token over again.
 //!
@@ -12,13 +11,15 @@
 //! Where refresh tokens are kept; messages.
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use ureq::http::header::AUTHORIZATION;
 
-use super::client::Client;
-use crate::model::{Class, Failure, Sent};
+use super::pass::{Issuer, Pass, Renewal};
+use super::{Http, Tls, credentials};
+use crate::model::Failure;
 use crate::transport::secret::Secret;
 
 /// How long before its end a token is renewed.
@@ -60,41 +61,22 @@ pub enum Grant {
 
 /// A token endpoint, and who asks it.
 pub struct OAuth {
-    url: String,
     client_id: String,
     client_secret: Secret,
     scope: Option<String>,
     grant: Grant,
-    client: Client,
-    held: Mutex<Held>,
-    back: Condvar,
+    issuer: Issuer,
+    /// Nobody waits for it: it belongs to whoever has the turn to ask.
+    refresh: Mutex<Refresh>,
 }
 
-/// What is held.
+/// The refresh token.
 #[derive(Default)]
-struct Held {
-    /// The token, and until when it is used.
-    access: Option<(Arc<Secret>, Instant)>,
-    /// The refresh token that came last.
-    refresh: Option<Secret>,
-    /// A refresh token that came and could not be kept yet.
-    unkept: bool,
-    /// Whether somebody has it out of the lock.
-    is_out: bool,
-}
-
-/// What is held, in the hands of one: the lock is free meanwhile, so that the others can wait for as long as they may.
-struct Hand<'a> {
-    of: &'a OAuth,
-    held: Held,
-}
-
-impl Drop for Hand<'_> {
-    fn drop(&mut self) {
-        // A panic in between leaves nothing half-made.
-        *self.of.lock() = std::mem::take(&mut self.held);
-        self.of.back.notify_one();
-    }
+struct Refresh {
+    /// The one that came last.
+    newest: Option<Secret>,
+    /// It could not be kept yet.
+    is_unkept: bool,
 }
 
 /// What a token endpoint answers.
@@ -104,9 +86,6 @@ struct Granted {
     expires_in: Option<u64>,
     refresh_token: Option<String>,
 }
-
-/// A token endpoint has little to say.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// What a token endpoint answers where it refuses.
 #[derive(Deserialize)]
@@ -120,91 +99,38 @@ impl OAuth {
     #[must_use]
     pub fn new(url: &str, client_id: &str, client_secret: Secret, scope: Option<&str>, grant: Grant) -> OAuth {
         OAuth {
-            url: url.to_owned(),
             client_id: client_id.to_owned(),
             client_secret,
             scope: scope.map(str::to_owned),
             grant,
-            client: Client::reading_at_most(ANSWER_BYTES_MAX),
-            held: Mutex::default(),
-            back: Condvar::new(),
+            issuer: Issuer::new("access token", url, Tls::new()),
+            refresh: Mutex::default(),
         }
-    }
-
-    /// A token that is good for now. `refused` is one that the destination did not take: it is not given out again.
-    ///
-    /// # Errors
-    /// None can be had: nothing was sent to the destination.
-    pub(super) fn token(&self, refused: Option<&Arc<Secret>>, deadline: Instant) -> Result<Arc<Secret>, Failure> {
-        // Whoever has it in hand asks; who waits here finds its answer.
-        let mut hand = self.take(deadline)?;
-        let held = &mut hand.held;
-        if let Some((token, until)) = &held.access
-            && Instant::now() < *until
-            && refused.is_none_or(|refused| !Arc::ptr_eq(refused, token))
-        {
-            return Ok(Arc::clone(token));
-        }
-        held.access = None;
-        self.keep(held)?;
-        self.recall(held)?;
-        let granted = self.ask(held, deadline)?;
-        if let (Grant::RefreshToken { .. }, Some(refresh)) = (&self.grant, granted.refresh_token) {
-            held.refresh = Some(Secret::new(refresh));
-            held.unkept = true;
-            self.keep(held)?;
-        }
-        let life = Duration::from_secs(granted.expires_in.unwrap_or(LIFE_DEFAULT_S).min(LIFE_S_MAX));
-        // Of a short life half is used: a margin longer than it would have every message ask.
-        let used = life.saturating_sub(MARGIN).max(life / 2);
-        let token = Arc::new(Secret::new(granted.access_token));
-        held.access = Some((Arc::clone(&token), Instant::now() + used));
-        Ok(token)
-    }
-
-    /// Cuts off what is asked, and asks no more.
-    pub(super) fn shutdown(&self) {
-        self.client.shutdown();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes in hand what is held, as soon as nobody else has it.
-    fn take(&self, deadline: Instant) -> Result<Hand<'_>, Failure> {
-        let mut held = self.lock();
-        while held.is_out {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(self.failed("another message waited for its answer all the time".into()));
-            }
-            held = self.back.wait_timeout(held, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let out = Held { is_out: true, ..Held::default() };
-        Ok(Hand { of: self, held: std::mem::replace(&mut held, out) })
     }
 
     /// Has the newest refresh token kept, where that is still to be done.
-    fn keep(&self, held: &mut Held) -> Result<(), Failure> {
-        if let (Grant::RefreshToken { keeper, .. }, true, Some(refresh)) = (&self.grant, held.unkept, &held.refresh) {
-            keeper.keep(refresh).map_err(|why| self.failed(format!("a new refresh token cannot be kept: {why}")))?;
+    fn keep(&self, refresh: &mut Refresh) -> Result<(), Failure> {
+        if let (Grant::RefreshToken { keeper, .. }, true, Some(token)) =
+            (&self.grant, refresh.is_unkept, &refresh.newest)
+        {
+            let unkept = |why| self.issuer.failed(&format!("a new refresh token cannot be kept: {why}"));
+            keeper.keep(token).map_err(unkept)?;
         }
-        held.unkept = false;
+        refresh.is_unkept = false;
         Ok(())
     }
 
     /// Finds the refresh token that is the newest, where none has come yet.
-    fn recall(&self, held: &mut Held) -> Result<(), Failure> {
-        if let (Grant::RefreshToken { token, keeper }, None) = (&self.grant, &held.refresh) {
-            let kept = keeper.newest().map_err(|why| self.failed(why))?;
-            held.refresh = Some(kept.unwrap_or_else(|| token.clone()));
+    fn recall(&self, refresh: &mut Refresh) -> Result<(), Failure> {
+        if let (Grant::RefreshToken { token, keeper }, None) = (&self.grant, &refresh.newest) {
+            let kept = keeper.newest().map_err(|why| self.issuer.failed(&why))?;
+            refresh.newest = Some(kept.unwrap_or_else(|| token.clone()));
         }
         Ok(())
     }
 
-    fn ask(&self, held: &Held, deadline: Instant) -> Result<Granted, Failure> {
-        let mut form = match &held.refresh {
+    fn ask(&self, refresh: &Refresh, deadline: Instant) -> Result<Granted, Failure> {
+        let mut form = match &refresh.newest {
             None => String::from("grant_type=client_credentials"),
             Some(token) => format!("grant_type=refresh_token&refresh_token={}", escaped(token.text())),
         };
@@ -213,34 +139,51 @@ impl OAuth {
         }
         let form = Secret::new(form);
         let password = Secret::new(escaped(self.client_secret.text()));
-        let authorization = super::credentials::basic(&escaped(&self.client_id), &password);
-        let authorization = authorization.map_err(|why| self.failed(why))?;
-        let authorization = authorization.to_str().map_err(|error| self.failed(error.to_string()))?;
-        let headers = [
-            ("authorization", authorization),
-            ("content-type", "application/x-www-form-urlencoded"),
-            ("accept", "application/json"),
-        ];
-        let left = deadline.saturating_duration_since(Instant::now());
-        let answer = self.client.call("POST", &self.url, &headers, form.expose(), left);
-        let answer = answer.map_err(|failure| {
-            // What our own stop cut off is no fault of the endpoint, and nothing has left for the destination.
-            let is_ours = failure.class == Class::Interrupted;
-            if is_ours { Failure { sent: Sent::No, ..failure } } else { self.failed(failure.detail) }
-        })?;
+        let authorization = credentials::basic(&escaped(&self.client_id), &password);
+        let authorization = authorization.map_err(|why| self.issuer.failed(&why))?;
+        let authorization = authorization.to_str().map_err(|error| self.issuer.failed(&error.to_string()))?;
+        let headers = [("authorization", authorization), ("content-type", "application/x-www-form-urlencoded")];
+        let answer = self.issuer.ask(&headers, &form, deadline)?;
         if answer.status == 200 {
             return serde_json::from_slice(&answer.body)
-                .map_err(|_| self.failed("its answer holds no access token".into()));
+                .map_err(|_| self.issuer.failed("its answer holds no access token"));
         }
-        let why = serde_json::from_slice::<Refused>(&answer.body).map_or(String::new(), |refused| {
-            let words = format!(": {} {}", refused.error, refused.error_description.unwrap_or_default());
-            words.chars().take(200).collect()
+        let words = serde_json::from_slice::<Refused>(&answer.body).map_or(String::new(), |refused| {
+            format!("{} {}", refused.error, refused.error_description.unwrap_or_default())
         });
-        Err(self.failed(format!("it answered {}{}", answer.status, why.trim_end())))
+        Err(self.issuer.told(&format!("it answered {}", answer.status), &words))
+    }
+}
+
+impl Renewal for OAuth {
+    fn issuer(&self) -> &Issuer {
+        &self.issuer
     }
 
-    fn failed(&self, why: String) -> Failure {
-        Failure::new(Class::Auth, Sent::No, format!("no access token from {}: {why}", self.url))
+    fn renew(&self, deadline: Instant) -> Result<(Pass, Duration), Failure> {
+        let refresh = &mut *self.refresh.lock().unwrap_or_else(PoisonError::into_inner);
+        self.keep(refresh)?;
+        self.recall(refresh)?;
+        let granted = self.ask(refresh, deadline)?;
+        if let (Grant::RefreshToken { .. }, Some(token)) = (&self.grant, granted.refresh_token) {
+            refresh.newest = Some(Secret::new(token));
+            refresh.is_unkept = true;
+            self.keep(refresh)?;
+        }
+        let value = credentials::bearer(&Secret::new(granted.access_token)).map_err(|why| self.issuer.failed(&why))?;
+        let life = Duration::from_secs(granted.expires_in.unwrap_or(LIFE_DEFAULT_S).min(LIFE_S_MAX));
+        // Of a short life half is used: a margin longer than it would have every message ask.
+        let used = life.saturating_sub(MARGIN).max(life / 2);
+        Ok((Pass { name: AUTHORIZATION, value }, used))
+    }
+}
+
+impl Http {
+    /// Authorises by access tokens. A refused one is renewed once, and the message sent again within the same attempt.
+    #[must_use]
+    pub fn oauth(mut self, oauth: OAuth) -> Http {
+        self.passes = Some(Box::new(oauth));
+        self
     }
 }
 
@@ -256,6 +199,6 @@ fn escaped(text: &str) -> String {
 
 impl fmt::Debug for OAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OAuth").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("OAuth").field("issuer", &self.issuer).finish_non_exhaustive()
     }
 }

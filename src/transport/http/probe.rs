@@ -12,20 +12,18 @@
 //! What becomes of the message.
 
 use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use ureq::http::{Method, Request, Response};
 
 use super::answer::{BODY_BYTES_MAX, Seen};
 use super::exchange::Time;
 use super::{ANSWER_BYTES_MAX, ANSWER_WAIT, DEADLINE_MAX, EXCERPT_BYTES_MAX, Http, Target};
-use super::{attempt, client, credentials, drain, excerpt, exchange, headers, retry_after, wall};
+use super::{attempt, client, drain, excerpt, exchange, headers, retry_after, wall};
 use crate::model::{Class, Failure, Message, Sent, WallMs};
 use crate::transport::Probed;
 use crate::transport::answer::{Asked, Presence};
-use crate::transport::secret::Secret;
 
 /// How a destination is asked whether it has a message.
 #[derive(Debug)]
@@ -158,16 +156,13 @@ impl Http {
             // The texts of a target quote it, and a name is none of theirs.
             Err(_) => return unknown(Class::Rule, "the name of the message makes no URL".into()),
         };
-        let make = |token: Option<&Arc<Secret>>| {
+        let make = |pass: Option<&_>| {
             let mut request = Request::new(());
             *request.method_mut() = question.method.clone();
             *request.uri_mut() = target.uri.clone();
             *request.headers_mut() = self.fixed.clone();
             request.headers_mut().remove(CONTENT_TYPE);
-            let authorization = token.map(|token| credentials::bearer(token)).transpose()?;
-            if let Some(value) = authorization.or_else(|| self.credentials.authorization.clone()) {
-                request.headers_mut().insert(AUTHORIZATION, value);
-            }
+            self.credentials.authorise(request.headers_mut(), pass);
             Ok(request)
         };
         // The name that an answer without filters is searched for.
