@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use goniec::config::{Config, Outside};
-use goniec::engine::Shown;
+use goniec::engine::{Cause, Shown};
 use goniec::model::{Abandoned, Attempt, Class, Delivery, Failed, Sent, State};
 use goniec::store::Query;
 use goniec::store::memory::MemoryStore;
@@ -197,5 +197,42 @@ fn a_refresh_token_that_rotates_is_there_after_a_restart() {
     assert_eq!((first.class, first.sent), (Some(Class::Auth), Sent::No));
     assert!(first.detail.contains("nobody has said where tokens are kept"), "{}", first.detail);
     assert_eq!(endpoint.requests().len(), 2);
+    node.shutdown(PATIENCE).expect("stops");
+}
+
+#[test]
+fn a_password_that_is_wrong_pauses_the_destination_and_costs_no_message_an_attempt() {
+    let server = Peer::answering(answer("401 Unauthorized", r#"{"error":{"message":{"value":"Wrong user"}}}"#));
+    let shop = Peer::answering(answer("200 OK", ""));
+    let lines = format!(
+        "concurrency = 1\nretry = {{ backoff = \"fixed\", delay = \"1ms\", attempts = 2 }}\nauth = {{ session = {{ url = \"{}\", body = {{ UserName = \"anna\", Password = {{ env = \"SECRET\" }} }} }} }}",
+        server.url("/b1s/v1/Login")
+    );
+    let (node, _) = node(&shop, &lines);
+    let (shown, first) = sent(&node, "{}");
+    assert_eq!((first.class, first.sent), (Some(Class::Auth), Sent::No));
+    assert!(
+        first.detail.ends_with(r#"it answered 401: {"error":{"message":{"value":"Wrong user"}}}"#),
+        "{}",
+        first.detail
+    );
+    let until = Instant::now() + PATIENCE;
+    let pause = loop {
+        let lanes = node.engine().lanes();
+        if let Some(pause) = lanes.into_iter().find(|lane| &*lane.name == "shop").and_then(|lane| lane.pause) {
+            break pause;
+        }
+        assert!(Instant::now() < until, "it is never paused");
+        // Polls until it is so; the loop has a deadline.
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(pause.cause, Cause::SetUp);
+    let asked = server.requests();
+    assert_eq!((asked.len(), shop.connections()), (5, 0));
+    assert_eq!(asked[0].body, br#"{"Password":"s3","UserName":"anna"}"#);
+    assert_ne!(
+        node.engine().show(shown.record.id).expect("is there").record.state,
+        State::Abandoned(Abandoned::Exhausted)
+    );
     node.shutdown(PATIENCE).expect("stops");
 }

@@ -80,7 +80,9 @@ fn a_message_that_cannot_be_asked_after_keeps_no_other_of_its_batch_in_doubt() {
             let batched = flight.send_batch();
             turn.land_batch(flight, batched, at(0));
         }
-        (0..3_600).for_each(|second| drop(turn.turn(at(second * 1_000)).expect("turns")));
+        for second in 0..3_600 {
+            turn.turn(at(second * 1_000)).expect("turns");
+        }
         let states: Vec<State> = ids.iter().map(|id| state(&turn, *id)).collect();
         assert_eq!(states, [State::Failed(Failed::Held), State::Delivered, State::Delivered], "panics: {panics}");
         assert_eq!(asked.load(Ordering::Relaxed), 2);
@@ -118,7 +120,9 @@ fn a_deadline_binds_what_was_out_when_the_process_ended() {
         } else {
             turn.land(flight, Outcome::Failed(Failure::new(Class::Timeout, Sent::Maybe, "no answer")), at(1));
         }
-        (0..180).for_each(|minute| drop(turn.turn(at(1 + minute * 60_000)).expect("turns")));
+        for minute in 0..180 {
+            turn.turn(at(1 + minute * 60_000)).expect("turns");
+        }
         assert_eq!(state(&turn, id), State::Abandoned(Abandoned::Expired), "the process ends: {ends}");
     }
 }

@@ -76,7 +76,7 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 struct Setup<'a> {
     /// What the server is told, divided by blanks.
     server: &'a str,
-    /// What the destination is told.
+    /// What the destination is told; `PORT` is the server's.
     destination: &'a str,
     /// Whom the platform trusts.
     trusted: Option<&'a Path>,
@@ -100,8 +100,8 @@ fn attempt(dir: &Path, name: &str, body: &str, setup: &Setup<'_>) -> (Value, Str
     let reader = std::thread::spawn(move || {
         let mut heard = BufReader::new(heard);
         let mut all = String::new();
-        // Everything up to the end of the body; then it answers.
-        while !all.ends_with(BODY) {
+        // Everything up to the end of the body, which a login ends with a brace; then it answers.
+        while !all.ends_with(BODY) && !all.ends_with('}') {
             let mut byte = [0];
             match heard.read(&mut byte) {
                 Ok(1) => all.push(char::from(byte[0])),
@@ -116,7 +116,10 @@ fn attempt(dir: &Path, name: &str, body: &str, setup: &Setup<'_>) -> (Value, Str
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_goniec"));
     command.args(["serve", "--data", &format!("{name}.data"), "--listen", &format!("127.0.0.1:{listen}")]);
-    let config = format!("[destination.tls]\nurl = \"https://localhost:{tls}/in\"\n{}", setup.destination);
+    let config = format!(
+        "[destination.tls]\nurl = \"https://localhost:{tls}/in\"\n{}",
+        setup.destination.replace("PORT", &tls.to_string())
+    );
     std::fs::write(dir.join("goniec.toml"), config).unwrap();
     let nobody = dir.join("nobody.pem");
     command
@@ -187,4 +190,20 @@ fn authorities_and_certificates_of_the_configuration_count() {
     let ours = dir.join("ca.pem");
     let replaced = Setup { destination: "tls = { ca = \"other.pem\" }", trusted: Some(&ours), ..Setup::default() };
     assert_eq!(attempt(dir, "server", BODY, &replaced).0["class"], "tls");
+}
+
+#[test]
+fn a_login_believes_whom_its_destination_believes() {
+    let Some(kept) = authorities("a_login_believes") else { return };
+    let dir = kept.path();
+    certificate(dir, "server", "localhost", "-days 30");
+    let login = "auth = { session = { url = \"https://localhost:PORT/login\", body = { Password = { file = \"server.key\" } } } }";
+    for (ca, heard_expected, words) in [("ca", true, "its answer sets no cookie"), ("other", false, "TLS handshake")] {
+        let destination = format!("tls = {{ ca = \"{ca}.pem\" }}\n{login}");
+        let setup = Setup { destination: &destination, ..Setup::default() };
+        let (attempt, heard) = attempt(dir, "server", BODY, &setup);
+        assert_eq!((attempt["class"].as_str(), attempt["sent"].as_str()), (Some("auth"), Some("no")), "{attempt}");
+        assert!(attempt["detail"].as_str().unwrap().contains(words), "{ca}: {attempt}");
+        assert_eq!(heard.starts_with("POST /login "), heard_expected, "{ca}: {heard}");
+    }
 }

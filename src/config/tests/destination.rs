@@ -85,6 +85,13 @@ fn every_key_is_read() {
     }
     let oauth = "url = \"http://127.0.0.1/t\", client_id = \"me\", client_secret = { env = \"TOKEN\" }";
     parse(&with(&format!("auth = {{ oauth = {{ {oauth} }} }}"))).expect("a configuration");
+    let login = "url = \"http://127.0.0.1/b1s/v1/Login\", body = { CompanyDB = \"X\", Password = { env = \"TOKEN\" } }";
+    for lifetime in ["", ", lifetime = \"10m\""] {
+        let text = format!(
+            "auth = {{ session = {{ {login}{lifetime} }} }}\nheaders = {{ authorization = {{ env = \"TOKEN\" }} }}"
+        );
+        parse(&with(&text)).expect("a configuration");
+    }
 }
 
 #[test]
@@ -152,7 +159,7 @@ fn what_does_not_go_together_is_told() {
         "body = { template = \"x\", content_type = \"a\\nb\" }",
         "destination.a.body.content_type: the value of header",
     );
-    bad("auth = {}", "one of basic, bearer and oauth is expected");
+    bad("auth = {}", "one of basic, bearer, oauth and session is expected");
     bad(
         "auth = { bearer = \"x\" }",
         "goniec.toml:3:10: destination.a.auth.bearer: a secret must not stand in the file",
@@ -192,6 +199,46 @@ fn what_does_not_go_together_is_told() {
     bad(
         "tls = { cert = \"orders.tmpl\", key = { env = \"TOKEN\" } }",
         "destination.a.tls.cert: holds no certificate in PEM",
+    );
+}
+
+#[test]
+fn a_session_has_a_place_and_something_to_log_in_with() {
+    let session = |rest: &str| format!("auth = {{ session = {{ {rest} }} }}");
+    let (url, body) = ("url = \"http://127.0.0.1\"", "body = { Password = { env = \"TOKEN\" } }");
+    check_bad(
+        &with(&session("")),
+        &[
+            "goniec.toml:3:10: destination.a.auth.session: a url is missing",
+            "goniec.toml:3:10: destination.a.auth.session: a body is missing",
+        ],
+    );
+    bad(
+        &session(&format!("{url}, body = {{}}")),
+        "goniec.toml:3:48: destination.a.auth.session.body: nothing is in it",
+    );
+    bad(
+        &session(&format!("{url}, body = {{ UserName = \"u\", Password = \"x\" }}")),
+        "goniec.toml:3:73: destination.a.auth.session.body.Password: a credential must not stand in the file",
+    );
+    bad(
+        &session(&format!("{url}, body = {{ Language = 3 }}")),
+        "goniec.toml:3:57: destination.a.auth.session.body.Language: a text or a secret is expected, not integer",
+    );
+    bad(&session(&format!("{url}, body = \"x\"")), "destination.a.auth.session.body: a table is expected, not string");
+    bad(&session(&format!("url = \"ftp://x\", {body}")), "goniec.toml:3:22: destination.a.auth.session.url: the URL");
+    bad(
+        &session(&format!("{url}, {body}, lifetime = \"2d\"")),
+        "destination.a.auth.session.lifetime: \"2d\" is not from 1s to 1d",
+    );
+    bad(&session(&format!("{url}, {body}, life = \"2m\"")), "did you mean `lifetime`?");
+    bad(
+        &format!("{}\nheaders = {{ Cookie = {{ env = \"TOKEN\" }} }}", session(&format!("{url}, {body}"))),
+        "destination.a.auth: the header `cookie` is set too",
+    );
+    bad(
+        &format!("auth = {{ bearer = {{ env = \"TOKEN\" }}, session = {{ {url}, {body} }} }}"),
+        "one of basic, bearer, oauth and session is expected",
     );
 }
 

@@ -190,3 +190,69 @@ impl fmt::Debug for Issuer {
         f.debug_struct("Issuer").field("what", &self.what).field("url", &self.url).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issuer() -> Issuer {
+        Issuer::new("pass", "http://127.0.0.1:9/", Tls::new())
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
+    fn pass(value: &'static str) -> Pass {
+        Pass { name: HeaderName::from_static("cookie"), value: HeaderValue::from_static(value) }
+    }
+
+    #[test]
+    fn what_kept_a_pass_from_coming_holds_for_all_who_waited() {
+        let issuer = issuer();
+        issuer.lock().is_asked = true;
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| issuer.pass(None, later(), || panic!("it asks")).map(|_| ()));
+            // Nothing tells when it waits; so others fail until it has heard of one.
+            while !waiting.is_finished() {
+                let mut desk = issuer.lock();
+                desk.failures += 1;
+                desk.failure = Some(issuer.failed("wrong password"));
+                drop(desk);
+                issuer.back.notify_all();
+                std::thread::yield_now();
+            }
+            let failure = waiting.join().expect("ends").expect_err("there is none");
+            assert_eq!(failure.detail, "no pass from http://127.0.0.1:9/: wrong password");
+        });
+        issuer.lock().is_asked = false;
+        // Who comes later asks anew.
+        let got = issuer.pass(None, later(), || Ok((pass("s=1"), Duration::from_secs(9)))).expect("a pass");
+        assert_eq!(got.value, "s=1");
+    }
+
+    #[test]
+    fn only_what_came_in_time_is_told_to_others() {
+        let issuer = issuer();
+        for (deadline, failures) in [(Instant::now(), 0), (later(), 1)] {
+            issuer.pass(None, deadline, || Err(issuer.failed("no"))).expect_err("there is none");
+            assert_eq!(issuer.lock().failures, failures);
+        }
+    }
+
+    #[test]
+    fn a_panic_in_between_gives_the_turn_back() {
+        let issuer = issuer();
+        let asked = std::panic::AssertUnwindSafe(|| issuer.pass(None, later(), || panic!("on purpose")).map(|_| ()));
+        assert!(std::panic::catch_unwind(asked).is_err());
+        assert!(issuer.pass(None, later(), || Ok((pass("s=1"), Duration::ZERO))).is_ok());
+    }
+
+    #[test]
+    fn a_pass_shows_its_value_to_nobody_but_the_destination() {
+        let mut value = HeaderValue::from_static("canary");
+        value.set_sensitive(true);
+        let shown = format!("{:?}", Pass { value, ..pass("") });
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}

@@ -152,3 +152,47 @@ impl fmt::Debug for Session {
         f.debug_struct("Session").field("issuer", &self.issuer).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent_back(set: &[&str]) -> Result<Option<String>, String> {
+        let mut headers = vec![("content-type".to_owned(), "text/html".to_owned())];
+        headers.extend(set.iter().map(|line| ("set-cookie".to_owned(), (*line).to_owned())));
+        cookies(&headers).map(|header| header.map(|header| header.text().to_owned()))
+    }
+
+    #[test]
+    fn names_and_values_are_sent_back_and_attributes_are_not() {
+        let sap = ["B1SESSION=3a1c-77; HttpOnly; SameSite=None", "ROUTEID=.node2; path=/b1s; Secure"];
+        assert_eq!(sent_back(&sap), Ok(Some("B1SESSION=3a1c-77; ROUTEID=.node2".into())));
+        for (set, expect) in [
+            (&["a=1;b=2"][..], Some("a=1")),
+            (&[" a = \"x, y\" ;Path=/"], Some("a=\"x, y\"")),
+            (&["a=b=c=="], Some("a=b=c==")),
+            (&["a=1", "b=2", "a=3"], Some("b=2; a=3")),
+            (&["a=1", "a=; Max-Age=0"], None),
+            (&[], None),
+        ] {
+            assert_eq!(sent_back(set), Ok(expect.map(str::to_owned)), "{set:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_sent_back_as_it_came_is_refused() {
+        for cookie in
+            ["", ";", "=1", "a", "a b=1", "a=\u{1}", "a=x\ty", "a=\u{7f}", "a=\u{fffd}", "ą=1", "\"a=1", "a,b=1"]
+        {
+            let wrong = sent_back(&["fine=1", cookie]).expect_err(cookie);
+            assert!(wrong.contains("cannot be sent back"), "{cookie:?}: {wrong}");
+        }
+        let many: Vec<String> = (0..=COOKIES_MAX).map(|number| format!("c{number}=1")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(sent_back(&many[..COOKIES_MAX]).is_ok());
+        assert!(sent_back(&many).expect_err("too many").contains("more than 16 cookies"));
+        let long = |bytes: usize| format!("a={}", "x".repeat(bytes - 2));
+        assert!(sent_back(&[&long(COOKIES_BYTES_MAX)]).is_ok());
+        assert!(sent_back(&[&long(COOKIES_BYTES_MAX + 1)]).expect_err("too long").contains("more than 8192 bytes"));
+    }
+}
