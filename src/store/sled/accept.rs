@@ -147,7 +147,7 @@ impl Plan<'_> {
         self.change.add(slot.dest, StateName::of(state), 1);
         filling.stat.push(&slot);
         if let Some(note) = &incoming.note {
-            self.note(&note.key, &[&*note.value, &id.to_bytes()].concat())?;
+            self.put(Tree::Note, &note.key, &[&*note.value, &id.to_bytes()].concat());
         }
         Ok((id, place))
     }

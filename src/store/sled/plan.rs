@@ -16,7 +16,7 @@ use super::layout::{
 };
 use super::slot::{Arrival, Slot, Stat};
 use super::trees::{Trees, Writes};
-use super::write::{Notes, Refused};
+use super::write::Refused;
 use super::{read, retain, start};
 
 use crate::model::{Abandoned, Attempt, Delivery, Id, NodeTag, Place, State, WallMs};
@@ -69,8 +69,6 @@ pub(super) struct Plan<'a> {
     pub(super) range_anew: bool,
     /// The hashes of keys that it adds to the range.
     pub(super) range_more: Vec<u64>,
-    /// The notes that it writes, as they were before.
-    notes: Notes,
 }
 
 /// A finished plan, to be written and then taken over.
@@ -113,7 +111,6 @@ impl<'a> Plan<'a> {
             change: Change::default(),
             range_anew: false,
             range_more: Vec::new(),
-            notes: Vec::new(),
         }
     }
 
@@ -128,7 +125,7 @@ impl<'a> Plan<'a> {
             head: self.head,
             change: self.change,
             writes: self.writes,
-            refused: Refused { first_chunk: self.view.head.next_chunk, notes: self.notes },
+            refused: Refused { first_chunk: self.view.head.next_chunk, notes: Vec::new() },
             touched: self.touched,
             range_anew: self.range_anew,
             range_more: self.range_more,
@@ -155,7 +152,7 @@ impl<'a> Plan<'a> {
         batch.check_notes()?;
         committed.accepted = self.accept(&batch.accepts)?;
         for note in &batch.notes {
-            self.note(&note.key, &note.value)?;
+            self.put(Tree::Note, &note.key, &note.value);
         }
         for (place, newer) in followed {
             if let Some((id, _)) = committed.accepted.get(newer) {
@@ -213,17 +210,6 @@ impl<'a> Plan<'a> {
         } else {
             self.writes.remove(tree, key);
         }
-    }
-
-    pub(super) fn note(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        match start::note(&self.view.trees, key) {
-            Ok(before) => self.notes.push((key.to_vec(), before.unwrap_or_default())),
-            // What cannot be read is not worth putting back.
-            Err(StoreError::Damaged(_)) => {}
-            Err(error) => return Err(error),
-        }
-        self.put(Tree::Note, key, value);
-        Ok(())
     }
 
     fn step(&mut self, step: &Move) -> Result<Moved, StoreError> {
@@ -375,8 +361,13 @@ impl<'a> Plan<'a> {
                 let _there = self.delete(Place::new(chunk, number))?;
             }
         }
+        let seal = self.view.trees.seal();
         for (key, before) in &refused.notes {
-            if start::note(&self.view.trees, key)?.unwrap_or_default() != *before {
+            let row = before.as_ref().map(|row| seal.unframe(Tree::Note, key, row)).transpose();
+            // What cannot be read is not worth putting back.
+            let Ok(row) = row else { continue };
+            let before = row.map_or(&[][..], |row| row.body);
+            if start::note(&self.view.trees, key)?.unwrap_or_default() != before {
                 self.put(Tree::Note, key, before);
             }
         }

@@ -11,7 +11,7 @@
 //!
 //! What the rows mean.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -64,6 +64,9 @@ impl From<Unapplied> for StoreError {
         unapplied.error
     }
 }
+
+/// Rows by their keys as a transaction found them; `None` where there was none.
+pub(super) type Replaced = Vec<(IVec, Option<IVec>)>;
 
 /// What one transaction writes: the last word on each key counts.
 #[derive(Debug, Default)]
@@ -161,9 +164,14 @@ impl Trees {
     /// # Errors
     /// [`Unapplied`] says whether anything was begun.
     pub(super) fn apply(&self, writes: &Writes) -> Result<(), Unapplied> {
+        self.replace(writes).1
+    }
+
+    /// The same; gives the notes that it replaces as they were, also where it fails.
+    pub(super) fn replace(&self, writes: &Writes) -> (Replaced, Result<(), Unapplied>) {
         self.recent().forget(|tree, chunk| writes.0.contains_key(&(tree, IVec::from(&chunk.to_be_bytes()))));
         // The transaction reads what it replaces, key by key, and writes only when all of that is known.
-        let is_begun = Cell::new(false);
+        let (is_begun, replaced) = (Cell::new(false), RefCell::new(Replaced::new()));
         let applied = guard("writing", || {
             let outcome = self.trees.as_slice().transaction(|trees| {
                 let tree = |tree: Tree| {
@@ -174,10 +182,13 @@ impl Trees {
                 for ((at, key), row) in &writes.0 {
                     // Every commit writes the head: where that is broken, none can.
                     is_begun.set(*at == Tree::Meta);
-                    let _before = match row {
+                    let before = match row {
                         Some(row) => tree(*at)?.insert(key, row)?,
                         None => tree(*at)?.remove(key)?,
                     };
+                    if *at == Tree::Note {
+                        replaced.borrow_mut().push((key.clone(), before));
+                    }
                 }
                 is_begun.set(true);
                 Ok::<(), ConflictableTransactionError<()>>(())
@@ -188,7 +199,7 @@ impl Trees {
                 Err(TransactionError::Abort(())) => Ok(()),
             }
         });
-        applied.map_err(|error| Unapplied { error, is_begun: is_begun.get() })
+        (replaced.take(), applied.map_err(|error| Unapplied { error, is_begun: is_begun.get() }))
     }
 
     /// Hands everything applied to the operating system.

@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 
 use super::hot::Hot;
 use super::plan::{Draft, Plan, View, Writer};
-use super::trees::Unapplied;
+use super::trees::{Replaced, Unapplied};
 use super::{SledStore, Step, lock, open, start};
 use crate::model::WallMs;
 use crate::store::{CommitNo, Count, Store, StoreError};
@@ -35,12 +35,9 @@ const REOPEN_BYTES_MIN: u64 = 4 << 20;
 pub(super) struct Refused {
     /// Where the chunks begin that it made.
     pub(super) first_chunk: u64,
-    /// The notes that it wrote, as they were before.
-    pub(super) notes: Notes,
+    /// The notes that it wrote, as they were before: known once it was tried.
+    pub(super) notes: Replaced,
 }
-
-/// Notes by their keys; empty where there was none.
-pub(super) type Notes = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The database, as far as it can be had.
 pub(super) enum Database {
@@ -107,7 +104,7 @@ impl SledStore {
         if matches!(*self.database(), Database::NoRoom { .. }) || writer.refused.is_some() {
             self.recover(&mut writer)?;
         }
-        let (answer, draft) = self.read(|view| {
+        let (answer, mut draft) = self.read(|view| {
             let mut plan = Plan::new(view, &writer, now);
             let answer = fill(&mut plan)?;
             Ok((answer, plan.draft()))
@@ -115,21 +112,23 @@ impl SledStore {
         if draft.writes.rows() == 0 {
             return Ok(answer);
         }
-        if let Err(unapplied) = self.write(&draft) {
-            self.after_failure(&mut writer, &draft, unapplied)?;
+        if let Err(unapplied) = self.write(&mut draft) {
+            self.after_failure(&mut writer, &mut draft, unapplied)?;
         }
         self.written.store(draft.head.commit, Ordering::Release);
         writer.adopt(draft);
         Ok(answer)
     }
 
-    fn write(&self, draft: &Draft) -> Result<(), Unapplied> {
+    fn write(&self, draft: &mut Draft) -> Result<(), Unapplied> {
         let begun = |error| Unapplied { error, is_begun: true };
         {
             let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
             let view = database.view_mut().map_err(begun)?;
             self.fault(Step::Apply).map_err(begun)?;
-            view.trees.apply(&draft.writes)?;
+            let applied;
+            (draft.refused.notes, applied) = view.trees.replace(&draft.writes);
+            applied?;
             view.head = draft.head;
             view.counters.apply(&draft.change);
         }
@@ -146,7 +145,7 @@ impl SledStore {
     /// What cannot be read while it is replaced hinders this batch alone. Otherwise the database is opened anew; where the disk was full and the
     /// ballast makes room, the same rows are written again; where there is none, nothing of the batch stands, and the store goes on. Every other
     /// failure poisons it.
-    fn after_failure(&self, writer: &mut Writer, draft: &Draft, mut failed: Unapplied) -> Result<(), StoreError> {
+    fn after_failure(&self, writer: &mut Writer, draft: &mut Draft, mut failed: Unapplied) -> Result<(), StoreError> {
         let [ballast, _] = &self.paths.ballasts;
         loop {
             let Unapplied { error, is_begun } = failed;
@@ -184,14 +183,14 @@ impl SledStore {
         let recovered = self.reopen(writer)?;
         let _before = self.written.fetch_max(recovered, Ordering::AcqRel);
         let Some(refused) = writer.refused.clone() else { return Ok(()) };
-        let draft = self.read(|view| {
+        let mut draft = self.read(|view| {
             let mut plan = Plan::new(view, writer, WallMs(0));
             plan.take_back(&refused)?;
             Ok(plan.draft())
         })?;
         if draft.writes.rows() > 0 {
-            if let Err(failed) = self.write(&draft) {
-                let outcome = self.after_failure(writer, &draft, failed);
+            if let Err(failed) = self.write(&mut draft) {
+                let outcome = self.after_failure(writer, &mut draft, failed);
                 // What was to be taken back still may have to be.
                 writer.refused = Some(refused);
                 outcome?;
