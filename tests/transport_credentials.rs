@@ -196,6 +196,60 @@ fn a_new_refresh_token_is_kept_before_the_access_token_is_used() {
     assert_eq!(bodies, ["grant_type=refresh_token&refresh_token=r0", "grant_type=refresh_token&refresh_token=r1"]);
 }
 
+/// Counts what it is given to keep.
+#[derive(Default)]
+struct Drawer(AtomicUsize);
+
+impl TokenKeeper for Drawer {
+    fn newest(&self) -> Result<Option<Secret>, String> {
+        Ok(None)
+    }
+
+    fn keep(&self, _: &Secret) -> Result<(), String> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_new_refresh_token_is_kept_whatever_else_the_answer_says_and_however_late_it_comes() {
+    for (answer, takes_ms, arrives, kept) in [
+        (r#"{"access_token":"t","expires_in":"3600","refresh_token":"r1"}"#, 0, true, 1),
+        (r#"{"access_token":"t","expires_in":3600.5,"refresh_token":"r1"}"#, 0, true, 1),
+        (r#"{"access_token":"t","expires_in":-1,"refresh_token":"r1"}"#, 0, true, 1),
+        (r#"{"refresh_token":"r1"}"#, 0, false, 1),
+        (r#"{"access_token":7,"refresh_token":"r1"}"#, 0, false, 1),
+        (r#"{"access_token":"t","refresh_token":" "}"#, 0, true, 0),
+        (r#"{"access_token":"t","refresh_token":null}"#, 0, true, 0),
+        (r#"{"access_token":"t","refresh_token":"r1"}"#, 400, false, 1),
+    ] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let endpoint = Peer::start(move |line| {
+            while line.request().is_some() {
+                counted.fetch_add(1, Ordering::SeqCst);
+                // A token endpoint that is slower than the message may wait.
+                std::thread::sleep(Duration::from_millis(takes_ms));
+                let answer = format!("HTTP/1.1 201 Created\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
+                if line.stream.write_all(answer.as_bytes()).is_err() {
+                    return;
+                }
+            }
+        });
+        let (shop, drawer) = (Peer::answering(OK), Arc::new(Drawer::default()));
+        let grant = Grant::RefreshToken { token: secret("r0"), keeper: drawer.clone() };
+        let http = Http::post(&shop.url("/")).oauth(OAuth::new(&endpoint.url("/"), "me", secret("s"), None, grant));
+        let limit = if takes_ms == 0 { PATIENCE } else { Duration::from_millis(150) };
+        let outcome = http.send(&message(), limit);
+        assert_eq!(matches!(outcome, Outcome::Delivered(_)), arrives, "{answer}: {outcome:?}");
+        assert_eq!(drawer.0.load(Ordering::SeqCst), kept, "{answer}");
+        if takes_ms > 0 {
+            assert!(matches!(send(&http), Outcome::Delivered(_)), "what came too late for one is there for the next");
+            assert_eq!(asked.load(Ordering::SeqCst), 1, "the token before is void, and not shown again");
+        }
+    }
+}
+
 #[test]
 fn a_token_endpoint_that_never_ends_fills_no_memory() {
     for (filler, is_sent) in [(1_000, true), (2 << 20, false)] {

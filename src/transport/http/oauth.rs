@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use serde_json::Value;
 use ureq::http::header::AUTHORIZATION;
 
 use super::pass::{Issuer, Pass, Renewal};
@@ -27,6 +28,9 @@ const MARGIN: Duration = Duration::from_secs(30);
 
 /// The life of a token whose answer names none.
 const LIFE_DEFAULT_S: u64 = 300;
+
+/// What is said of an answer without one.
+const NO_TOKEN: &str = "its answer holds no access token";
 
 /// The longest life that is believed.
 const LIFE_S_MAX: u64 = 86_400;
@@ -79,12 +83,33 @@ struct Refresh {
     is_unkept: bool,
 }
 
-/// What a token endpoint answers.
+/// How long an exchange that may replace the refresh token is waited for, however little time its message has left: what is not heard is lost, and the
+/// token before is void by then.
+const EXCHANGE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a token endpoint answers: each part by itself, so that a new refresh token is kept whatever the rest is.
 #[derive(Deserialize)]
 struct Granted {
-    access_token: String,
-    expires_in: Option<u64>,
-    refresh_token: Option<String>,
+    access_token: Option<Value>,
+    expires_in: Option<Value>,
+    refresh_token: Option<Value>,
+}
+
+impl Granted {
+    fn text(part: Option<&Value>) -> Option<&str> {
+        part.and_then(Value::as_str).filter(|text| !text.trim().is_empty())
+    }
+
+    /// For how long it is good. Some write a number, some a text, some a fraction.
+    fn life_s(&self) -> u64 {
+        let seconds = match &self.expires_in {
+            Some(Value::String(text)) => text.trim().parse().ok(),
+            Some(value) => value.as_f64(),
+            None => None,
+        };
+        let life = seconds.and_then(|seconds: f64| Duration::try_from_secs_f64(seconds).ok());
+        life.map_or(LIFE_DEFAULT_S, |life| life.as_secs()).min(LIFE_S_MAX)
+    }
 }
 
 /// What a token endpoint answers where it refuses.
@@ -143,10 +168,13 @@ impl OAuth {
         let authorization = authorization.map_err(|why| self.issuer.failed(&why))?;
         let authorization = authorization.to_str().map_err(|error| self.issuer.failed(&error.to_string()))?;
         let headers = [("authorization", authorization), ("content-type", "application/x-www-form-urlencoded")];
+        let deadline = match &self.grant {
+            Grant::ClientCredentials => deadline,
+            Grant::RefreshToken { .. } => deadline.max(Instant::now() + EXCHANGE_LIMIT),
+        };
         let answer = self.issuer.ask(&headers, &form, deadline)?;
-        if answer.status == 200 {
-            return serde_json::from_slice(&answer.body)
-                .map_err(|_| self.issuer.failed("its answer holds no access token"));
+        if (200..300).contains(&answer.status) {
+            return serde_json::from_slice(&answer.body).map_err(|_| self.issuer.failed(NO_TOKEN));
         }
         let words = serde_json::from_slice::<Refused>(&answer.body).map_or(String::new(), |refused| {
             format!("{} {}", refused.error, refused.error_description.unwrap_or_default())
@@ -165,13 +193,15 @@ impl Renewal for OAuth {
         self.keep(refresh)?;
         self.recall(refresh)?;
         let granted = self.ask(refresh, deadline)?;
-        if let (Grant::RefreshToken { .. }, Some(token)) = (&self.grant, granted.refresh_token) {
-            refresh.newest = Some(Secret::new(token));
+        if let (Grant::RefreshToken { .. }, Some(token)) = (&self.grant, Granted::text(granted.refresh_token.as_ref()))
+        {
+            refresh.newest = Some(Secret::new(token.to_owned()));
             refresh.is_unkept = true;
             self.keep(refresh)?;
         }
-        let value = credentials::bearer(&Secret::new(granted.access_token)).map_err(|why| self.issuer.failed(&why))?;
-        let life = Duration::from_secs(granted.expires_in.unwrap_or(LIFE_DEFAULT_S).min(LIFE_S_MAX));
+        let token = Granted::text(granted.access_token.as_ref()).ok_or_else(|| self.issuer.failed(NO_TOKEN))?;
+        let value = credentials::bearer(&Secret::new(token.to_owned())).map_err(|why| self.issuer.failed(&why))?;
+        let life = Duration::from_secs(granted.life_s());
         // Of a short life half is used: a margin longer than it would have every message ask.
         let used = life.saturating_sub(MARGIN).max(life / 2);
         Ok((Pass { name: AUTHORIZATION, value }, used))

@@ -138,7 +138,8 @@ impl Issuer {
             Ok((pass, life)) => {
                 let pass = Arc::new(pass);
                 desk.pass = Some((Arc::clone(&pass), asked_at + life));
-                Ok(pass)
+                // What is asked for may come after the time of who asked: it is there for the next.
+                if Instant::now() < deadline { Ok(pass) } else { Err(self.failed("it came when the time was up")) }
             }
             Err(failure) => {
                 // What came when the time was up says nothing to who has more of it.
