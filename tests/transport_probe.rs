@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use goniec::engine::{Destination, Settings, Turn};
 use goniec::model::{
-    Backoff, Class, Delivery, Failure, NodeTag, OnUncertain, Place, Policy, Retry, Stamp, State, WallMs,
+    Backoff, Class, Delivery, Failure, NodeTag, OnUncertain, Place, Policy, Retry, Sent, Stamp, State, WallMs,
 };
 use goniec::store::memory::MemoryStore;
 use goniec::transport::answer::Presence;
@@ -80,7 +80,9 @@ fn an_answer_says_there_absent_or_nothing_that_tells() {
     for (status, body, expect) in [
         ("200 OK", format!(r#"[{{"external_id":"{id}"}}]"#), "there"),
         ("200 OK", "[]".to_owned(), "absent"),
+        ("200 OK", String::new(), "absent"),
         ("404 Not Found", "no".to_owned(), "absent"),
+        ("410 Gone", String::new(), "rule"),
         ("200 OK", r#"{"orders":[]}"#.to_owned(), "rule"),
         ("503 Service Unavailable", "[]".to_owned(), "rate-limited"),
         ("302 Found", String::new(), "redirect"),
@@ -118,7 +120,20 @@ fn what_cannot_be_asked_is_unknown_and_says_why() {
     let peer = Peer::answering(answer("200 OK", "[]"));
     let kindless = asking(&peer, "/{id}/{type}", None).probe(&message(), LIMIT);
     assert!(unknown(kindless).detail.contains("has not what the question names it by"));
+    for (key, path) in
+        [("", "/orders/{key}"), ("..", "/orders/{key}"), (".", "/{key}/x?of={id}"), (".", "/orders/.{key}")]
+    {
+        let mut hostile = message();
+        hostile.envelope = Message::to("shop").key(key).envelope.into();
+        let failure = unknown(asking(&peer, path, Some("true")).probe(&hostile, LIMIT));
+        assert_eq!((failure.class, failure.sent), (Class::Rule, Sent::No), "{key:?} {path}: {}", failure.detail);
+    }
     assert_eq!(peer.connections(), 0);
+    let cut = Peer::start(|line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\n\r\n");
+    });
+    assert_eq!(unknown(asking(&cut, "/{id}", None).probe(&message(), LIMIT)).class, Class::Rule, "no length was told");
     assert_eq!(unknown(Http::post(&peer.url("/")).probe(&message(), LIMIT)).class, Class::Other);
     let closed = Peer::answering("");
     let address = closed.url("/{id}");

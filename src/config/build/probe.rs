@@ -72,7 +72,7 @@ fn question(probe: &Section) -> Result<Question, (&'static str, String)> {
 /// Says what may be meant, and is worth a second look.
 fn warn(name: &str, url: &str, probe: &Section, warnings: &mut Vec<String>) {
     if probe.text("found").is_none() {
-        let words = "without `found` an answer that repeats the id or key it was asked for is taken for a yes";
+        let words = "without `found` any JSON in which the id stands is taken for a yes, even with `\"found\": false` beside it";
         warnings.push(format!("destination {name:?}: probe: {words}"));
     }
     let asked = probe.text("request").and_then(|request| request.split_once(' ')).map_or("", |(_, url)| url.trim());

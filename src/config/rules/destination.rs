@@ -380,13 +380,13 @@ pub(super) const RULES: &[Rule] = &[
         "destination.*.probe.found",
         Kind::Filter,
         "",
-        "A `jaq` filter over `{status, headers, body}` of a 2xx: true where the message is there, false where it is absent. Without it, it is there where the JSON has its id (else its key) as a whole value, absent where the body is empty, `[]`, `{}` or `null`, and else nobody knows.",
+        "A `jaq` filter over `{status, headers, body}` of a 2xx: true where the message is there, false where it is absent. Required (or `absent`) where the URL names `{key}` and not `{id}`. Without it, it is there where its id is a whole value anywhere in the JSON (also in `{\"external_id\":\"ID\",\"found\":false}`), absent where the body is `[]`, `{}`, `null`, or nothing with a 204 or `content-length: 0`, and else nobody knows.",
     ),
     rule(
         "destination.*.probe.absent",
         Kind::Filter,
         "",
-        "The same for the opposite, also of a 404 or 410: only where it is true the message is absent. Without it a 404 or 410 means absent where the path names the message.",
+        "The same for the opposite, also of a 404 or 410: only where it is true the message is absent. Without it a 404 means absent where the path names the message, and a 410 nothing: it may have been there.",
     ),
     rule(
         "destination.*.probe.remote_id",

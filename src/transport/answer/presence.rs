@@ -3,8 +3,10 @@
 //! # What holds
 //!
 //! * A wrong *there* loses a message, a wrong *absent* brings it twice: whatever is in doubt is unknown.
-//! * Only 2xx, 404 and 410 answer the question. A 404 speaks of the message only where the path names it; else the address is wrong.
-//! * Without filters, an answer says *there* only where the name that was asked for stands in it as a whole value, and *absent* only where it is empty.
+//! * Only 2xx and 404 answer the question, and a 410 where `absent` claims it: what was there and was removed is not to be made anew. A 404 speaks of
+//!   the message only where the path names it; else the address is wrong.
+//! * Without filters, an answer says *there* only where the id that was asked for stands in it as a whole value, and *absent* only where it is empty: JSON
+//!   with nothing in it, or no byte where the answer said that none would come. A key that stands in it says nothing.
 //!
 //! # What it does not know
 //!
@@ -27,8 +29,8 @@ pub struct Presence {
 /// What was asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// The name of the message in the question.
-    pub name: &'a str,
+    /// The id of the message, where the question names it.
+    pub id: Option<&'a str>,
     /// Whether it stands in the path, so that a 404 speaks of it.
     pub is_in_path: bool,
 }
@@ -54,6 +56,12 @@ impl Presence {
         self.found.is_some()
     }
 
+    /// Whether a filter says when a message is there, or when it is absent.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        self.found.is_some() || self.absent.is_some()
+    }
+
     /// What the answer means; `detail` is what it is without rules, in words.
     #[must_use]
     pub fn judge(&self, seen: Seen<'_>, asked: Asked<'_>, detail: &str) -> Probed {
@@ -67,8 +75,11 @@ impl Presence {
             return unknown(of_question(class), "");
         }
         if is_gone && self.absent.is_none() {
-            let why = ", which speaks of the address and not of the message";
-            return if asked.is_in_path { Probed::Absent } else { unknown(Class::Setup, why) };
+            return match (asked.is_in_path, seen.status) {
+                (false, _) => unknown(Class::Setup, ", which speaks of the address and not of the message"),
+                (true, 410) => unknown(Class::Rule, ", so it may have been there; only `absent` can claim that"),
+                (true, _) => Probed::Absent,
+            };
         }
         let (body, input) = values(seen);
         let found = self.found.as_ref().filter(|_| is_yes);
@@ -79,9 +90,9 @@ impl Presence {
             (Ok(Some(true)), Ok(Some(true))) => unknown(Class::Rule, ", which `found` and `absent` both claim"),
             (Ok(Some(false)), Ok(Some(false))) => unknown(Class::Rule, ", which neither `found` nor `absent` claims"),
             (Ok(None), Ok(_)) if is_gone => unknown(Class::Rule, ", which `absent` does not claim"),
-            (Ok(None), Ok(_)) if body.has(asked.name) => self.there(seen.status, &input, detail),
+            (Ok(None), Ok(_)) if asked.id.is_some_and(|id| body.has(id)) => self.there(seen.status, &input, detail),
             (Ok(None), Ok(None)) if is_empty(seen, &body) => Probed::Absent,
-            (Ok(None), Ok(_)) => unknown(Class::Rule, ", in which neither the name of the message nor nothing stands"),
+            (Ok(None), Ok(_)) => unknown(Class::Rule, ", in which neither the id of the message nor nothing stands"),
         }
     }
 
@@ -103,9 +114,12 @@ fn asks(filter: Option<&Filter>, input: &Val) -> Result<Option<bool>, String> {
     filter.map(says).transpose()
 }
 
-/// Whether there is nothing in the answer. A body that did not come, or not whole, is not nothing.
+/// Whether there is nothing in the answer. A body that did not come, or not whole, is not nothing; and where no length was told, no bytes may be
+/// an answer that was cut off.
 fn is_empty(seen: Seen<'_>, body: &Val) -> bool {
-    seen.body.is_some_and(|bytes| bytes.trim_ascii().is_empty()) || body.is_bare()
+    let is_told = || seen.headers.iter().any(|(name, value)| name == "content-length" && value.trim() == "0");
+    let is_nothing = seen.body.is_some_and(<[u8]>::is_empty) && (seen.status == 204 || is_told());
+    is_nothing || body.is_bare()
 }
 
 /// What a status says of a question: that the destination refuses it or is gone is said of the question, not of the message.
@@ -138,8 +152,9 @@ mod tests {
     const ID: &str = "01975a3e-0000-7000-8000-000000000001";
 
     fn judged(rules: &Presence, status: u16, body: Option<&str>, is_in_path: bool) -> String {
-        let seen = Seen { status, headers: &[], body: body.map(str::as_bytes) };
-        match rules.judge(seen, Asked { name: ID, is_in_path }, "shop answered") {
+        let length = body.map(|body| ("content-length".to_owned(), body.len().to_string()));
+        let seen = Seen { status, headers: length.as_slice(), body: body.map(str::as_bytes) };
+        match rules.judge(seen, Asked { id: Some(ID), is_in_path }, "shop answered") {
             Probed::There(receipt) => format!("there {}", receipt.remote_id.unwrap_or_default()).trim().to_owned(),
             Probed::Absent => "absent".to_owned(),
             Probed::Unknown(failure) => {
@@ -163,6 +178,8 @@ mod tests {
             (200, Some(" {} ".into()), "absent"),
             (200, Some("null".into()), "absent"),
             (204, Some(String::new()), "absent"),
+            (200, Some(String::new()), "absent"),
+            (200, Some(" ".into()), "rule"),
             // A part of a text, a key, another order, a page for people, half an answer, no body at all: none of them tells.
             (200, Some(format!(r#"{{"q":"id={ID}"}}"#)), "rule"),
             (200, Some(format!(r#"{{"{ID}":0}}"#)), "rule"),
@@ -171,7 +188,7 @@ mod tests {
             (200, None, "rule"),
             (204, None, "rule"),
             (404, Some("{}".into()), "absent"),
-            (410, None, "absent"),
+            (410, None, "rule"),
             (400, Some("[]".into()), "rule"),
             (409, Some(format!("\"{ID}\"")), "rule"),
             (401, Some("[]".into()), "setup"),
@@ -186,9 +203,27 @@ mod tests {
     }
 
     #[test]
+    fn no_bytes_are_nothing_only_where_that_was_told() {
+        let judged = |status| {
+            let seen = Seen { status, headers: &[], body: Some(b"") };
+            Presence::default().judge(seen, Asked { id: Some(ID), is_in_path: true }, "answered")
+        };
+        assert!(matches!(judged(200), Probed::Unknown(_)), "it may have been cut off");
+        assert_eq!(judged(204), Probed::Absent);
+    }
+
+    #[test]
+    fn a_key_that_stands_in_an_answer_says_nothing() {
+        let seen = Seen { status: 200, headers: &[], body: Some(br#"{"page":1,"id":"1"}"#) };
+        let absent = rules(None, Some(".body.total == 0"));
+        assert!(matches!(absent.judge(seen, Asked { id: None, is_in_path: false }, "answered"), Probed::Unknown(_)));
+        assert!(matches!(absent.judge(seen, Asked { id: Some("1"), is_in_path: false }, "answered"), Probed::There(_)));
+    }
+
+    #[test]
     fn a_number_is_a_name_too() {
         let seen = Seen { status: 200, headers: &[], body: Some(br#"{"no":4711,"of":47110}"#) };
-        let judged = |name| Presence::default().judge(seen, Asked { name, is_in_path: false }, "answered");
+        let judged = |id| Presence::default().judge(seen, Asked { id: Some(id), is_in_path: false }, "answered");
         assert!(matches!(judged("4711"), Probed::There(_)));
         assert!(matches!(judged("471"), Probed::Unknown(_)));
     }
@@ -211,6 +246,7 @@ mod tests {
             (&absent, 404, "gone", "absent"),
             (&absent, 200, r#"{"total":0}"#, "absent"),
             (&absent, 200, "[]", "rule"),
+            (&rules(None, Some(".status == 410")), 410, "", "absent"),
         ] {
             assert_eq!(judged(rules, status, Some(body), true), expect, "{rules:?} {status} {body}");
         }

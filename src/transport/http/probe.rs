@@ -4,7 +4,8 @@
 //!
 //! * It is asked with the destination's own headers and authorisation, and nothing of the message but what the URL names; it has no body and is
 //!   not signed.
-//! * Names are percent-encoded, so that no name leads anywhere else; the host is fixed.
+//! * Names are percent-encoded, none is empty and none makes a segment `.` or `..` of the path, so that no name leads anywhere else; the host is fixed.
+//! * A key is no answer by itself: a short one stands in any JSON. Only an id that stands in an answer tells without a filter.
 //! * It follows no redirect, and ends by its deadline.
 //!
 //! # What it does not know
@@ -44,7 +45,8 @@ enum Part {
 }
 
 impl Question {
-    /// Reads a question: `GET` or `HEAD`, and a URL that names the message by `{id}` or `{key}`; `{type}` may stand in it too.
+    /// Reads a question: `GET` or `HEAD`, and a URL that names the message by `{id}`, or by `{key}` where a filter says when it is there or
+    /// absent; `{type}` may stand in it too.
     ///
     /// # Errors
     /// What is wrong with it, in words.
@@ -62,12 +64,20 @@ impl Question {
         if !parts.iter().any(Part::is_name) {
             return Err("the URL names no message; it needs {id} or {key}".into());
         }
+        if !parts.contains(&Part::Id) && !presence.has_rules() {
+            let hint = "say in `found` what means that the message is there, or name it by {id}";
+            return Err(format!("a key alone tells nothing, as a short one may stand in any answer; {hint}"));
+        }
         let host = url.trim().split_once("://").map_or("", |(_, rest)| rest).split(['/', '?']).next().unwrap_or("");
         if host.contains('{') || url.contains('#') {
             return Err("the message is named in the path or in the query of the URL, and nowhere else".into());
         }
         let question = Question { method, parts, presence, limit: DEADLINE_MAX };
-        Target::parse(&question.url(|_| Some("0")).unwrap_or_default())?;
+        let sample = question.url(|_| Some("0")).unwrap_or_default();
+        Target::parse(&sample)?;
+        if leads_elsewhere(&sample) {
+            return Err("a segment of the URL's path is `.` or `..`; write it without".into());
+        }
         Ok(question)
     }
 
@@ -78,13 +88,13 @@ impl Question {
         self
     }
 
-    /// The URL, with each part as this says; `None` where the message lacks one.
+    /// The URL, with each part as this says; `None` where the message lacks one, or has an empty one.
     fn url<'a>(&self, value: impl Fn(&Part) -> Option<&'a str>) -> Option<String> {
         let mut url = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => url.push_str(text),
-                Part::Id | Part::Key | Part::Kind => encode(&mut url, value(part)?),
+                Part::Id | Part::Key | Part::Kind => encode(&mut url, value(part).filter(|text| !text.is_empty())?),
             }
         }
         Some(url)
@@ -135,6 +145,12 @@ fn encode(url: &mut String, text: &str) {
     }
 }
 
+/// Whether a segment of the path is `.` or `..`, which servers take for another path. A dot may be written as `%2e`.
+fn leads_elsewhere(url: &str) -> bool {
+    let path = url.split('?').next().unwrap_or_default();
+    path.split('/').any(|segment| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | ".."))
+}
+
 impl Http {
     /// Asks the destination.
     pub(super) fn ask(&self, question: &Question, message: &Message, deadline: Duration) -> Probed {
@@ -151,6 +167,9 @@ impl Http {
         let Some(url) = url else {
             return unknown(Class::Rule, "the message has not what the question names it by".into());
         };
+        if leads_elsewhere(&url) {
+            return unknown(Class::Rule, "the name of the message makes another path of the URL".into());
+        }
         let target = match Target::parse(&url) {
             Ok(target) => target,
             // The texts of a target quote it, and a name is none of theirs.
@@ -165,17 +184,15 @@ impl Http {
             self.credentials.authorise(request.headers_mut(), pass);
             Ok(request)
         };
-        // The name that an answer without filters is searched for.
-        let is_by_id = question.parts.contains(&Part::Id);
-        let name = key.filter(|_| !is_by_id).unwrap_or(&id);
+        let asked_id = question.parts.contains(&Part::Id).then_some(&*id);
         match self.exchange(&target.peer, time, make) {
-            Ok(answer) => judged(question, answer, &target.peer, name, wall()),
+            Ok(answer) => judged(question, answer, &target.peer, asked_id, wall()),
             Err(failure) => Probed::Unknown(failure),
         }
     }
 }
 
-fn judged(question: &Question, answer: Response<ureq::Body>, peer: &str, name: &str, now: WallMs) -> Probed {
+fn judged(question: &Question, answer: Response<ureq::Body>, peer: &str, id: Option<&str>, now: WallMs) -> Probed {
     attempt::hurry(ANSWER_WAIT);
     let status = answer.status();
     let detail = exchange::refused(&answer, peer).detail;
@@ -187,7 +204,7 @@ fn judged(question: &Question, answer: Response<ureq::Body>, peer: &str, name: &
         drain(answer, BODY_BYTES_MAX, BODY_BYTES_MAX)
     };
     let seen = Seen { status: status.as_u16(), headers: &headers, body: is_whole.then_some(&*body) };
-    match question.presence.judge(seen, Asked { name, is_in_path: question.is_in_path() }, &detail) {
+    match question.presence.judge(seen, Asked { id, is_in_path: question.is_in_path() }, &detail) {
         Probed::Unknown(failure) => Probed::Unknown(Failure {
             retry_after_ms,
             excerpt: excerpt(body.get(..EXCERPT_BYTES_MAX).unwrap_or(&body)),
@@ -218,6 +235,7 @@ mod tests {
         assert!(question.is_in_path());
         assert!(!parse("GET http://shop.test/o?id={id}").expect("a question").is_in_path());
         assert_eq!(question.url(|_| None), None);
+        assert_eq!(question.url(|part| Some(if *part == Part::Key { "" } else { "1" })), None, "an empty name is none");
     }
 
     #[test]
@@ -228,6 +246,9 @@ mod tests {
             ("HEAD http://shop.test/{id}", "say in `found`"),
             ("GET http://shop.test/orders", "needs {id} or {key}"),
             ("GET http://shop.test/{type}", "needs {id} or {key}"),
+            ("GET http://shop.test/{key}", "say in `found`"),
+            ("GET http://shop.test/a/../{id}", "`.` or `..`"),
+            ("GET http://shop.test/%2E/{id}", "`.` or `..`"),
             ("GET http://shop.test/{ids}", "there is no {ids}"),
             ("GET http://shop.test/{id", "never closed"),
             ("GET http://shop.test/id}/{id}", "never opened"),
@@ -238,6 +259,14 @@ mod tests {
         ] {
             let wrong = parse(request).expect_err(request);
             assert!(wrong.contains(expect), "{request}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn a_key_names_a_message_where_a_filter_tells() {
+        for (found, absent) in [(Some(".body.total > 0"), None), (None, Some(".body.total == 0"))] {
+            let presence = Presence::parse(found, absent, None).expect("filters");
+            assert!(Question::parse("GET http://shop.test/{key}", presence).is_ok());
         }
     }
 }
