@@ -33,6 +33,8 @@ pub(super) enum Phase {
 pub(super) struct Attempt {
     /// What it is busy with.
     pub(super) phase: Phase,
+    /// Its connection is its own, made by it and not kept from another.
+    pub(super) is_fresh: bool,
     /// When all of it must have ended.
     pub(super) deadline: Instant,
     /// When what it is busy with must have ended; never after the deadline.
@@ -43,28 +45,32 @@ pub(super) struct Attempt {
     pub(super) heard_bytes: u64,
 }
 
+impl Attempt {
+    /// One that has done nothing yet, and must have ended at `deadline`.
+    pub(super) fn until(deadline: Instant) -> Attempt {
+        Attempt { phase: Phase::Resolving, is_fresh: false, deadline, until: deadline, left_bytes: 0, heard_bytes: 0 }
+    }
+}
+
 thread_local! {
     static CURRENT: Cell<Option<Attempt>> = const { Cell::new(None) };
 }
 
 /// Begins a request that must have ended at `deadline`.
 pub(super) fn begin(deadline: Instant) {
-    let fresh = Attempt { phase: Phase::Resolving, deadline, until: deadline, left_bytes: 0, heard_bytes: 0 };
-    CURRENT.set(Some(fresh));
+    CURRENT.set(Some(Attempt::until(deadline)));
 }
 
 /// How far the request of this thread has come.
 pub(super) fn current() -> Attempt {
-    CURRENT.get().unwrap_or_else(|| {
-        let now = Instant::now();
-        Attempt { phase: Phase::Resolving, deadline: now, until: now, left_bytes: 0, heard_bytes: 0 }
-    })
+    CURRENT.get().unwrap_or_else(|| Attempt::until(Instant::now()))
 }
 
 /// Enters a phase that may take `limit` at most.
 pub(super) fn enter(phase: Phase, limit: Option<Duration>) {
     change(|attempt| {
         attempt.phase = phase;
+        attempt.is_fresh |= phase == Phase::Connecting;
         attempt.until = match limit {
             Some(limit) => attempt.deadline.min(Instant::now() + limit),
             None => attempt.deadline,

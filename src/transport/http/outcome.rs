@@ -45,7 +45,7 @@ pub(super) fn broken(error: &Error, attempt: &Attempt, peer: &str, limits: Limit
     if let Error::BadUri(_) | Error::Http(_) | Error::RequireHttpsOnly(_) | Error::TlsRequired = error {
         return Failure::new(Class::Setup, sent, format!("the request to {peer} cannot be made: {error}"));
     }
-    if let Some(alert) = turned_away(error) {
+    if let Some(alert) = turned_away(error, attempt) {
         return Failure::new(
             Class::Tls,
             Sent::No,
@@ -143,9 +143,17 @@ fn is_timeout(error: &Error) -> bool {
     matches!(error, Error::Timeout(_)) || matches!(kind(error), Some(ErrorKind::TimedOut | ErrorKind::WouldBlock))
 }
 
+/// An alert in TLS 1.3, with the head of its record, its type and its seal, in bytes.
+const ALERT_BYTES: u64 = 24;
+
 /// The alert of a peer that does not take goniec's certificate, or wants one. In TLS 1.3 it comes when the request has left already; but who
-/// sends it has not ended the handshake, and has read nothing of the request.
-fn turned_away(error: &Error) -> Option<AlertDescription> {
+/// sends it has not ended the handshake, and has read nothing of the request. That holds only where it is all that was heard over a connection
+/// of this attempt's own: any other alert may come after the request was taken.
+fn turned_away(error: &Error, attempt: &Attempt) -> Option<AlertDescription> {
+    let is_of_handshake = attempt.phase != Phase::Open || (attempt.is_fresh && attempt.heard_bytes == ALERT_BYTES);
+    if !is_of_handshake {
+        return None;
+    }
     let Error::Io(error) = error else { return None };
     let Some(rustls::Error::AlertReceived(alert)) = error.get_ref()?.downcast_ref() else { return None };
     let is_about_us = matches!(
@@ -180,4 +188,34 @@ fn innermost(error: &io::Error) -> String {
 fn shown(time: Duration) -> String {
     let ms = time.as_millis();
     if ms.is_multiple_of(1_000) { format!("{}s", ms / 1_000) } else { format!("{ms}ms") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn an_alert_proves_that_nothing_was_read_only_in_the_handshake_of_the_attempt() {
+        let own = Attempt {
+            phase: Phase::Open,
+            is_fresh: true,
+            left_bytes: 900,
+            heard_bytes: ALERT_BYTES,
+            ..Attempt::until(Instant::now())
+        };
+        let limit = Duration::from_secs(1);
+        let limits = Limits { resolve: limit, connect: limit, deadline: limit };
+        for (attempt, sent) in [
+            (own, Sent::No),
+            (Attempt { is_fresh: false, ..own }, Sent::Maybe),
+            (Attempt { heard_bytes: ALERT_BYTES + 300, ..own }, Sent::Maybe),
+        ] {
+            let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
+            let error = Error::Io(io::Error::new(ErrorKind::InvalidData, alert));
+            let failure = broken(&error, &attempt, "shop:443", limits, false);
+            assert_eq!(failure.sent, sent, "{attempt:?}: {}", failure.detail);
+        }
+    }
 }
