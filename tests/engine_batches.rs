@@ -255,7 +255,7 @@ fn each_message_gets_its_own_end() {
     let due = State::Failed(Failed::Due(day.now.wall.plus(60_000)));
     assert_eq!(states[..4], [State::Delivered, State::Abandoned(Abandoned::Rejected), due, due]);
     assert!(states[4..].iter().all(|state| *state == State::Delivered));
-    assert!(day.detail(ids[1]).starts_with("answered 422; one of 10 in batch "), "{}", day.detail(ids[1]));
+    assert!(day.detail(ids[1]).starts_with("answered 422; one of 10 that went together"), "{}", day.detail(ids[1]));
     day.pass(60_000);
     day.pass(WAIT_MS);
     assert_eq!(day.sizes(), [10, 2], "what is tried again goes together too");

@@ -22,7 +22,7 @@ use super::schedule::has_durable_claims;
 use super::send::{Outgoing, Picked, ask, panicked, pick_up};
 use super::settle::{Part, Report};
 use super::words::Destination;
-use crate::model::{Class, Cost, Delivery as Ended, Failure, Id, Message, Outcome, Sent, Stamp};
+use crate::model::{Class, Cost, Delivery as Ended, Failure, Message, Outcome, Sent, Stamp};
 use crate::transport::Batched;
 
 /// A message in a worker's hands, with what the scheduler knows it by.
@@ -134,8 +134,7 @@ fn complete(each: Vec<Option<Outcome>>, count: usize) -> Vec<Option<Outcome>> {
 pub(super) fn reports(members: Vec<Member>, batched: Batched, began: Stamp, ended: Stamp) -> (Outcome, Vec<Report>) {
     let (request, count) = (batched.request, members.len());
     let each = complete(batched.each, count);
-    let id = Id::of_batch(members.iter().map(|(_, outgoing)| outgoing.loaded.message.id));
-    let words: Arc<str> = format!("one of {count} in batch {id}").into();
+    let words: Arc<str> = format!("one of {count} that went together").into();
     // One that is gone for good refuses whatever comes.
     let is_refused = matches!(&request, Outcome::Failed(failure) if failure.delivery() == Ended::Rejected && failure.class != Class::Gone);
     let is_shared = is_refused && each.iter().filter(|own| own.is_none()).count() > 1;
