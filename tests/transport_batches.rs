@@ -96,6 +96,8 @@ fn what_does_not_fit_the_format_stays_behind_alone() {
         assert_eq!((failure.class, failure.sent), (Class::Template, Sent::No));
         assert!(failure.detail.contains("is not JSON"), "{}", failure.detail);
         assert!([0, 2, 3].into_iter().all(|at| batched.each[at].is_none()));
+        let gone = Id::of_batch(three().iter().map(|message| message.id)).to_string();
+        assert_eq!(request.header("webhook-id"), Some(&*gone), "it is named after those that go");
     }
     let peer = Peer::answering(answer(200, "ok"));
     let batched = Http::post(&peer.url("/")).send_batch(&messages[1..2], PATIENCE);
@@ -117,6 +119,32 @@ fn cloud_events_go_as_their_batch_format_has_it() {
          \"time\":\"2026-09-21T14:13:20.000Z\",\"datacontenttype\":\"text/csv\",\"data_base64\":\"YTti\"}}]"
     );
     assert_eq!(text(&request), expect);
+}
+
+#[test]
+fn what_a_shape_makes_is_told_as_its_own_type_and_a_fixed_header_wins() {
+    let shape = || Shape::template("<n>{{ body.n }}</n>", "application/xml").expect("a template");
+    let messages = [json(1, "a", "{\"n\":1}")];
+    let (request, _) = sent(|http| http.shape(shape()).batch(Format::CloudEvents("/erp".into()), None), &messages);
+    let events: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
+    assert_eq!(events[0]["datacontenttype"], "application/xml");
+    assert!(events[0]["data"].is_null() && events[0]["data_base64"].is_string(), "{events}");
+    let peer = Peer::answering(answer(200, "ok"));
+    let typed = |http: Http| http.shape(shape()).send(&messages[0], PATIENCE);
+    typed(Http::post(&peer.url("/")));
+    typed(Http::post(&peer.url("/")).header("content-type", "text/x-shop"));
+    let types: Vec<_> =
+        peer.requests().iter().map(|request| request.header("content-type").map(str::to_owned)).collect();
+    assert_eq!(types, [Some("application/xml".to_owned()), Some("text/x-shop".to_owned())]);
+}
+
+#[test]
+fn a_conflict_of_many_says_of_none_that_it_is_there() {
+    let peer = Peer::answering(answer(409, "one of them exists"));
+    let shop = Http::post(&peer.url("/")).answers(Answers::new().already_there(true)).batch(Format::JsonArray, None);
+    let Outcome::Failed(failure) = shop.send_batch(&three(), PATIENCE).request else { panic!("it is refused") };
+    assert_eq!((failure.class, failure.delivery()), (Class::Conflict, goniec::model::Delivery::Rejected));
+    assert!(matches!(shop.send_batch(&three()[..1], PATIENCE).request, Outcome::Delivered(_)));
 }
 
 #[test]
@@ -164,7 +192,7 @@ fn ends(status: u16, body: &str, rules: &ResultRules<'_>, answers: Answers, mess
 const WOO: ResultRules<'_> = ResultRules {
     items: "(.create // []) + (.update // [])",
     by: None,
-    success: ".error == null",
+    success: ".id > 0 and .error == null",
     reject: Some(".error.data.status | . != null and . < 500"),
     reason: Some("\"\\(.error.code): \\(.error.message)\""),
     remote_id: Some(".id"),
@@ -196,7 +224,12 @@ fn what_the_answer_does_not_tell_of_is_never_delivered() {
         assert!(ends.iter().all(|end| end.starts_with('?') && end.contains(says)), "{body}: {ends:?}");
     }
     let ends = run(200, r#"{"create":[{"id":1},7,{"id":3}]}"#);
-    assert!(ends[0] == "+1" && ends[1].starts_with("?the rule `.error == null` failed") && ends[2] == "+3", "{ends:?}");
+    assert!(
+        ends[0] == "+1" && ends[1].starts_with("?the rule `.id > 0 and .error == null` failed") && ends[2] == "+3",
+        "{ends:?}"
+    );
+    let ends = run(200, r#"{"create":[{"id":1},null,{}]}"#);
+    assert!(ends[0] == "+1" && ends[1].starts_with('~') && ends[2].starts_with('~'), "no error is no yes: {ends:?}");
     // A request that failed is the end of all, whatever its body says.
     let ends = run(503, r#"{"create":[{"id":1},{"id":2},{"id":3}]}"#);
     assert!(ends.iter().all(|end| end.starts_with('~')), "{ends:?}");

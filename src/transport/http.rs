@@ -53,7 +53,7 @@ pub use self::probe::Question;
 pub use self::session::Session;
 pub use self::tls::Tls;
 
-use self::batch::Batching;
+use self::batch::{Batching, Wants};
 use self::credentials::Credentials;
 use self::exchange::Time;
 use self::outcome::Limits;
@@ -292,13 +292,13 @@ impl Http {
         let body = shaped.as_deref().unwrap_or(&message.body);
         let make = |pass: Option<&_>| {
             let mut headers = headers::of_delivery(&self.fixed, message, time.now)?;
-            if let Some(shape) = &self.shape {
+            if let Some(shape) = self.shape.as_ref().filter(|_| !self.fixed.contains_key(CONTENT_TYPE)) {
                 headers.insert(CONTENT_TYPE, headers::pair("content-type", shape.content_type())?.1);
             }
             self.request(target, headers, || headers::id(message), body, pass, time.now)
         };
         let answer = self.exchange(&target.peer, time, make)?;
-        Ok(judged(&self.answers, answer, &target.peer, time.now, false).0)
+        Ok(judged(&self.answers, answer, &target.peer, time.now, Wants::default()).0)
     }
 
     /// A request with these headers, authorised and signed under this id.
@@ -404,11 +404,11 @@ fn judged(
     answer: Response<ureq::Body>,
     peer: &str,
     now: WallMs,
-    wants_body: bool,
+    wants: Wants,
 ) -> (Outcome, Option<Vec<u8>>) {
     attempt::hurry(ANSWER_WAIT);
     let status = answer.status();
-    let has_rules = wants_body || !answers.is_empty();
+    let has_rules = wants.body || !answers.is_empty();
     if !has_rules && disposition(status.as_u16()).0 == Delivery::Delivered {
         drain(answer, ANSWER_BYTES_MAX, 0);
         return (Outcome::Delivered(Receipt { status: Some(status.as_u16()), ..Receipt::default() }), None);
@@ -416,12 +416,12 @@ fn judged(
     let retry_after_ms = answer.headers().get(RETRY_AFTER).and_then(|value| retry_after::parse(value.as_bytes(), now));
     let failure = exchange::refused(&answer, peer);
     let (outcome, (body, is_whole)) = if has_rules {
-        ruled(answers, answer, &failure.detail, wants_body)
+        ruled(answers, answer, &failure.detail, wants)
     } else {
         (Outcome::Failed(failure), drain(answer, ANSWER_BYTES_MAX, EXCERPT_BYTES_MAX))
     };
     match outcome {
-        Outcome::Delivered(receipt) => (Outcome::Delivered(receipt), (wants_body && is_whole).then_some(body)),
+        Outcome::Delivered(receipt) => (Outcome::Delivered(receipt), (wants.body && is_whole).then_some(body)),
         Outcome::Failed(mut failure) => {
             failure.retry_after_ms = retry_after_ms.or(failure.retry_after_ms);
             failure.excerpt = excerpt(body.get(..EXCERPT_BYTES_MAX).unwrap_or(&body));
@@ -435,16 +435,16 @@ fn ruled(
     answers: &Answers,
     answer: Response<ureq::Body>,
     detail: &str,
-    wants_body: bool,
+    Wants { body: wants_body, is_of_many }: Wants,
 ) -> (Outcome, (Vec<u8>, bool)) {
     let status = answer.status().as_u16();
     let headers = client::listed(answer.headers());
     if !wants_body && !answers.reads(status) {
         let read = drain(answer, ANSWER_BYTES_MAX, EXCERPT_BYTES_MAX);
-        return (answers.judge(Seen { status, headers: &headers, body: None }, detail), read);
+        return (answers.judge(Seen { status, headers: &headers, body: None, is_of_many }, detail), read);
     }
     let (body, is_whole) = drain(answer, answer::BODY_BYTES_MAX, answer::BODY_BYTES_MAX);
-    let seen = Seen { status, headers: &headers, body: is_whole.then_some(&*body) };
+    let seen = Seen { status, headers: &headers, body: is_whole.then_some(&*body), is_of_many };
     (answers.judge(seen, detail), (body, is_whole))
 }
 

@@ -78,6 +78,8 @@ pub struct Seen<'a> {
     pub headers: &'a [(String, String)],
     /// The body; `None` where it did not come whole.
     pub body: Option<&'a [u8]>,
+    /// Whether it answers several messages at once: a conflict then says of none of them that it is there.
+    pub is_of_many: bool,
 }
 
 /// A text of a rule that is not one: which key it stands under, and what is wrong where.
@@ -224,7 +226,7 @@ impl Answers {
             let failure = Failure { status: Some(seen.status), ..Failure::new(class, sent, detail) };
             Outcome::Failed(self.explained(failure, &input))
         };
-        match self.meaning(seen.status, &input, &body) {
+        match self.meaning(seen, &input, &body) {
             Ok(Meaning::Success) => {
                 let remote_id = self.remote_id.as_ref().and_then(|filter| filter.text(&input).ok().flatten());
                 let remote_id = remote_id.map(|id| id.trim().chars().take(REMOTE_ID_CHARS_MAX).collect());
@@ -250,8 +252,9 @@ impl Answers {
         }
     }
 
-    fn meaning(&self, status: u16, input: &Val, body: &Val) -> Result<Meaning, (String, Stuck)> {
-        if self.already_there && status == 409 {
+    fn meaning(&self, seen: Seen<'_>, input: &Val, body: &Val) -> Result<Meaning, (String, Stuck)> {
+        let status = seen.status;
+        if self.already_there && status == 409 && !seen.is_of_many {
             return Ok(Meaning::Success);
         }
         for position in 0..ORDER {

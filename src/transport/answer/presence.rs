@@ -153,7 +153,7 @@ mod tests {
 
     fn judged(rules: &Presence, status: u16, body: Option<&str>, is_in_path: bool) -> String {
         let length = body.map(|body| ("content-length".to_owned(), body.len().to_string()));
-        let seen = Seen { status, headers: length.as_slice(), body: body.map(str::as_bytes) };
+        let seen = Seen { status, headers: length.as_slice(), body: body.map(str::as_bytes), is_of_many: false };
         match rules.judge(seen, Asked { id: Some(ID), is_in_path }, "shop answered") {
             Probed::There(receipt) => format!("there {}", receipt.remote_id.unwrap_or_default()).trim().to_owned(),
             Probed::Absent => "absent".to_owned(),
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn no_bytes_are_nothing_only_where_that_was_told() {
         let judged = |status| {
-            let seen = Seen { status, headers: &[], body: Some(b"") };
+            let seen = Seen { status, headers: &[], body: Some(b""), is_of_many: false };
             Presence::default().judge(seen, Asked { id: Some(ID), is_in_path: true }, "answered")
         };
         assert!(matches!(judged(200), Probed::Unknown(_)), "it may have been cut off");
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_key_that_stands_in_an_answer_says_nothing() {
-        let seen = Seen { status: 200, headers: &[], body: Some(br#"{"page":1,"id":"1"}"#) };
+        let seen = Seen { status: 200, headers: &[], body: Some(br#"{"page":1,"id":"1"}"#), is_of_many: false };
         let absent = rules(None, Some(".body.total == 0"));
         assert!(matches!(absent.judge(seen, Asked { id: None, is_in_path: false }, "answered"), Probed::Unknown(_)));
         assert!(matches!(absent.judge(seen, Asked { id: Some("1"), is_in_path: false }, "answered"), Probed::There(_)));
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_number_is_a_name_too() {
-        let seen = Seen { status: 200, headers: &[], body: Some(br#"{"no":4711,"of":47110}"#) };
+        let seen = Seen { status: 200, headers: &[], body: Some(br#"{"no":4711,"of":47110}"#), is_of_many: false };
         let judged = |id| Presence::default().judge(seen, Asked { id: Some(id), is_in_path: false }, "answered");
         assert!(matches!(judged("4711"), Probed::There(_)));
         assert!(matches!(judged("471"), Probed::Unknown(_)));

@@ -4,7 +4,7 @@ use super::*;
 
 fn judged(answers: &Answers, status: u16, body: Option<&str>) -> Outcome {
     let headers = [("content-type".to_owned(), "application/json".to_owned()), ("x-id".to_owned(), "h-1".to_owned())];
-    let seen = Seen { status, headers: &headers, body: body.map(str::as_bytes) };
+    let seen = Seen { status, headers: &headers, body: body.map(str::as_bytes), is_of_many: false };
     answers.judge(seen, &format!("shop answered {status}"))
 }
 

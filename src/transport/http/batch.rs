@@ -2,9 +2,9 @@
 //!
 //! # What holds
 //!
-//! * The same messages in the same order are the same batch: `webhook-id` and `idempotency-key` are named after the ids of its members.
+//! * The same messages in the same order are the same batch: `webhook-id` and `idempotency-key` are named after the ids of those that go.
 //! * A message that does not fit the format is refused by itself, before anything leaves, and the others go.
-//! * What the answer says of single messages counts only where the request was a yes.
+//! * What the answer says of single messages counts only where the request was a yes. A conflict of several is none: each of them may be new.
 //!
 //! # What it does not know
 //!
@@ -44,6 +44,15 @@ pub(super) struct Batching {
     pub(super) format: Format,
     /// `None` where the answer is the answer to all of them.
     pub(super) results: Option<Results>,
+}
+
+/// What is wanted of an answer, and of how many it is one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wants {
+    /// Its body, where it says yes.
+    pub(super) body: bool,
+    /// It answers several messages.
+    pub(super) is_of_many: bool,
 }
 
 /// A message as CloudEvents has it.
@@ -86,7 +95,7 @@ impl Http {
         if going.is_empty() {
             return Batched { request: refused("nothing of it can be sent".into()), each };
         }
-        let id = Id::of_batch(messages.iter().map(|message| message.id));
+        let id = Id::of_batch(going.iter().map(|message| message.id));
         let parts: Vec<Vec<u8>> = parts.into_iter().flatten().collect();
         match self.ask_batch(id, &going, &parts, deadline) {
             Err(failure) => Batched { request: Outcome::Failed(failure), each },
@@ -107,7 +116,10 @@ impl Http {
             Format::JsonArray => Ok(json(body)?.get().as_bytes().to_vec()),
             // No text of JSON has a raw line break in it; they stand between its parts only.
             Format::Ndjson => Ok(json(body)?.get().replace(['\n', '\r'], "").into_bytes()),
-            Format::CloudEvents(source) => event(message, body, source),
+            Format::CloudEvents(source) => {
+                let made = self.shape.as_ref().map(Shape::content_type);
+                event(message, made.or(message.content_type.as_deref()), body, source)
+            }
             Format::Template(_) => Ok(Vec::new()),
         }
     }
@@ -141,7 +153,8 @@ impl Http {
         let answer = self.exchange(&target.peer, time, make)?;
         let status = answer.status().as_u16();
         let results = self.batching.results.as_ref();
-        let (request, body) = judged(&self.answers, answer, &target.peer, time.now, results.is_some());
+        let wants = Wants { body: results.is_some(), is_of_many: going.len() > 1 };
+        let (request, body) = judged(&self.answers, answer, &target.peer, time.now, wants);
         let each = results.filter(|_| matches!(request, Outcome::Delivered(_)));
         Ok((request, each.map(|results| results.each(status, body.as_deref(), going))))
     }
@@ -156,8 +169,7 @@ fn json(body: &[u8]) -> Result<&RawValue, String> {
         .map_err(|error| format!("its body is not JSON, and this destination takes JSON: {error}"))
 }
 
-fn event(message: &Message, body: &[u8], source: &str) -> Result<Vec<u8>, String> {
-    let content_type = message.content_type.as_deref();
+fn event(message: &Message, content_type: Option<&str>, body: &[u8], source: &str) -> Result<Vec<u8>, String> {
     let is_json = content_type.is_none_or(|name| name.to_ascii_lowercase().contains("json"));
     let data = if is_json { json(body).ok() } else { None };
     let event = Event {

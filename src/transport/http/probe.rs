@@ -203,7 +203,7 @@ fn judged(question: &Question, answer: Response<ureq::Body>, peer: &str, id: Opt
     } else {
         drain(answer, BODY_BYTES_MAX, BODY_BYTES_MAX)
     };
-    let seen = Seen { status: status.as_u16(), headers: &headers, body: is_whole.then_some(&*body) };
+    let seen = Seen { status: status.as_u16(), headers: &headers, body: is_whole.then_some(&*body), is_of_many: false };
     match question.presence.judge(seen, Asked { id, is_in_path: question.is_in_path() }, &detail) {
         Probed::Unknown(failure) => Probed::Unknown(Failure {
             retry_after_ms,
