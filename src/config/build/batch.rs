@@ -68,7 +68,7 @@ fn template(batch: &Section, destination: &Section, problems: &mut Vec<Problem>)
 }
 
 fn results(own: &Section, problems: &mut Vec<Problem>) -> Option<Results> {
-    missing(own, &[("items", "items = \".results\""), ("success", "success = \".error == null\"")], problems);
+    missing(own, &[("items", "items = \".results\""), ("success", "success = \".ok == true\"")], problems);
     let rules = ResultRules {
         items: own.text("items")?,
         by: own.text("match"),

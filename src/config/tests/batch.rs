@@ -17,7 +17,7 @@ content_type = "application/json"
 [destination.a.batch.results]
 items = ".create"
 match = ".sku"
-success = ".error == null"
+success = ".id != null"
 reject = ".error.data.status < 500"
 reason = ".error.message"
 remote_id = ".id"
