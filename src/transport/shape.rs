@@ -5,6 +5,7 @@
 //! # What holds
 //!
 //! * The stored message is not touched.
+//! * No number changes on its way: a body with one that would is a failure.
 //! * Shaping ends: templates have fuel ([`FUEL_MAX`]), filters steps, and no more than [`SHAPED_BYTES_MAX`] come out.
 //! * What fails is told in words, never a panic; a name that is absent is a failure, not an empty text.
 //!
@@ -17,7 +18,7 @@ use std::io::{self, Write};
 
 use minijinja::{Environment, UndefinedBehavior};
 
-use super::filter::{Filter, Misparse, Stuck, parse_json};
+use super::filter::{Filter, Misparse, Stuck, parse_json, unkept};
 use crate::model::{Id, Message};
 
 /// The most that a template may do and make: about one for each instruction, and for each 64 bytes.
@@ -30,6 +31,9 @@ pub const SHAPED_BYTES_MAX: usize = 16 << 20;
 pub const TEMPLATE_BYTES_MAX: usize = 64 << 10;
 
 const NAME: &str = "template";
+
+/// The most of a number that an error quotes, in characters.
+const NUMBER_CHARS_MAX: usize = 60;
 
 /// What makes the bytes that leave.
 pub struct Shape {
@@ -81,7 +85,7 @@ impl Shape {
     /// # Errors
     /// Why they could not be made, in words.
     pub fn apply(&self, message: &Message) -> Result<Vec<u8>, String> {
-        self.make(context(message))
+        self.make(context(message)?)
     }
 
     /// The bytes that leave for all of these: `{messages, id}`, each message as [`Shape::apply`] sees it.
@@ -89,7 +93,7 @@ impl Shape {
     /// # Errors
     /// Why they could not be made, in words.
     pub fn apply_all(&self, id: Id, messages: &[&Message]) -> Result<Vec<u8>, String> {
-        let messages: Vec<_> = messages.iter().map(|message| context(message)).collect();
+        let messages = messages.iter().map(|message| context(message)).collect::<Result<Vec<_>, String>>()?;
         self.make(serde_json::json!({ "messages": messages, "id": id.to_string() }))
     }
 
@@ -122,11 +126,17 @@ fn too_long() -> String {
     format!("what would leave is longer than {SHAPED_BYTES_MAX} bytes")
 }
 
-fn context(message: &Message) -> serde_json::Value {
-    let body = serde_json::from_slice(&message.body)
-        .unwrap_or_else(|_| serde_json::Value::String(String::from_utf8_lossy(&message.body).into_owned()));
+fn context(message: &Message) -> Result<serde_json::Value, String> {
+    let json = std::str::from_utf8(&message.body).ok().and_then(|text| Some((text, serde_json::from_str(text).ok()?)));
+    let body = match json {
+        Some((text, body)) => {
+            whole(text)?;
+            body
+        }
+        None => serde_json::Value::String(String::from_utf8_lossy(&message.body).into_owned()),
+    };
     let envelope = &message.envelope;
-    serde_json::json!({
+    Ok(serde_json::json!({
         "body": body,
         "key": envelope.key.as_deref(),
         "type": envelope.kind.as_deref(),
@@ -134,7 +144,14 @@ fn context(message: &Message) -> serde_json::Value {
         "attempt": message.attempt,
         "destination": &*envelope.destination,
         "content_type": message.content_type.as_deref(),
-    })
+    }))
+}
+
+/// Refuses JSON with a number that would not leave as it came.
+fn whole(json: &str) -> Result<(), String> {
+    let Some(number) = unkept(json) else { return Ok(()) };
+    let number: String = number.chars().take(NUMBER_CHARS_MAX).collect();
+    Err(format!("the number {number} in the body would change: it has more digits than fit; send it as a text"))
 }
 
 fn misparse(text: &str, error: &minijinja::Error) -> Misparse {
@@ -207,6 +224,18 @@ mod tests {
         assert!(made(Shape::template("{{ nope }}", "t"), "{}").expect_err("fails").contains("undefined"));
         assert!(made(Shape::filter(".body.a.b", "t"), r#"{"a":1}"#).expect_err("fails").contains("filter failed"));
         assert!(made(Shape::filter("empty", "t"), "{}").expect_err("fails").contains("nothing"));
+    }
+
+    #[test]
+    fn a_number_that_would_change_fails_and_what_is_no_json_may_hold_any() {
+        let body = r#"{"sku":123456789012345678901}"#;
+        for shape in [Shape::template("{{ body.sku }}", "t"), Shape::filter(".body.sku", "t")] {
+            let told = made(shape, body).expect_err("fails");
+            assert!(told.contains("123456789012345678901") && told.contains("would change"), "{told}");
+        }
+        let template = || Shape::template("{{ body }}", "t");
+        assert_eq!(made(template(), "18446744073709551615").as_deref(), Ok("18446744073709551615"));
+        assert_eq!(made(template(), "no. 123456789012345678901").as_deref(), Ok("no. 123456789012345678901"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //!
 //! * Writing pays for itself, so a value that shares its parts a million times is not written out.
 //! * A number that is not finite is written as `null`, as JSON has none.
+//! * [`unkept`] finds the numbers that reading would change.
 //!
 //! # What it does not know
 //!
@@ -21,6 +22,57 @@ use super::value::Val;
 /// The value of this JSON text; `None` where it is none.
 pub(in crate::transport) fn parse(text: &[u8]) -> Option<Val> {
     serde_json::from_slice(text).ok()
+}
+
+/// The first number of this JSON text that would become another one: a whole number beyond 64 bits, or more digits than a float has.
+pub(in crate::transport) fn unkept(json: &str) -> Option<&str> {
+    let mut rest = json;
+    while let Some(at) = rest.find(|letter: char| letter == '"' || letter == '-' || letter.is_ascii_digit()) {
+        let token = rest.get(at..)?;
+        let length = if token.starts_with('"') { text_length(token) } else { number_length(token) };
+        let (token, after) = token.split_at_checked(length)?;
+        if !token.starts_with('"') && !is_kept(token) {
+            return Some(token);
+        }
+        rest = after;
+    }
+    None
+}
+
+/// How many bytes the text at the beginning takes, with its quotes.
+fn text_length(token: &str) -> usize {
+    let mut is_escaped = false;
+    let ends = |(_, byte): &(usize, u8)| {
+        let is_end = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        is_end
+    };
+    token.bytes().enumerate().skip(1).find(ends).map_or(token.len(), |(at, _)| at + 1)
+}
+
+fn number_length(token: &str) -> usize {
+    token.find(|letter: char| !matches!(letter, '0'..='9' | '-' | '+' | '.' | 'e' | 'E')).unwrap_or(token.len())
+}
+
+/// Whether the number is the same once it was read and written.
+fn is_kept(number: &str) -> bool {
+    if number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok() {
+        return true;
+    }
+    let written = number.parse::<f64>().ok().filter(|read| read.is_finite()).map(|read| format!("{read:e}"));
+    written.is_some_and(|written| decimal(&written) == decimal(number))
+}
+
+/// The sign, the digits without zeros at either end, and the power of ten of the last of them: alike where the numbers are.
+fn decimal(number: &str) -> Option<(bool, String, i64)> {
+    let (mantissa, power) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = [whole.trim_start_matches('-'), part].concat();
+    let kept = digits.trim_end_matches('0');
+    let power = power.parse::<i64>().ok()?.checked_sub(i64::try_from(part.len()).ok()?)?;
+    let power = power.checked_add(i64::try_from(digits.len() - kept.len()).ok()?)?;
+    let kept = kept.trim_start_matches('0');
+    Some(if kept.is_empty() { (false, String::new(), 0) } else { (whole.starts_with('-'), kept.to_owned(), power) })
 }
 
 struct Builder;
@@ -118,4 +170,33 @@ impl fmt::Display for Val {
 fn quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     fuel::bytes(text.len());
     f.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_reading_would_change_are_found_and_no_others() {
+        for kept in [
+            r#"{"a":[0,-0,-0.0,1.50,12e3,-9223372036854775808,18446744073709551615],"b":0.1}"#,
+            "100000000000000000000",
+            "1E+2",
+            "0.000001",
+            "5e-324",
+            r#"{"99999999999999999999999":"\\\"123456789012345678901\\"}"#,
+            "12.50000000000000000000",
+        ] {
+            assert_eq!(unkept(kept), None, "{kept}");
+        }
+        for (changed, number) in [
+            ("[1, 123456789012345678901]", "123456789012345678901"),
+            (r#"{"\\":-9223372036854775809}"#, "-9223372036854775809"),
+            ("18446744073709551617 ", "18446744073709551617"),
+            ("0.12345678901234567890", "0.12345678901234567890"),
+            ("1e-400", "1e-400"),
+        ] {
+            assert_eq!(unkept(changed), Some(number), "{changed}");
+        }
+    }
 }

@@ -24,7 +24,7 @@ use jaq_core::data::JustLut;
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Vars};
 
-pub(in crate::transport) use self::json::parse as parse_json;
+pub(in crate::transport) use self::json::{parse as parse_json, unkept};
 pub(in crate::transport) use self::value::Val;
 
 use self::fuel::Stop;
