@@ -233,6 +233,11 @@ mod tests {
             let told = made(shape, body).expect_err("fails");
             assert!(told.contains("123456789012345678901") && told.contains("would change"), "{told}");
         }
+        // Every float arrives as it was written, to the last digit: the nearest one is read.
+        for step in 0..10_000_u64 {
+            let float = f64::from_bits(crate::model::policy::scatter(step) >> 12 | 0x3ff0_0000_0000_0000);
+            assert_eq!(made(Shape::filter(".body", "t"), &float.to_string()), Ok(float.to_string()));
+        }
         let template = || Shape::template("{{ body }}", "t");
         assert_eq!(made(template(), "18446744073709551615").as_deref(), Ok("18446744073709551615"));
         assert_eq!(made(template(), "no. 123456789012345678901").as_deref(), Ok("no. 123456789012345678901"));
