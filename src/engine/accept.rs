@@ -16,7 +16,7 @@ use super::place_map::PlaceHash;
 use super::registry::Registry;
 use crate::error::Error;
 use crate::model::{Draft, Envelope, Place, Queued};
-use crate::store::{Incoming, Store, StoreError, key_hash};
+use crate::store::{Incoming, Store, StoreError, idempotency_hash, idempotency_name};
 
 /// The most messages of one request.
 pub const MESSAGES_MAX: usize = 10_000;
@@ -149,9 +149,9 @@ impl Window {
     /// What hinders the read.
     pub(super) fn look_up(&self, draft: &Draft, store: &dyn Store) -> Result<Repeated, StoreError> {
         let Some(key) = &draft.envelope.idempotency_key else { return Ok(Repeated::No) };
-        let Some(place) = self.by_hash.get(&key_hash(key)).copied() else { return Ok(Repeated::No) };
+        let Some(place) = self.by_hash.get(&idempotency_hash(key)).copied() else { return Ok(Repeated::No) };
         let Some(record) = store.get(place)? else { return Ok(Repeated::No) };
-        if record.envelope.idempotency_key.as_ref() != Some(key) {
+        if record.envelope.idempotency_key.as_deref().map(idempotency_name) != Some(idempotency_name(key)) {
             return Ok(Repeated::No);
         }
         let first = store.revision(place, 1)?.and_then(|revision| revision.body);

@@ -34,7 +34,7 @@ use super::settle::Report;
 use super::words::Accepted;
 use crate::error::Error;
 use crate::model::{Envelope, Event, Id, Illegal, Message, Place, Policy, Queued, Record, Stamp, State, WallMs};
-use crate::store::{Committed, Dest, Expect, Incoming, Loaded, Move, Moved, Older, StoreError, key_hash};
+use crate::store::{Committed, Dest, Expect, Incoming, Loaded, Move, Moved, Older, StoreError, idempotency_hash};
 
 /// How soon a full disk is tried again.
 const ROOM_MS: u64 = 1_000;
@@ -254,7 +254,7 @@ impl Committer {
     ) {
         let who = self.registry.who(dest, place, draft.envelope.key.as_deref());
         if let Some(key) = &draft.envelope.idempotency_key {
-            self.window.remember(key_hash(key), place, now.mono_ms);
+            self.window.remember(idempotency_hash(key), place, now.mono_ms);
         }
         self.registry.figures.accepted.fetch_add(1, Ordering::Relaxed);
         if watched {

@@ -25,7 +25,7 @@ use super::settle::{Report, attempt_number, interrupted, settle};
 use super::words::{Accepted, Act, Hand, Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Class, Event, Failure, Id, Illegal, Outcome, Place, Record, State, WallMs, advance};
-use crate::store::{Dest, Expect, Incoming, Loaded, Move, Newer, key_hash};
+use crate::store::{Dest, Expect, Incoming, Loaded, Move, Newer, idempotency_hash};
 
 impl Committer {
     /// Puts what a request asks for into the batch, or answers it at once.
@@ -127,7 +127,8 @@ impl Committer {
     }
 
     fn enter_accept(&mut self, draft: &mut Draft, incoming: Vec<Incoming>, reply: Reply<Accepted>) {
-        let keys = || incoming.iter().filter_map(|one| one.draft.envelope.idempotency_key.as_deref()).map(key_hash);
+        let keys =
+            || incoming.iter().filter_map(|one| one.draft.envelope.idempotency_key.as_deref()).map(idempotency_hash);
         let lines = || incoming.iter().filter_map(|one| self.line(one));
         if keys().any(|hash| draft.repeated.contains(&hash)) || lines().any(|line| draft.lines.contains(&line)) {
             self.put_off.push(Request::Accept(incoming, reply));
@@ -140,7 +141,7 @@ impl Committer {
             match self.window.look_up(&one.draft, &*self.registry.store) {
                 Ok(Repeated::No) => {
                     if let Some(key) = one.draft.envelope.idempotency_key.as_deref()
-                        && !own.insert(key_hash(key))
+                        && !own.insert(idempotency_hash(key))
                     {
                         let words = format!("the idempotency key {key:?} comes twice in one request");
                         return reply(Err(Error::Invalid(words)));

@@ -25,6 +25,7 @@ use crate::admin::when::{Toward, parse_when};
 use crate::engine::Accepted;
 use crate::error::Error;
 use crate::model::{Body, Draft, Envelope, Headers, WallMs};
+use crate::store::KEY_PART;
 use crate::transport::http::{check_header, is_reserved};
 
 use super::handed::{Array, Handed, MESSAGES_MAX, Word, too_many};
@@ -198,15 +199,18 @@ fn of_json(bytes: &[u8], common: &Common) -> Result<(Vec<Draft>, bool), Problem>
     let wrong = |error: &serde_json::Error| Problem::bad(format!("the JSON is not well-formed: {error}"));
     if bytes.trim_ascii_start().first() != Some(&b'[') {
         let handed: Handed = serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
-        return Ok((vec![handed.draft(common, None).map_err(Problem::bad)?], true));
+        let mut draft = handed.draft(common).map_err(Problem::bad)?;
+        let own = draft.envelope.idempotency_key.take();
+        draft.envelope.idempotency_key = own.or_else(|| common.idempotency_key.as_deref().map(Arc::from));
+        return Ok((vec![draft], true));
     }
     let Array(handed) = serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
     let count = within(handed.len())?;
     let mut drafts = Vec::with_capacity(count);
     for (number, one) in (1..).zip(handed) {
-        drafts.push(one.draft(common, Some(number)).map_err(|what| Problem::bad(format!("item {number}: {what}")))?);
+        drafts.push(one.draft(common).map_err(|what| Problem::bad(format!("item {number}: {what}")))?);
     }
-    Ok((drafts, false))
+    Ok((named(drafts, common), false))
 }
 
 /// One envelope a line; empty lines are passed over.
@@ -220,12 +224,24 @@ fn of_lines(bytes: &[u8], common: &Common) -> Result<Vec<Draft>, Problem> {
             Problem::bad(format!("line {number}, column {}: {}", error.column(), without_place(&error)))
         };
         let handed: Handed = serde_json::from_slice(line).map_err(wrong)?;
-        let draft = handed.draft(common, Some(number));
+        let draft = handed.draft(common);
         drafts.push(draft.map_err(|what| Problem::bad(format!("line {number}: {what}")))?);
         within(drafts.len())?;
     }
     within(drafts.len())?;
-    Ok(drafts)
+    Ok(named(drafts, common))
+}
+
+/// The messages of a batch, each known by the key of the request, its number and how many they are. The first is looked up by the key
+/// alone, so that any other request with the key meets it and is seen to be another one.
+fn named(mut drafts: Vec<Draft>, common: &Common) -> Vec<Draft> {
+    let Some(key) = &common.idempotency_key else { return drafts };
+    let count = drafts.len();
+    for (number, draft) in (1..).zip(&mut drafts) {
+        let name = if number == 1 { key.clone() } else { format!("{key}{KEY_PART}{number}") };
+        draft.envelope.idempotency_key.get_or_insert_with(|| format!("{name}{KEY_PART}{count}").into());
+    }
+    drafts
 }
 
 fn within(count: usize) -> Result<usize, Problem> {
@@ -246,7 +262,7 @@ fn without_place(error: &serde_json::Error) -> String {
 }
 
 impl Handed<'_> {
-    fn draft(self, common: &Common, number: Option<usize>) -> Result<Draft, String> {
+    fn draft(self, common: &Common) -> Result<Draft, String> {
         let (body, natural_type) = body(self.body, self.body_base64.as_deref())?;
         let when = |name: &str, value: Option<Word>| match value {
             Some(Word(value)) => {
@@ -256,12 +272,6 @@ impl Handed<'_> {
         };
         check_headers(&self.headers.0)?;
         let plain = |word: Option<Word>| word.map(|Word(word)| word);
-        // A repetition of the request must name each message as it did the first time.
-        let shared = || match (&common.idempotency_key, number) {
-            (Some(key), Some(number)) => Some(Arc::from(format!("{key}/{number}"))),
-            (Some(key), None) => Some(Arc::from(key.as_str())),
-            (None, _) => None,
-        };
         Ok(Draft {
             envelope: Envelope {
                 destination: self.destination.0,
@@ -271,7 +281,7 @@ impl Handed<'_> {
                 headers: self.headers.0,
                 not_before: when("not_before", self.not_before)?,
                 deadline: when("deadline", self.deadline)?,
-                idempotency_key: plain(self.idempotency_key).or_else(shared),
+                idempotency_key: plain(self.idempotency_key),
                 version: self.version,
                 traceparent: plain(self.traceparent).or_else(|| common.traceparent.clone()),
             },
@@ -397,7 +407,7 @@ mod tests {
             b"{\"destination\":\"a\",\"body\":1}\n\n{\"destination\":\"a\",\"body\":2,\"idempotency_key\":\"own\"}\n";
         let drafts = of_lines(lines, &common(Some("k"))).expect("two lines");
         let keys: Vec<_> = drafts.iter().map(|draft| draft.envelope.idempotency_key.as_deref()).collect();
-        assert_eq!(keys, [Some("k/1"), Some("own")]);
+        assert_eq!(keys, [Some("k\u{1f}2"), Some("own")]);
         let (single, _) = of_json(b"{\"destination\":\"a\",\"body\":1}", &common(Some("k"))).expect("one");
         assert_eq!(single.first().and_then(|draft| draft.envelope.idempotency_key.as_deref()), Some("k"));
     }

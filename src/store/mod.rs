@@ -67,7 +67,7 @@ pub trait Store: Send + Sync + 'static {
     fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError>;
 
     /// Reads back the idempotency keys of the messages accepted at or after `since`, final ones too, in order of acceptance: the hash of each
-    /// ([`key_hash`]) and where its message lies. Messages without one are passed over; and so are rows that cannot be trusted: the answer says
+    /// ([`idempotency_hash`]) and where its message lies. Messages without one are passed over; and so are rows that cannot be trusted: the answer says
     /// which, a sentence each.
     ///
     /// # Errors
@@ -635,4 +635,19 @@ pub fn key_hash(key: &str) -> u64 {
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     hash.max(1)
+}
+
+/// Stands in an idempotency key before what says how its request is made up: no header can carry it.
+pub const KEY_PART: char = '\u{1f}';
+
+/// What an idempotency key is looked up by: all before its last [`KEY_PART`], so that requests that are made up otherwise meet.
+#[must_use]
+pub fn idempotency_name(key: &str) -> &str {
+    key.rsplit_once(KEY_PART).map_or(key, |(name, _)| name)
+}
+
+/// The hash by which a status remembers an idempotency key: that of its [`idempotency_name`].
+#[must_use]
+pub fn idempotency_hash(key: &str) -> u64 {
+    key_hash(idempotency_name(key))
 }

@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::super::{Count, Dest, Expect, Loaded, Page, Query, Revision, StateName, StoreError, Unfinished, key_hash};
+use super::super::{
+    Count, Dest, Expect, Loaded, Page, Query, Revision, StateName, StoreError, Unfinished, idempotency_hash, key_hash,
+};
 use super::change::{Change, Edition, Status};
 use crate::model::{Attempt, Delivery, Envelope, Id, Message, NodeTag, Place, Record, Sent, State, Told, WallMs};
 
@@ -202,7 +204,7 @@ impl Tables {
 
     pub(super) fn idempotent(&self, since: WallMs) -> impl Iterator<Item = (u64, Place)> + '_ {
         let rows = self.rows.iter().filter(move |(_, row)| row.id.accepted_at() >= since);
-        rows.filter_map(|(place, row)| Some((key_hash(row.envelope.idempotency_key.as_deref()?), *place)))
+        rows.filter_map(|(place, row)| Some((idempotency_hash(row.envelope.idempotency_key.as_deref()?), *place)))
     }
 
     /// One page, newest first.

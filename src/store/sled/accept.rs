@@ -16,7 +16,7 @@ use super::layout::{
 use super::plan::Plan;
 use super::slot::{Flags, Slot, Stat};
 use crate::model::{Envelope, Id, Place, State, Told, WallMs};
-use crate::store::{Incoming, Older, StateName, StoreError, key_hash};
+use crate::store::{Incoming, Older, StateName, StoreError, idempotency_hash, key_hash};
 
 /// An envelope larger than this lies in parts, so that a chunk always has room for what it must hold itself.
 const FIXED_BYTES_MAX: usize = ROW_BYTES_MAX / 2;
@@ -135,7 +135,7 @@ impl Plan<'_> {
             updated_at: self.now,
             arrival: None,
             key_hash: envelope.key.as_deref().map_or(0, key_hash),
-            idempotency_hash: envelope.idempotency_key.as_deref().map_or(0, key_hash),
+            idempotency_hash: envelope.idempotency_key.as_deref().map_or(0, idempotency_hash),
             body_bytes,
         };
         if slot.flags.alias {

@@ -30,7 +30,7 @@ use super::trees::Writes;
 use super::witness::{Testimony, Witness};
 use super::{Options, SledStore, Step, read};
 use crate::model::{Attempt, Place, Queued, State, Told, WallMs};
-use crate::store::{Dest, StateName, Store, StoreError, key_hash};
+use crate::store::{Dest, StateName, Store, StoreError, idempotency_hash, key_hash};
 
 /// What a salvage did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -390,7 +390,9 @@ impl Carry<'_> {
             updated_at: made_at,
             arrival: None,
             key_hash: envelope.and_then(|envelope| envelope.key.as_deref()).map_or(0, key_hash),
-            idempotency_hash: envelope.and_then(|envelope| envelope.idempotency_key.as_deref()).map_or(0, key_hash),
+            idempotency_hash: envelope
+                .and_then(|envelope| envelope.idempotency_key.as_deref())
+                .map_or(0, idempotency_hash),
             body_bytes,
         })
     }
