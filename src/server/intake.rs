@@ -272,12 +272,14 @@ impl Handed<'_> {
         };
         check_headers(&self.headers.0)?;
         let plain = |word: Option<Word>| word.map(|Word(word)| word);
+        let content_type = plain(self.content_type);
+        content_type.as_deref().map_or(Ok(()), |content_type| check_header("content-type", content_type))?;
         Ok(Draft {
             envelope: Envelope {
                 destination: self.destination.0,
                 key: plain(self.key),
                 kind: plain(self.r#type),
-                content_type: plain(self.content_type).or_else(|| Some(Arc::from(natural_type))),
+                content_type: content_type.or_else(|| Some(Arc::from(natural_type))),
                 headers: self.headers.0,
                 not_before: when("not_before", self.not_before)?,
                 deadline: when("deadline", self.deadline)?,
@@ -437,6 +439,7 @@ mod tests {
             check_bad(json_of(&format!(r#"{{"destination":"a","body":1,"headers":{{"{name}":"x"}}}}"#)), "header");
         }
         check_bad(json_of(r#"{"destination":"a","body":1,"headers":{"x":"a\r\nb"}}"#), "cannot be sent");
+        check_bad(json_of(r#"{"destination":"a","body":1,"content_type":"a/b\r\nx: y"}"#), "cannot be sent");
     }
 
     #[test]

@@ -142,13 +142,23 @@ impl Script {
             return words.next().map_or(Ok(()), |word| Err(word.wrong("expected the end of the line")));
         }
         let (mut when, mut chance, mut word) = (Vec::new(), None, first);
+        let (mut from, mut until) = (Duration::ZERO, Duration::MAX);
         while word.bare() != "->" {
             if word.bare() == "chance" {
                 let share = words.expect("a rate, as 20%")?;
                 let wrong = || share.wrong(format!("{:?} is no rate; write it as 20%, or as 0.2", share.shown()));
                 chance = Some(rate(share.bare()).ok_or_else(wrong)?);
             } else {
-                when.push(condition(&word, &mut words)?);
+                let one = condition(&word, &mut words)?;
+                match &one {
+                    Condition::From(begins) => from = from.max(*begins),
+                    Condition::Until(ends) => until = until.min(*ends),
+                    Condition::Request(_) | Condition::Attempt(_) | Condition::Path(_) | Condition::Header(..) => {}
+                }
+                if from >= until {
+                    return Err(word.wrong("it never holds; expected a `from` before its `until`"));
+                }
+                when.push(one);
             }
             word = words.expect("-> and what to do")?;
         }
@@ -237,13 +247,14 @@ fn condition(word: &Word, words: &mut Words) -> Result<Condition, Wrong> {
 }
 
 fn range(word: &Word) -> Result<Range, Wrong> {
-    let wrong = || word.wrong(format!("{:?} is no number and no range; expected 3, 1..10 or 10..", word.shown()));
+    let wrong =
+        || word.wrong(format!("{:?} is no number and no range from 1 on; expected 3, 1..10 or 10..", word.shown()));
     let number = |text: &str, or: u64| if text.is_empty() { Some(or) } else { text.parse().ok() };
     let (from, to) = match word.bare().split_once("..") {
         Some((from, to)) => (number(from, 1), number(to, u64::MAX)),
         None => (word.bare().parse().ok(), word.bare().parse().ok()),
     };
-    from.zip(to).filter(|(from, to)| from <= to).map(|(from, to)| Range(from, to)).ok_or_else(wrong)
+    from.zip(to).filter(|(from, to)| (1..=*to).contains(from)).map(|(from, to)| Range(from, to)).ok_or_else(wrong)
 }
 
 /// `20%`, `12.5%`, `0.2`, as so many of [`CERTAIN`].
@@ -334,6 +345,10 @@ mod tests {
             ("until 2m", "1:9: the line ends; expected -> and what to do"),
             ("until 2m ->", "1:12: the line ends; expected what to do"),
             ("request 3..1 -> 503", "1:9: \"3..1\" is no number and no range"),
+            ("request 0 -> 503", "1:9: \"0\" is no number and no range from 1 on"),
+            ("attempt 0.. -> 503", "1:9: \"0..\" is no number"),
+            ("from 5m until 1m -> 503", "1:9: it never holds"),
+            ("until 5m key a from 5m -> 503", "1:16: it never holds"),
             ("request x -> 503", "1:9: \"x\" is no number"),
             ("chance 101% -> 503", "1:8: \"101%\" is no rate"),
             ("key a -> reset at byte", "1:7: before the head is read"),
