@@ -218,6 +218,29 @@ mod tests {
         assert_eq!(made(Shape::filter(".body | ascii_upcase", "text/plain"), "abc").as_deref(), Ok("ABC"));
     }
 
+    /// What the page shows of a form arrives as it was, whatever the values have in them.
+    #[test]
+    fn the_form_of_the_page_escapes_what_stands_in_it() {
+        let page = include_str!("../../docs/destinations.md");
+        let template = page.split("template = '''").find(|part| part.contains("parameters")).expect("a template");
+        let shape = Shape::template(template.split("'''").next().expect("its end"), "t").expect("a template");
+        let made = shape.apply_all(message(b"").id, &[&message(br#"{"stock":"1+1&2%\" \u017c="}"#)]);
+        let made = String::from_utf8(made.expect("a form")).expect("text");
+        let fields: Vec<&str> = made.split('&').collect();
+        let value = fields.last().and_then(|field| field.strip_prefix("parameters=")).expect("the last field");
+        assert_eq!((fields.len(), *fields.first().expect("a field")), (2, "method=updateInventoryProductsStock"));
+        let mut bytes = Vec::new();
+        let mut letters = value.bytes();
+        while let Some(letter) = letters.next() {
+            let hex: String = letters.by_ref().take(if letter == b'%' { 2 } else { 0 }).map(char::from).collect();
+            bytes.push(if letter == b'%' { u8::from_str_radix(&hex, 16).expect("a byte") } else { letter });
+        }
+        assert!(!value.contains('+') && !value.contains('"') && !value.contains(' '), "{value}");
+        let plain: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+        let stock = serde_json::json!({"inventory_id": "307", "products": {"sku:1": "1+1&2%\" ż="}});
+        assert_eq!(plain, stock, "{value}");
+    }
+
     #[test]
     fn what_fails_is_told() {
         assert!(made(Shape::template("{{ body.nope.x }}", "t"), "{}").expect_err("fails").contains("template failed"));
