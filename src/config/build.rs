@@ -10,10 +10,12 @@ mod batch;
 mod credentials;
 mod destination;
 mod probe;
+mod together;
 
 use std::sync::Arc;
 
 use self::account::{account_of, accounts, unused};
+use self::credentials::shared_refresh_tokens;
 use self::destination::destination;
 use super::fields::{Field, Place, Section};
 use super::{Config, Problem, Role, Token};
@@ -39,6 +41,7 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
         let built = destination(name, section, &config.shelf, &mut config.warnings, problems);
         config.destinations.extend(built.map(|built| Destination { account, ..built }));
     }
+    shared_refresh_tokens(root, problems);
     config.warnings.extend(unused(&accounts, &config.destinations));
     let names: Vec<&str> = config.destinations.iter().map(|destination| &*destination.name).collect();
     for section in root.sections("alert") {

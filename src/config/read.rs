@@ -175,10 +175,8 @@ impl Reader<'_> {
         for (key, value) in table {
             let name: &str = key.get_ref();
             let (path, at) = (joined(path, name), key.span().start);
-            let is_credential =
-                ["authorization", "cookie", "token", "secret", "api-key", "apikey", "password", "passwd", "pwd"]
-                    .iter()
-                    .any(|word| name.to_ascii_lowercase().contains(word));
+            let lower = name.to_ascii_lowercase();
+            let is_credential = CREDENTIALS.iter().any(|word| lower.contains(word));
             let field = match (value.get_ref().as_table(), value.get_ref().as_str()) {
                 (Some(_), _) => self.secret(&path, value, at).map(Field::Secret),
                 (None, Some(_)) if is_credential => {
@@ -289,6 +287,10 @@ impl Reader<'_> {
         }
     }
 }
+
+/// What the name of a header has in it that bears a credential.
+const CREDENTIALS: [&str; 10] =
+    ["access-key", "api-key", "apikey", "auth", "cookie", "pass", "pwd", "secret", "sign", "token"];
 
 /// The only pair of a table, if it has one alone and its value is a text.
 fn only<'t>(table: &'t DeTable<'_>) -> Option<(&'t str, &'t str)> {

@@ -10,6 +10,7 @@ use super::answers::answers;
 use super::batch::batch;
 use super::credentials::credentials;
 use super::probe::uncertain;
+use super::together::together;
 use super::{missing, note, rate};
 use crate::engine::{Destination, Order};
 use crate::model::breaker::BreakerRule;
@@ -35,9 +36,7 @@ pub(super) fn destination(
         note(problems, section.place("url"), &wrong, "");
         return None;
     }
-    if url.starts_with("http://") && !is_near(url) {
-        warnings.push(format!("destination {name:?}: what goes to {url} can be read on its way; https:// cannot"));
-    }
+    together(name, section, warnings, problems);
     http = http.method(section.text("method").unwrap_or("POST"));
     for (header, (place, value)) in section.section("headers").into_iter().flat_map(|headers| &headers.fields) {
         if let Field::Text(text) = value {
@@ -134,12 +133,6 @@ fn shaped(http: Http, section: &Section, problems: &mut Vec<Problem>) -> Http {
             http
         }
     }
-}
-
-/// Whether a plain URL leads to this machine.
-fn is_near(url: &str) -> bool {
-    let rest = url.trim_start_matches("http://");
-    ["127.", "localhost", "[::1]"].iter().any(|near| rest.starts_with(near))
 }
 
 fn build_retry(section: &Section, problems: &mut Vec<Problem>) -> Retry {

@@ -48,7 +48,7 @@ impl Outside for Everything {
 }
 
 fn with(rest: &str) -> String {
-    format!("[destination.a]\nurl = \"http://127.0.0.1/x\"\n{rest}")
+    format!("[destination.a]\nurl = \"https://127.0.0.1/x\"\n{rest}")
 }
 
 #[track_caller]
@@ -250,6 +250,78 @@ fn certificates_are_read_and_must_go_together() {
     assert!(format!("{problems:?}").contains("the key is no private key in PEM without a password"), "{problems:?}");
     let problems = read("tls = { ca = \"own.key\" }").expect_err("no certificate");
     assert!(format!("{problems:?}").contains("holds no certificate in PEM"), "{problems:?}");
+}
+
+#[test]
+fn a_header_that_bears_a_credential_is_a_secret() {
+    for name in ["Authorization", "X-Auth", "X-Access-Key", "Api-Key", "X-Pass", "x-password", "X-Signature", "X-Token"]
+    {
+        bad(&format!("headers = {{ {name} = \"x\" }}"), "a credential must not stand in the file");
+    }
+    for name in ["Accept", "Accept-Language", "X-Key", "User-Agent", "X-Access", "Prefer"] {
+        parse(&with(&format!("headers = {{ {name} = \"x\" }}"))).expect(name);
+    }
+}
+
+#[test]
+fn two_destinations_do_not_share_a_refresh_token() {
+    let one = |name: &str, client: &str| {
+        format!(
+            "[destination.{name}]\nurl = \"http://127.0.0.1/x\"\nauth = {{ oauth = {{ url = \"http://127.0.0.1/t\", client_id = \"{client}\", client_secret = {{ env = \"TOKEN\" }}, grant = \"refresh-token\", refresh_token = {{ env = \"OLD\" }} }} }}\n"
+        )
+    };
+    check_bad(
+        &(one("a", "me") + &one("b", "me")),
+        &["goniec.toml:6:126: destination.b.auth.oauth.refresh_token: destination \"a\" has the same one"],
+    );
+    parse(&(one("a", "me") + &one("b", "you"))).expect("another client");
+}
+
+#[test]
+fn what_contradicts_itself_is_refused_and_what_surprises_is_warned_of() {
+    for url in ["http://127.0.0.1/{id}", "http://127.0.0.1/a}", "http://127.0.0.1/#a"] {
+        let problems = parse(&format!("[destination.a]\nurl = \"{url}\"")).expect_err(url);
+        assert!(format!("{problems:?}").contains("means nothing in it"), "{url}: {problems:?}");
+    }
+    check_bad(
+        "[destination.a]\nurl = \"http://127.0.0.1/x\"\ntls = {}",
+        &["goniec.toml:3:1: destination.a.tls: does nothing beside"],
+    );
+    bad("batch = {}\nbody = { filter = \".\", content_type = \"a/b\" }", "content_type: does nothing beside `batch`");
+    let hmac = |header: &str| format!("hmac = {{ header = \"{header}\", secret = {{ env = \"TOKEN\" }} }}");
+    bad(&hmac("Authorization"), "destination.a.hmac.header: this header says something else");
+    bad(&format!("{}\nheaders = {{ X-Mac = \"x\" }}", hmac("x-mac")), "hmac.header: this header says");
+    let oauth = "auth = { oauth = { url = \"http://far.example/t\", client_id = \"me\", client_secret = { env = \"TOKEN\" } } }";
+    let ask = |by: &str| {
+        format!(
+            "on_uncertain = \"probe\"\nlatest_wins = true\nprobe = {{ request = \"GET https://127.0.0.1/{by}\", found = \".body\" }}"
+        )
+    };
+    for (rest, says) in [
+        ("late_after = \"1h\"\ndeadline = \"1h\"", Some("nothing is ever late")),
+        ("late_after = \"59m\"\ndeadline = \"1h\"", None),
+        ("timeout = \"2s\"\ndeadline = \"1s\"", Some("timeout: longer than")),
+        (oauth, Some("http://far.example/t can be read")),
+        (&*ask("{key}"), Some("an older value of the key")),
+        (&*ask("{key}/{id}"), None),
+        ("answers = { already_there = true }\nbatch = {}", Some("a 409 to a batch")),
+    ] {
+        let warnings = parse(&with(rest)).expect(rest).warnings;
+        assert_eq!(warnings.len(), usize::from(says.is_some()), "{rest}: {warnings:?}");
+        assert!(says.is_none_or(|says| warnings.iter().any(|line| line.contains(says))), "{rest}: {warnings:?}");
+    }
+    for (host, is_near) in [
+        ("localhost", true),
+        ("LOCALHOST:80", true),
+        ("127.1.2.3", true),
+        ("[::1]:80", true),
+        ("localhost.evil.example", false),
+        ("127.0.0.1.evil.example", false),
+        ("[::2]", false),
+    ] {
+        let warnings = parse(&format!("[destination.a]\nurl = \"http://{host}/x\"")).expect(host).warnings;
+        assert_eq!(warnings.is_empty(), is_near, "{host}: {warnings:?}");
+    }
 }
 
 /// What a newcomer copies from the page works.
