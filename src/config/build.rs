@@ -39,11 +39,13 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     for (name, section) in root.section("destination").into_iter().flat_map(Section::named) {
         let account = account_of(section, &accounts, problems);
         let built = destination(name, section, &config.shelf, &mut config.warnings, problems);
-        config.destinations.extend(built.map(|built| Destination { account, ..built }));
+        config.destinations.push(Destination { account, ..built });
     }
     shared_refresh_tokens(root, problems);
     config.warnings.extend(unused(&accounts, &config.destinations));
-    let names: Vec<&str> = config.destinations.iter().map(|destination| &*destination.name).collect();
+    // One that is not sound is there all the same.
+    let named = root.section("destination");
+    let names: Vec<&str> = named.into_iter().flat_map(Section::named).map(|(name, _)| name).collect();
     for section in root.sections("alert") {
         config.alerts.extend(alert(section, &names, problems));
     }

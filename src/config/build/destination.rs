@@ -19,6 +19,9 @@ use crate::transport::http::{Http, check_header};
 use crate::transport::secret::Shelf;
 use crate::transport::shape::Shape;
 
+/// Stands for a URL that is not sound, so that the rest is looked at too; what was noted keeps it from being used.
+const NOWHERE: &str = "http://127.0.0.1/";
+
 /// The destination of this name. What does not go together is noted.
 pub(super) fn destination(
     name: &str,
@@ -26,27 +29,29 @@ pub(super) fn destination(
     shelf: &Shelf,
     warnings: &mut Vec<String>,
     problems: &mut Vec<Problem>,
-) -> Option<Destination> {
-    let Some(url) = section.text("url") else {
-        missing(section, &[("url", "url = \"http://127.0.0.1:9001/orders\"")], problems);
-        return None;
-    };
-    let mut http = Http::post(url);
-    if let Err(wrong) = http.check() {
+) -> Destination {
+    missing(section, &[("url", "url = \"http://127.0.0.1:9001/orders\"")], problems);
+    let mut url = section.text("url").unwrap_or(NOWHERE);
+    if let Err(wrong) = Http::post(url).check() {
         note(problems, section.place("url"), &wrong, "");
-        return None;
+        url = NOWHERE;
     }
+    let mut http = Http::post(url);
     together(name, section, warnings, problems);
     http = http.method(section.text("method").unwrap_or("POST"));
     for (header, (place, value)) in section.section("headers").into_iter().flat_map(|headers| &headers.fields) {
-        if let Field::Text(text) = value {
-            http = http.header(header, text);
-        } else if let Field::Secret(secret) = value {
-            http = http.secret_header(header, secret);
-        }
-        if let Err(wrong) = http.check() {
-            note(problems, place, &wrong, "");
-            return None;
+        let with = |http: Http| {
+            if let Field::Text(text) = value {
+                http.header(header, text)
+            } else if let Field::Secret(secret) = value {
+                http.secret_header(header, secret)
+            } else {
+                http
+            }
+        };
+        match with(Http::post(url)).check() {
+            Ok(()) => http = with(http),
+            Err(wrong) => note(problems, place, &wrong, ""),
         }
     }
     http = http.answers(answers(section, problems));
@@ -82,7 +87,7 @@ pub(super) fn destination(
     }
     built.policy = Policy { retry: build_retry(retry, problems), on_uncertain };
     hold_back(&mut built, section, problems);
-    Some(built)
+    built
 }
 
 /// What holds messages back: rate, breaker, hours.

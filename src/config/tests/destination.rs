@@ -264,6 +264,23 @@ fn a_header_that_bears_a_credential_is_a_secret() {
 }
 
 #[test]
+fn one_fault_of_a_destination_hides_no_other() {
+    let rest = "headers = { Host = \"x\", \"a b\" = \"y\" }\nsend = \"cycle\"\n[[alert]]\ndestinations = [\"a\"]\non = [\"paused\"]\nto = [ { log = true } ]";
+    check_bad(
+        &with(rest),
+        &[
+            "goniec.toml:3:13: destination.a.headers.Host: ",
+            "goniec.toml:3:25: destination.a.headers.a b: ",
+            "goniec.toml:4:1: destination.a.send: there is no timetable",
+        ],
+    );
+    check_bad(
+        "[destination.a]\nurl = \"ftp://x\"\nsend = \"cycle\"",
+        &["destination.a.url: ", "destination.a.send: there is no timetable"],
+    );
+}
+
+#[test]
 fn two_destinations_do_not_share_a_refresh_token() {
     let one = |name: &str, client: &str| {
         format!(
