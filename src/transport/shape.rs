@@ -257,7 +257,7 @@ mod tests {
             assert!(told.contains("123456789012345678901") && told.contains("would change"), "{told}");
         }
         // Every float arrives as it was written, to the last digit: the nearest one is read.
-        for step in 0..10_000_u64 {
+        for step in 0..1_000_u64 {
             let float = f64::from_bits(crate::model::policy::scatter(step) >> 12 | 0x3ff0_0000_0000_0000);
             assert_eq!(made(Shape::filter(".body", "t"), &float.to_string()), Ok(float.to_string()));
         }
