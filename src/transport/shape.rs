@@ -16,7 +16,8 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::machinery::{Instruction, get_compiled_template};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
 use super::filter::{Filter, Misparse, Stuck, parse_json, unkept};
 use crate::model::{Id, Message};
@@ -63,6 +64,7 @@ impl Shape {
         environment.set_recursion_limit(64);
         environment.add_template_owned(NAME, text.to_owned()).map_err(|error| misparse(text, &error))?;
         environment.set_debug(false);
+        check_names(&environment, text)?;
         Ok(Shape { how: How::Template(Box::new(environment)), content_type: content_type.to_owned() })
     }
 
@@ -152,6 +154,51 @@ fn whole(json: &str) -> Result<(), String> {
     let Some(number) = unkept(json) else { return Ok(()) };
     let number: String = number.chars().take(NUMBER_CHARS_MAX).collect();
     Err(format!("the number {number} in the body would change: it has more digits than fit; send it as a text"))
+}
+
+/// What a template for one message sees, and what one for a batch does.
+const NAMES: [&[&str]; 2] =
+    [&["body", "key", "type", "id", "attempt", "destination", "content_type"], &["messages", "id"]];
+
+/// That a template names only what is there: an unknown name would fail with each message.
+fn check_names(environment: &Environment<'_>, text: &str) -> Result<(), Misparse> {
+    let template = environment.get_template(NAME).map_err(|error| misparse(text, &error))?;
+    let instructions = &get_compiled_template(&template).instructions;
+    let at = |index: u32, problem: String| {
+        let line = instructions.get_line(index).unwrap_or(1).max(1);
+        let column = instructions.get_span(index).map_or(0, |span| usize::from(span.start_col)) + 1;
+        Misparse { line, column, problem }
+    };
+    let state = &mut environment.empty_state();
+    for index in 0.. {
+        let Some(instruction) = instructions.get(index) else { break };
+        let (kind, name, unknown, tried) = if let Instruction::ApplyFilter(name, ..) = instruction {
+            ("filter", name, ErrorKind::UnknownFilter, state.apply_filter(name, &[]).err())
+        } else if let Instruction::PerformTest(name, ..) = instruction {
+            ("test", name, ErrorKind::UnknownTest, state.perform_test(name, &[]).err())
+        } else {
+            continue;
+        };
+        if tried.is_some_and(|error| error.kind() == unknown) {
+            return Err(at(index, format!("there is no {kind} {name:?}")));
+        }
+    }
+    let is_global = |name: &String| environment.globals().any(|(global, _)| global == name);
+    let named = template.undeclared_variables(false);
+    let mut unknown = NAMES.map(|known| {
+        let rest = named.iter().filter(|name| !known.contains(&name.as_str()) && !is_global(name));
+        rest.min().cloned()
+    });
+    let Some(name) = unknown.iter().all(Option::is_some).then(|| unknown.first_mut().and_then(Option::take)).flatten()
+    else {
+        return Ok(());
+    };
+    let is_it = |index: &u32| {
+        instructions.get(*index).is_some_and(|_| instructions.get_referenced_names(*index).contains(&name.as_str()))
+    };
+    let place = (0..).take_while(|index| instructions.get(*index).is_some()).find(is_it).unwrap_or(0);
+    let known = NAMES.map(|names| names.join(", ")).join("; of a batch: ");
+    Err(at(place, format!("there is no {name:?}; known are {known}")))
 }
 
 fn misparse(text: &str, error: &minijinja::Error) -> Misparse {
@@ -244,7 +291,6 @@ mod tests {
     #[test]
     fn what_fails_is_told() {
         assert!(made(Shape::template("{{ body.nope.x }}", "t"), "{}").expect_err("fails").contains("template failed"));
-        assert!(made(Shape::template("{{ nope }}", "t"), "{}").expect_err("fails").contains("undefined"));
         assert!(made(Shape::filter(".body.a.b", "t"), r#"{"a":1}"#).expect_err("fails").contains("filter failed"));
         assert!(made(Shape::filter("empty", "t"), "{}").expect_err("fails").contains("nothing"));
     }
@@ -273,6 +319,22 @@ mod tests {
         let problem = Shape::template("a {% nope %}", "t").expect_err("no template");
         assert!(problem.problem.contains("nope") && problem.column > 1, "{problem}");
         assert!(Shape::filter(".a ==", "t").is_err());
+        for (text, line, says) in [
+            ("\n{{ body.x|tojsn }}", 2, "no filter \"tojsn\""),
+            ("{% if key is definde %}{% endif %}", 1, "no test \"definde\""),
+            ("a\n\n{{ boddy.x }}", 3, "no \"boddy\""),
+            ("{{ renge(3) }}", 1, "no \"renge\""),
+            ("{{ messages }}{{ key }}", 1, "no \"messages\""),
+        ] {
+            let problem = Shape::template(text, "t").expect_err(text);
+            assert!(problem.line == line && problem.problem.contains(says), "{text}: {problem}");
+        }
+        for text in [
+            "{% for m in messages %}{{ loop.index ~ m.key|upper }}{% endfor %}{{ id }}",
+            "{% set x = range(3) %}{{ x }}{{ key is none }}",
+        ] {
+            Shape::template(text, "t").expect(text);
+        }
     }
 
     #[test]
