@@ -176,7 +176,8 @@ impl Reader<'_> {
             let name: &str = key.get_ref();
             let (path, at) = (joined(path, name), key.span().start);
             let lower = name.to_ascii_lowercase();
-            let is_credential = CREDENTIALS.iter().any(|word| lower.contains(word));
+            let is_credential = CREDENTIALS.iter().any(|part| lower.contains(part))
+                || lower.split(|c: char| !c.is_alphanumeric()).any(|word| CREDENTIAL_WORDS.contains(&word));
             let field = match (value.get_ref().as_table(), value.get_ref().as_str()) {
                 (Some(_), _) => self.secret(&path, value, at).map(Field::Secret),
                 (None, Some(_)) if is_credential => {
@@ -289,8 +290,10 @@ impl Reader<'_> {
 }
 
 /// What the name of a header has in it that bears a credential.
-const CREDENTIALS: [&str; 10] =
-    ["access-key", "api-key", "apikey", "auth", "cookie", "pass", "pwd", "secret", "sign", "token"];
+const CREDENTIALS: [&str; 9] =
+    ["access-key", "api-key", "apikey", "authorization", "cookie", "passw", "pwd", "secret", "token"];
+/// The same, as whole words of a name.
+const CREDENTIAL_WORDS: [&str; 4] = ["auth", "pass", "sign", "signature"];
 
 /// The only pair of a table, if it has one alone and its value is a text.
 fn only<'t>(table: &'t DeTable<'_>) -> Option<(&'t str, &'t str)> {
