@@ -38,7 +38,7 @@ fn templates_and_filters_make_what_leaves() {
 /// What the page shows of a form arrives as it was, whatever the values have in them.
 #[test]
 fn the_form_of_the_page_escapes_what_stands_in_it() {
-    let page = include_str!("../../docs/destinations.md");
+    let page = include_str!("../../../docs/destinations.md");
     let template = page.split("template = '''").find(|part| part.contains("parameters")).expect("a template");
     let shape = Shape::template(template.split("'''").next().expect("its end"), "t").expect("a template");
     let made = shape.apply_all(message(b"").id, &[&message(br#"{"stock":"1+1&2%\" \u017c="}"#)]);
