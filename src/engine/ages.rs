@@ -26,6 +26,8 @@ use crate::store::{Dest, Unfinished};
 pub(super) struct Ages {
     lines: Vec<Line>,
     started: Stamp,
+    /// The last message that a start found: of none up to it is known whether it was not to go before a time.
+    found_to: Option<Place>,
 }
 
 /// A message, as far as its age is concerned.
@@ -111,7 +113,7 @@ impl Ages {
     /// Of so many destinations, each with the time after which its messages are late.
     pub(super) fn new(late_after_ms: impl Iterator<Item = Option<u64>>, started: Stamp) -> Ages {
         let line = |late_after_ms| Line { late_after_ms, active_ms: started.wall.0, ..Line::default() };
-        Ages { lines: late_after_ms.map(line).collect(), started }
+        Ages { lines: late_after_ms.map(line).collect(), started, found_to: None }
     }
 
     /// A clock that never jumps: the wall clock of the start, carried on by the monotonic one.
@@ -122,6 +124,8 @@ impl Ages {
     /// A start found this message; they come in order of acceptance.
     pub(super) fn found(&mut self, message: Aged) {
         let at_s = message.accepted_at.min(self.started.wall).0 / 1_000;
+        self.found_to = self.found_to.max(Some(message.place));
+        let message = self.known(message);
         self.line(message.dest, |line| line.begins(message, at_s));
     }
 
@@ -147,6 +151,7 @@ impl Ages {
 
     /// A step took a message to its end, or back from it.
     pub(super) fn moved(&mut self, message: Aged, was_final: bool, is_final: bool, now: Stamp) {
+        let message = self.known(message);
         match (was_final, is_final) {
             (false, true) => self.line(message.dest, |line| line.ends(message)),
             (true, false) => {
@@ -219,6 +224,12 @@ impl Ages {
             accepted.into_iter().chain(deferred).min()
         };
         self.lines.iter().filter_map(next).min()
+    }
+
+    /// The message, as it was counted: one that a start found without the time before which it was not to go.
+    fn known(&self, message: Aged) -> Aged {
+        let was_found = self.found_to.is_some_and(|last| message.place <= last);
+        Aged { not_before: message.not_before.filter(|_| !was_found), ..message }
     }
 
     fn line(&mut self, dest: Dest, change: impl FnOnce(&mut Line)) {
