@@ -104,8 +104,8 @@ impl Aged {
 
 impl From<&Unfinished> for Aged {
     fn from(found: &Unfinished) -> Aged {
-        let Unfinished { dest, place, accepted_at, not_before, .. } = *found;
-        Aged { dest, place, accepted_at, not_before }
+        let Unfinished { dest, place, accepted_at, .. } = *found;
+        Aged { dest, place, accepted_at, not_before: None }
     }
 }
 

@@ -361,8 +361,6 @@ pub struct Unfinished {
     pub updated_at: WallMs,
     /// When it was accepted: the time in its id. Where that was given elsewhere, it may be when it came here.
     pub accepted_at: WallMs,
-    /// The time before which it was not to go; as the deadline, read from the record, and only where the status says that there is one.
-    pub not_before: Option<WallMs>,
     /// Its deadline.
     pub deadline: Option<WallMs>,
 }

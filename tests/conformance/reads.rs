@@ -53,7 +53,6 @@ fn a_start_finds_the_unfinished(world: &World) {
             key_hash: if n % 3 == 0 { 0 } else { key_hash("sku:1") },
             updated_at: T0.plus(2),
             accepted_at: id.accepted_at(),
-            not_before: (n % 4 == 1).then_some(T0.plus(500)),
             deadline: (n % 2 == 0).then_some(T0.plus(1_000)),
         });
         assert_eq!(record(&*store, place).state, state);

@@ -197,7 +197,6 @@ impl Tables {
             key_hash: row.envelope.key.as_deref().map_or(0, key_hash),
             updated_at: row.status.updated_at,
             accepted_at: row.id.accepted_at(),
-            not_before: row.envelope.not_before,
             deadline: row.envelope.deadline,
         })
     }

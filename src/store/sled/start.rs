@@ -187,7 +187,6 @@ fn unfinished_of(place: Place, slot: &Slot, made_at: WallMs, fixed: Option<Fixed
         key_hash: slot.key_hash,
         updated_at: slot.updated_at,
         accepted_at,
-        not_before: fixed.as_ref().and_then(|fixed| fixed.envelope.not_before),
         deadline: fixed.as_ref().and_then(|fixed| fixed.envelope.deadline),
     }
 }
