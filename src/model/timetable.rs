@@ -189,7 +189,7 @@ impl Hours {
     }
 
     /// For how long it is open from one time to another, in milliseconds. The sum ends where it has reached `enough_ms`, or after
-    /// [`STRETCHES_MAX`] stretches: then it is rather too small.
+    /// so many stretches: then it is rather too small.
     #[must_use]
     pub fn open_ms(&self, from: WallMs, to: WallMs, enough_ms: u64) -> u64 {
         let (mut at, mut open_ms) = (from, 0_u64);
