@@ -121,7 +121,7 @@ impl Plan<'_> {
         let slot = Slot {
             state,
             flags: Flags {
-                times: envelope.deadline.is_some(),
+                deadline: envelope.deadline.is_some(),
                 alias: id.place() != place,
                 parts: fixed_in_parts || kept == Kept::Parts,
                 behind: state.is_final() && self.is_clock_behind(),

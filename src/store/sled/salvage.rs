@@ -377,7 +377,7 @@ impl Carry<'_> {
             flags: Flags {
                 attempts: last.is_some(),
                 bodiless: kept == Kept::Removed,
-                times: envelope.is_some_and(|envelope| envelope.deadline.is_some()),
+                deadline: envelope.is_some_and(|envelope| envelope.deadline.is_some()),
                 alias: fixed.as_ref().is_some_and(|fixed| fixed.id.place() != place),
                 parts: self.found.under(Tree::Part, &prefix).next().is_some(),
                 ..Flags::default()

@@ -46,8 +46,8 @@ pub(super) struct Flags {
     pub(super) attempts: bool,
     /// Its bodies were removed.
     pub(super) bodiless: bool,
-    /// Its envelope has a deadline, or a time before which it was not to go.
-    pub(super) times: bool,
+    /// Its envelope has a deadline.
+    pub(super) deadline: bool,
     /// A person must be told of it.
     pub(super) untold: bool,
     /// Its id was given elsewhere.
@@ -301,7 +301,7 @@ const BEHIND: u8 = 128;
 
 impl Flags {
     fn encode(self) -> u8 {
-        [self.attempts, self.bodiless, self.times, self.untold, self.alias, self.parts]
+        [self.attempts, self.bodiless, self.deadline, self.untold, self.alias, self.parts]
             .iter()
             .enumerate()
             .fold(if self.behind { BEHIND } else { 0 }, |byte, (bit, set)| byte | u8::from(*set) << bit)
@@ -312,7 +312,7 @@ impl Flags {
         Flags {
             attempts: bit(0),
             bodiless: bit(1),
-            times: bit(2),
+            deadline: bit(2),
             untold: bit(3),
             alias: bit(4),
             parts: bit(5),

@@ -126,8 +126,8 @@ pub(super) fn unfinished(view: &View, each: &mut dyn FnMut(Unfinished)) -> Resul
         for (number, slot) in stat.slots().filter(|(_, slot)| !slot.state.is_final()) {
             found += 1;
             let place = Place::new(chunk, number);
-            // A message whose times cannot be read cannot be sent either: whoever tries says so.
-            let fixed = if slot.flags.times { aside.take(read::fixed(&view.trees, place))?.flatten() } else { None };
+            // A message whose deadline cannot be read cannot be sent either: whoever tries says so.
+            let fixed = if slot.flags.deadline { aside.take(read::fixed(&view.trees, place))?.flatten() } else { None };
             each(unfinished_of(place, &slot, stat.made_at(), fixed));
         }
     }
