@@ -148,7 +148,7 @@ fn read(dir: &Path, ledger: &Ledger) -> Found {
     };
     let mut reported = false;
     let mut waiting = 0;
-    let told = store.unfinished(&mut |_| waiting += 1);
+    let told = store.unfinished(&|_| false, &mut |_| waiting += 1);
     let expected = ledger.values().filter(|(state, _)| !state.is_final()).count();
     match told {
         Ok(aside) if aside.is_empty() && waiting != expected => {
@@ -294,7 +294,7 @@ fn start_after(dir: &Path, place: Place) -> Option<(Result<Vec<String>, StoreErr
     fs::write(&db, bytes).expect("writes");
     let store = SledStore::open(dir, options()).ok()?;
     let found = store.load(place).map_or(0, |it| it.expect("is there").expect.revision);
-    let told = store.unfinished(&mut |_| ());
+    let told = store.unfinished(&|_| false, &mut |_| ());
     store.close().expect("closes");
     Some((told, found))
 }
@@ -318,7 +318,7 @@ fn nothing_that_was_done_is_undone_without_a_word() {
                 assert!(done.mended.iter().any(|what| what.contains("taken as it is")), "{:?}", done.mended);
                 assert_eq!(done.left.problems, Vec::<String>::new());
                 let store = SledStore::open(dir.path(), options()).expect("opens");
-                assert_eq!(store.unfinished(&mut |_| ()).expect("starts"), Vec::<String>::new());
+                assert_eq!(store.unfinished(&|_| false, &mut |_| ()).expect("starts"), Vec::<String>::new());
             }
         }
         // The control: there is something to be said.

@@ -140,8 +140,12 @@ impl Store for Gated {
         self.inner.sync(number)
     }
 
-    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
-        self.inner.unfinished(each)
+    fn unfinished(
+        &self,
+        is_timed: &dyn Fn(Dest) -> bool,
+        each: &mut dyn FnMut(Unfinished),
+    ) -> Result<Vec<String>, StoreError> {
+        self.inner.unfinished(is_timed, each)
     }
 
     fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<Vec<String>, StoreError> {

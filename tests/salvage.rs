@@ -135,7 +135,7 @@ fn a_destination_whose_name_is_lost_has_the_one_its_messages_bear() {
         for (place, name) in [(erp, "erp"), (shop, "shop")] {
             let mut found = Vec::new();
             store
-                .unfinished(&mut |message| {
+                .unfinished(&|_| false, &mut |message| {
                     if message.place == place {
                         found.push(message.dest)
                     }

@@ -230,8 +230,8 @@ fn lost_here(node: &Node, ledger: &HashMap<String, Vec<u8>>) -> usize {
 struct Group(PathBuf);
 
 impl Group {
-    fn new(limit_bytes: u64) -> Option<Group> {
-        let name = format!("goniec-test-{}", std::process::id());
+    fn new(name: &str, limit_bytes: u64) -> Option<Group> {
+        let name = format!("goniec-test-{}-{name}", std::process::id());
         for (root, limit) in [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")] {
             let dir = Path::new(root).join(&name);
             if !Path::new(root).join(limit).exists() && limit != "memory.max" || std::fs::create_dir(&dir).is_err() {
@@ -258,17 +258,30 @@ impl Drop for Group {
 
 #[test]
 fn a_hundred_thousand_pending_fit_into_little_memory() {
+    little_memory("a_hundred_thousand_pending_fit_into_little_memory", "");
+}
+
+/// Where messages can be late, a start reads of each when it was to go.
+#[test]
+fn a_hundred_thousand_pending_that_can_be_late_fit_into_little_memory() {
+    little_memory("a_hundred_thousand_pending_that_can_be_late_fit_into_little_memory", "late_after = '1h'\n");
+}
+
+fn little_memory(name: &str, rule: &str) {
     const PENDING: usize = 100_000;
-    let name = "a_hundred_thousand_pending_fit_into_little_memory";
-    let Some(group) = Group::new(64 << 20) else {
+    let Some(group) = Group::new(name, 64 << 20) else {
         println!("SKIPPED: {name}: no memory control group can be made here");
         return;
     };
     let (dir, sink) = (tempfile::tempdir().unwrap(), Sink::start());
     let data = dir.path().join("data");
-    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.0.display());
+    let config = dir.path().join("goniec.toml");
+    let url = format!("url = 'http://127.0.0.1:{}/'", sink.port);
+    std::fs::write(&config, format!("[destination.later]\n{url}\n{rule}")).unwrap();
+    let (procs, config) = (group.0.join("cgroup.procs"), config.display());
+    let enter = format!("echo $$ > {} && exec \"$0\" \"$@\" --config {config}", procs.display());
     let mut node = Node::start(&data, sink.port, &["sh", "-c", &enter]).expect("starts in 64 MiB");
-    let line = format!("{{\"destination\":\"sink\",\"not_before\":\"1h\",\"body\":\"{}\"}}\n", "x".repeat(1_000));
+    let line = format!("{{\"destination\":\"later\",\"not_before\":\"1h\",\"body\":\"{}\"}}\n", "x".repeat(1_000));
     let batch = line.repeat(500);
     let mut ids = Vec::new();
     while ids.len() < PENDING {
@@ -293,5 +306,5 @@ fn a_hundred_thousand_pending_fit_into_little_memory() {
     }
     let killed = std::fs::read_to_string(group.0.join("memory.oom_control")).unwrap_or_default();
     assert!(!killed.contains("oom_kill 1"), "{killed}");
-    println!("{PENDING} pending in 64 MiB: accepted, started again, listed, {} delivered", some.len());
+    println!("{name}: {PENDING} in 64 MiB: accepted, started again, listed, {} delivered", some.len());
 }

@@ -90,7 +90,7 @@ fn a_life_survives_a_clean_stop() {
 
     let store = open(&dir);
     let mut waiting = Vec::new();
-    store.unfinished(&mut |one| waiting.push(one)).expect("reads");
+    store.unfinished(&|_| false, &mut |one| waiting.push(one)).expect("reads");
     assert_eq!(waiting.len(), 98);
     assert_eq!((waiting[0].place, waiting[0].state, waiting[0].attempts), (places[1], failed, 1));
     assert_eq!(store.untold(None, 10).expect("reads"), [places[2]]);
@@ -328,7 +328,7 @@ fn whichever_step_fails_nothing_acknowledged_is_lost() {
             assert_eq!(store.find(*id).expect("finds"), Some(*place), "fault {nth}");
         }
         let mut waiting = 0;
-        store.unfinished(&mut |_| waiting += 1).expect("the counters follow");
+        store.unfinished(&|_| false, &mut |_| waiting += 1).expect("the counters follow");
         assert!(waiting >= acknowledged.len() && waiting % 5 == 0, "fault {nth}: half a batch was kept");
         store.commit(&Batch { accepts: drafts(erp, 1, 10), ..Batch::default() }).expect("writes again");
         if !failed {

@@ -26,8 +26,6 @@ use crate::store::{Dest, Unfinished};
 pub(super) struct Ages {
     lines: Vec<Line>,
     started: Stamp,
-    /// The last message that a start found: of none up to it is known whether it was not to go before a time.
-    found_to: Option<Place>,
 }
 
 /// A message, as far as its age is concerned.
@@ -55,6 +53,8 @@ struct Line {
     active_ms: u64,
     drained: u64,
     drains_in_ms: Option<u64>,
+    /// The last message that a start found, where nothing can be late: of none up to it was read whether it was not to go before a time.
+    untimed_to: Option<Place>,
 }
 
 /// Messages that were accepted within one second.
@@ -104,8 +104,8 @@ impl Aged {
 
 impl From<&Unfinished> for Aged {
     fn from(found: &Unfinished) -> Aged {
-        let Unfinished { dest, place, accepted_at, .. } = *found;
-        Aged { dest, place, accepted_at, not_before: None }
+        let Unfinished { dest, place, accepted_at, not_before, .. } = *found;
+        Aged { dest, place, accepted_at, not_before }
     }
 }
 
@@ -113,7 +113,7 @@ impl Ages {
     /// Of so many destinations, each with the time after which its messages are late.
     pub(super) fn new(late_after_ms: impl Iterator<Item = Option<u64>>, started: Stamp) -> Ages {
         let line = |late_after_ms| Line { late_after_ms, active_ms: started.wall.0, ..Line::default() };
-        Ages { lines: late_after_ms.map(line).collect(), started, found_to: None }
+        Ages { lines: late_after_ms.map(line).collect(), started }
     }
 
     /// A clock that never jumps: the wall clock of the start, carried on by the monotonic one.
@@ -124,9 +124,12 @@ impl Ages {
     /// A start found this message; they come in order of acceptance.
     pub(super) fn found(&mut self, message: Aged) {
         let at_s = message.accepted_at.min(self.started.wall).0 / 1_000;
-        self.found_to = self.found_to.max(Some(message.place));
-        let message = self.known(message);
-        self.line(message.dest, |line| line.begins(message, at_s));
+        self.line(message.dest, |line| {
+            if line.late_after_ms.is_none() {
+                line.untimed_to = Some(message.place);
+            }
+            line.begins(message, at_s);
+        });
     }
 
     /// A message was accepted.
@@ -151,7 +154,6 @@ impl Ages {
 
     /// A step took a message to its end, or back from it.
     pub(super) fn moved(&mut self, message: Aged, was_final: bool, is_final: bool, now: Stamp) {
-        let message = self.known(message);
         match (was_final, is_final) {
             (false, true) => self.line(message.dest, |line| line.ends(message)),
             (true, false) => {
@@ -226,12 +228,6 @@ impl Ages {
         self.lines.iter().filter_map(next).min()
     }
 
-    /// The message, as it was counted: one that a start found without the time before which it was not to go.
-    fn known(&self, message: Aged) -> Aged {
-        let was_found = self.found_to.is_some_and(|last| message.place <= last);
-        Aged { not_before: message.not_before.filter(|_| !was_found), ..message }
-    }
-
     fn line(&mut self, dest: Dest, change: impl FnOnce(&mut Line)) {
         if let Some(line) = self.lines.get_mut(usize::from(dest.0)) {
             change(line);
@@ -240,10 +236,15 @@ impl Ages {
 }
 
 impl Line {
+    /// The wall second under which it counts, where it was not to go before one.
+    fn deferred_s(&self, message: Aged) -> Option<u64> {
+        message.deferred_s().filter(|_| self.untimed_to.is_none_or(|last| message.place > last))
+    }
+
     /// A message begins to wait that is newer than all before.
     fn begins(&mut self, message: Aged, at_s: u64) {
         self.waiting += 1;
-        if let Some(deferred_s) = message.deferred_s() {
+        if let Some(deferred_s) = self.deferred_s(message) {
             *self.deferred.entry(deferred_s).or_default() += 1;
             return;
         }
@@ -261,7 +262,7 @@ impl Line {
     /// A message that had ended waits again: with those that came when it did.
     fn returns(&mut self, message: Aged, at_s: u64) {
         self.waiting += 1;
-        if let Some(deferred_s) = message.deferred_s() {
+        if let Some(deferred_s) = self.deferred_s(message) {
             *self.deferred.entry(deferred_s).or_default() += 1;
             return;
         }
@@ -285,7 +286,7 @@ impl Line {
 
     /// A message waits no more.
     fn ends(&mut self, message: Aged) {
-        if let Some(deferred_s) = message.deferred_s() {
+        if let Some(deferred_s) = self.deferred_s(message) {
             if let Some(count) = self.deferred.get_mut(&deferred_s) {
                 self.waiting = self.waiting.saturating_sub(1);
                 *count = count.saturating_sub(1);

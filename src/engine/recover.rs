@@ -33,7 +33,8 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<(Vec<Request>, 
     {
         let mut scheduler = registry.scheduler();
         let mut ages = registry.ages();
-        let aside = registry.store.unfinished(&mut |found| {
+        let is_timed = |dest| registry.rules(dest).is_some_and(|rules| rules.late_after_ms.is_some());
+        let aside = registry.store.unfinished(&is_timed, &mut |found| {
             if registry.rules(found.dest).is_some_and(|rules| rules.latest_wins) {
                 keys.add(&found);
             }

@@ -226,8 +226,12 @@ impl Store for MemoryStore {
         self.log().sync(&tables)
     }
 
-    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
-        self.read()?.unfinished().for_each(each);
+    fn unfinished(
+        &self,
+        is_timed: &dyn Fn(Dest) -> bool,
+        each: &mut dyn FnMut(Unfinished),
+    ) -> Result<Vec<String>, StoreError> {
+        self.read()?.unfinished(is_timed).for_each(each);
         Ok(Vec::new())
     }
 

@@ -60,11 +60,16 @@ pub trait Store: Send + Sync + 'static {
     fn sync(&self, number: CommitNo) -> Result<(), StoreError>;
 
     /// Reads back what a start needs: every message that is not final, in order of acceptance. Rows that cannot be trusted are passed over, so
-    /// that they do not keep all others from being delivered: the answer says which, a sentence each.
+    /// that they do not keep all others from being delivered: the answer says which, a sentence each. The `not_before` of a message lies in its
+    /// envelope, which may cost a read: it is told for the destinations that `is_timed` names.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] where what is missing can be built anew (`verify --repair`), or nothing can be told of it.
-    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError>;
+    fn unfinished(
+        &self,
+        is_timed: &dyn Fn(Dest) -> bool,
+        each: &mut dyn FnMut(Unfinished),
+    ) -> Result<Vec<String>, StoreError>;
 
     /// Reads back the idempotency keys of the messages accepted at or after `since`, final ones too, in order of acceptance: the hash of each
     /// ([`idempotency_hash`]) and where its message lies. Messages without one are passed over; and so are rows that cannot be trusted: the answer says
@@ -361,6 +366,8 @@ pub struct Unfinished {
     pub updated_at: WallMs,
     /// When it was accepted: the time in its id. Where that was given elsewhere, it may be when it came here.
     pub accepted_at: WallMs,
+    /// The time before which it was not to go; `None` too where its destination was not asked for.
+    pub not_before: Option<WallMs>,
     /// Its deadline.
     pub deadline: Option<WallMs>,
 }

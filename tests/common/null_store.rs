@@ -48,7 +48,11 @@ impl Store for NullStore {
         Ok(())
     }
 
-    fn unfinished(&self, _each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
+    fn unfinished(
+        &self,
+        _is_timed: &dyn Fn(Dest) -> bool,
+        _each: &mut dyn FnMut(Unfinished),
+    ) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }
 

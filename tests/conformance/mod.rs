@@ -186,7 +186,7 @@ pub fn dump(store: &dyn Store) -> Dump {
         (record, store.revisions(place).expect("reads"), store.attempts(place).expect("reads"), body)
     };
     let mut unfinished = Vec::new();
-    store.unfinished(&mut |message| unfinished.push(format!("{message:?}"))).expect("reads");
+    store.unfinished(&|_| true, &mut |message| unfinished.push(format!("{message:?}"))).expect("reads");
     let mut idempotent = Vec::new();
     store.idempotent(WallMs(0), &mut |hash, place| idempotent.push((hash, place))).expect("reads");
     let mut counts: Vec<String> = store.counts().iter().filter(|c| c.messages > 0).map(|c| format!("{c:?}")).collect();

@@ -1,11 +1,12 @@
 //! Cases of what can be read: a start, lists, counts, attempts, what nobody was told of.
 
 use super::*;
-use goniec::model::{Abandoned, Failed, Place, Queued, State, WallMs};
+use goniec::model::{Abandoned, Failed, Id, NodeTag, Place, Queued, State, WallMs};
 use goniec::store::{Batch, Incoming, Move, Pattern, Query, StateName, Unfinished, key_hash};
 
 pub const CASES: &[super::Case] = &[
     ("a start finds every unfinished message as it was left", a_start_finds_the_unfinished),
+    ("a start finds when each message was to go first", a_start_finds_when_each_was_to_go_first),
     ("idempotency keys are read back, final ones too", idempotency_keys_are_read_back),
     ("what nobody was told of stays so until someone is", untold_until_told),
     ("counts follow every change", counts_follow),
@@ -53,6 +54,7 @@ fn a_start_finds_the_unfinished(world: &World) {
             key_hash: if n % 3 == 0 { 0 } else { key_hash("sku:1") },
             updated_at: T0.plus(2),
             accepted_at: id.accepted_at(),
+            not_before: (n % 4 == 1).then_some(T0.plus(500)),
             deadline: (n % 2 == 0).then_some(T0.plus(1_000)),
         });
         assert_eq!(record(&*store, place).state, state);
@@ -60,7 +62,47 @@ fn a_start_finds_the_unfinished(world: &World) {
     expected.retain(|message| !message.state.is_final());
     let store = world.reopened(store);
     let mut found = Vec::new();
-    store.unfinished(&mut |message| found.push(message)).expect("reads");
+    store.unfinished(&|_| true, &mut |message| found.push(message)).expect("reads");
+    assert_eq!(found, expected);
+    // Nobody asks for it of this destination.
+    expected.iter_mut().for_each(|message| message.not_before = None);
+    found.clear();
+    store.unfinished(&|_| false, &mut |message| found.push(message)).expect("reads");
+    assert_eq!(found, expected);
+}
+
+/// Wherever its state says now that it waits: what counts is what its sender said.
+fn a_start_finds_when_each_was_to_go_first(world: &World) {
+    let store = world.opened();
+    let (hour, other) = (T0.plus(500), State::Queued(Queued::NotBefore(T0.plus(9))));
+    let given = Id::compose(WallMs(T0.0 - 1_000), NodeTag::new(9), Place::from_u64(7));
+    let dest = store.destination("erp").expect("a number");
+    let scheduled = |not_before| {
+        let mut draft = draft("a");
+        draft.envelope.not_before = not_before;
+        Incoming { wait: Queued::NotBefore(hour), ..incoming(dest, draft) }
+    };
+    let mut accepts: Vec<Incoming> = (0..7).map(|_| scheduled(Some(hour))).collect();
+    accepts[5].id = Some(given);
+    accepts[6].wait = Queued::NotBefore(hour.plus(100));
+    accepts.push(scheduled(None));
+    let accepted = commit(&*store, &Batch { now: T0, accepts, ..Batch::default() }).accepted;
+    let places: Vec<Place> = accepted.iter().map(|(_, place)| *place).collect();
+    let moves = |n: usize, to| moved(&*store, T0.plus(2), vec![step(&*store, places[n], to)]);
+    moves(1, other);
+    moves(2, due(T0.0 + 9));
+    moves(3, exhausted());
+    moves(3, other);
+    moves(4, State::Queued(Queued::NotBefore(hour)));
+    moves(7, other);
+    let store = world.reopened(store);
+    let mut found = Vec::new();
+    store
+        .unfinished(&|_| true, &mut |message| found.push((message.place, message.accepted_at, message.not_before)))
+        .expect("reads");
+    let said = |n: usize| (n < 7).then_some(hour);
+    let expected: Vec<_> =
+        accepted.iter().enumerate().map(|(n, (id, place))| (*place, id.accepted_at(), said(n))).collect();
     assert_eq!(found, expected);
 }
 

@@ -33,7 +33,7 @@ impl World {
             wrong.push("S4: a message is out twice".to_owned());
         }
         let mut recount = BTreeMap::new();
-        let read = self.store.inner.unfinished(&mut |found| {
+        let read = self.store.inner.unfinished(&|_| false, &mut |found| {
             let count = wakes.remove(&found.place).unwrap_or(0);
             *recount.entry((found.dest, StateName::of(found.state))).or_insert(0u64) += 1;
             if matches!(found.state, State::Sending(_)) && !out.contains(&found.place) && !self.is_damaged(found.place)
@@ -111,7 +111,7 @@ impl World {
     pub fn waiting(&self) -> usize {
         let (mut blocked, mut waiting) = (BTreeSet::new(), Vec::new());
         let ordered = [NAMES[0], NAMES[3]].map(|name| self.store.inner.destination(name).expect("a number"));
-        let read = self.store.inner.unfinished(&mut |found| {
+        let read = self.store.inner.unfinished(&|_| false, &mut |found| {
             let of_key = (found.dest, found.key_hash);
             if found.state.is_held() && ordered.contains(&found.dest) {
                 blocked.insert(of_key);

@@ -262,7 +262,7 @@ impl Ledger {
             return;
         };
         let mut before = Vec::new();
-        let read = store.unfinished(&mut |other| {
+        let read = store.unfinished(&|_| false, &mut |other| {
             if other.key_hash == own && other.place < place {
                 before.push(other.place);
             }

@@ -164,9 +164,13 @@ impl Store for Planted {
         self.inner.sync(number)
     }
 
-    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
+    fn unfinished(
+        &self,
+        is_timed: &dyn Fn(Dest) -> bool,
+        each: &mut dyn FnMut(Unfinished),
+    ) -> Result<Vec<String>, StoreError> {
         let mut timers = 0u64;
-        self.inner.unfinished(&mut |found| {
+        self.inner.unfinished(is_timed, &mut |found| {
             timers += u64::from(found.state.due().is_some());
             let forgotten = match self.plant {
                 Plant::TimerForgotten => found.state.due().is_some() && timers.is_multiple_of(3),
@@ -241,7 +245,7 @@ impl Store for Planted {
     fn retain(&self, rule: &Retention, now: WallMs) -> Result<Retained, StoreError> {
         if self.plant == Plant::RetentionTooKeen {
             let mut first = None;
-            let _aside = self.inner.unfinished(&mut |found| first = first.or(Some(found.place)))?;
+            let _aside = self.inner.unfinished(&|_| false, &mut |found| first = first.or(Some(found.place)))?;
             self.inner.commit(&Batch { now, deletes: first.into_iter().collect(), ..Batch::default() })?;
         }
         self.inner.retain(rule, now)

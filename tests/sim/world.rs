@@ -382,7 +382,7 @@ impl World {
                 damaged.insert(found.place);
             }
         };
-        self.store.inner.unfinished(each).expect("reads");
+        self.store.inner.unfinished(&|_| false, each).expect("reads");
         let mut ledger = self.ledger.lock().expect("a ledger");
         // A message whose sender never heard of it has no number here, and is left in peace.
         damaged.retain(|place| {
@@ -397,7 +397,7 @@ impl World {
     fn retain(&mut self) {
         let unfinished = |world: &World| {
             let mut places = Vec::new();
-            world.store.inner.unfinished(&mut |found| places.push(found.place)).expect("reads");
+            world.store.inner.unfinished(&|_| false, &mut |found| places.push(found.place)).expect("reads");
             places
         };
         let before = unfinished(self);
@@ -446,7 +446,7 @@ impl World {
         }
         if self.is_sound() && !is_done {
             let mut left = Vec::new();
-            self.store.inner.unfinished(&mut |found| left.push(format!("{found:?}"))).expect("reads");
+            self.store.inner.unfinished(&|_| false, &mut |found| left.push(format!("{found:?}"))).expect("reads");
             self.violated(format!("L1: {} messages wait without end at {:?}: {left:#?}", self.waiting(), self.now()));
         }
         self.check_all();

@@ -129,6 +129,39 @@ fn what_a_start_finds_is_as_old_as_its_id_says_and_no_older_than_the_process_whe
 }
 
 #[test]
+fn what_a_start_finds_ceases_to_wait_as_it_was_counted() {
+    const PLAIN: Dest = Dest(1);
+    let mut ages = Ages::new([Some(LATE_MS), None].into_iter(), STARTED);
+    let came = WallMs(STARTED.wall.0 - 2 * LATE_MS);
+    let at = |seconds: u64| Some(STARTED.wall.plus(1_000 * seconds));
+    let aged = |dest, place, not_before| Aged { dest, place: Place::from_u64(place), accepted_at: came, not_before };
+    // Where nothing can be late, a start is not told what each envelope says.
+    ages.found(aged(ERP, 1, at(30)));
+    ages.found(aged(PLAIN, 2, None));
+    ages.found(aged(PLAIN, 3, None));
+    ages.found(aged(ERP, 4, None));
+    ages.accepted(aged(PLAIN, 5, at(40)), STARTED);
+    let standing = |ages: &mut Ages| [ERP, PLAIN].map(|dest| ages.standing(dest, STARTED).age);
+    let second = |at: WallMs| Some(WallMs(at.0 / 1_000 * 1_000));
+    let late = |waiting| Age { waiting, oldest: second(came), late: 1 };
+    let plain = |waiting, oldest| Age { waiting, oldest, late: 0 };
+    assert_eq!(standing(&mut ages), [late(2), plain(3, second(came))]);
+    // What is settled then, is settled with its whole envelope.
+    ages.moved(aged(PLAIN, 2, at(40)), false, true, STARTED);
+    assert_eq!(standing(&mut ages), [late(2), plain(2, second(came))]);
+    ages.moved(aged(PLAIN, 3, at(40)), false, true, STARTED);
+    ages.moved(aged(ERP, 4, None), false, true, STARTED);
+    let deferred = at(30).and_then(second);
+    assert_eq!(standing(&mut ages), [Age { oldest: deferred, ..plain(1, None) }, plain(1, at(40).and_then(second))]);
+    ages.moved(aged(PLAIN, 3, at(40)), true, false, STARTED);
+    assert_eq!(standing(&mut ages)[1], plain(2, second(came)));
+    for message in [aged(ERP, 1, at(30)), aged(PLAIN, 3, at(40)), aged(PLAIN, 5, at(40))] {
+        ages.moved(message, false, true, STARTED);
+    }
+    assert_eq!(standing(&mut ages), [Age::default(); 2]);
+}
+
+#[test]
 fn what_was_never_counted_takes_nobody_away() {
     let mut ages = Ages::new([None].into_iter(), STARTED);
     let aged = |place| Aged { dest: ERP, place: Place::from_u64(place), accepted_at: STARTED.wall, not_before: None };

@@ -185,7 +185,10 @@ impl Tables {
         self.index.untold.range((low, Bound::Unbounded)).take(limit).copied().collect()
     }
 
-    pub(super) fn unfinished(&self) -> impl Iterator<Item = Unfinished> + '_ {
+    pub(super) fn unfinished<'a>(
+        &'a self,
+        is_timed: &'a dyn Fn(Dest) -> bool,
+    ) -> impl Iterator<Item = Unfinished> + 'a {
         let rows = self.index.unfinished.iter().filter_map(|place| Some((*place, self.rows.get(place)?)));
         rows.map(|(place, row)| Unfinished {
             place,
@@ -197,6 +200,7 @@ impl Tables {
             key_hash: row.envelope.key.as_deref().map_or(0, key_hash),
             updated_at: row.status.updated_at,
             accepted_at: row.id.accepted_at(),
+            not_before: row.envelope.not_before.filter(|_| is_timed(Dest(row.dest))),
             deadline: row.envelope.deadline,
         })
     }

@@ -14,8 +14,8 @@ use super::layout::{
     CHUNK_MESSAGES_MAX, ENTRY_BYTES, Entry, Kept, RANGE_CHUNKS, ROW_BYTES_MAX, Tree, dest_key, encode, place_key,
 };
 use super::plan::Plan;
-use super::slot::{Flags, Slot, Stat};
-use crate::model::{Envelope, Id, Place, State, Told, WallMs};
+use super::slot::{Flags, Hour, Slot, Stat};
+use crate::model::{Envelope, Id, Place, Queued, State, Told, WallMs};
 use crate::store::{Incoming, Older, StateName, StoreError, idempotency_hash, key_hash};
 
 /// An envelope larger than this lies in parts, so that a chunk always has room for what it must hold itself.
@@ -127,6 +127,7 @@ impl Plan<'_> {
                 behind: state.is_final() && self.is_clock_behind(),
                 ..Flags::default()
             },
+            hour: hour(envelope.not_before, state, id.accepted_at() == filling.stat.made_at()),
             attempts: 0,
             series: 0,
             revision: 1,
@@ -156,6 +157,14 @@ impl Plan<'_> {
     pub(super) fn name(&mut self, number: u16, name: &str) {
         self.put(Tree::Meta, &dest_key(number), name.as_bytes());
     }
+}
+
+/// Where a start finds this `not_before`: only an id of our own has the time of the chunk, by which a start then goes.
+fn hour(not_before: Option<WallMs>, state: State, is_own_id: bool) -> Hour {
+    not_before.map_or(Hour::Nowhere, |at| match state == State::Queued(Queued::NotBefore(at)) && is_own_id {
+        true => Hour::State,
+        false => Hour::Envelope,
+    })
 }
 
 impl Filling {

@@ -53,6 +53,7 @@ mod tests {
         let slot = Slot {
             state: State::Queued(Queued::Ready),
             flags: super::super::slot::Flags::default(),
+            hour: super::super::slot::Hour::default(),
             attempts: 0,
             series: 0,
             revision: 1,

@@ -265,8 +265,12 @@ impl Store for SledStore {
         outcome.inspect(|()| self.synced.store(target, Ordering::Release)).inspect_err(|error| self.poison(error))
     }
 
-    fn unfinished(&self, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
-        self.read(|view| start::unfinished(view, each))
+    fn unfinished(
+        &self,
+        is_timed: &dyn Fn(Dest) -> bool,
+        each: &mut dyn FnMut(Unfinished),
+    ) -> Result<Vec<String>, StoreError> {
+        self.read(|view| start::unfinished(view, is_timed, each))
     }
 
     fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<Vec<String>, StoreError> {

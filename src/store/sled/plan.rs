@@ -219,6 +219,9 @@ impl<'a> Plan<'a> {
         }
         let mut after = before.clone();
         after.state = step.to;
+        if after.state != before.state {
+            after.hour = before.hour.moved();
+        }
         after.attempts = step.attempts;
         after.series = step.series;
         after.updated_at = self.now;

@@ -25,7 +25,7 @@ use super::layout::{Cursor, Entries, Entry, Fixed, Kept, Tree, decode, dest_key,
 use super::open::{self, Identity, Paths};
 use super::plan::View;
 use super::search::Found;
-use super::slot::{Flags, Slot, Stat};
+use super::slot::{Flags, Hour, Slot, Stat};
 use super::trees::Writes;
 use super::witness::{Testimony, Witness};
 use super::{Options, SledStore, Step, read};
@@ -382,6 +382,7 @@ impl Carry<'_> {
                 parts: self.found.under(Tree::Part, &prefix).next().is_some(),
                 ..Flags::default()
             },
+            hour: Hour::default(),
             attempts: last.as_ref().map_or(0, |attempt| attempt.number),
             series: 0,
             revision: edit.map_or(1, |(revision, _)| revision),

@@ -1,7 +1,7 @@
 //! The slot: where one message stands, in 56 bytes.
 //!
 //! ```text
-//!  0 state 1   1 flags 1   2 attempts 2   4 series 2   6 revision 2   8 destination 2   10 class 1   11 spare 1
+//!  0 state 1   1 flags 1   2 attempts 2   4 series 2   6 revision 2   8 destination 2   10 class 1   11 hour 1
 //! 12 status 2  14 updated at 6, ms        20 detail 16, by state        36 key hash 8   44 idempotency hash 8
 //! 52 bytes of the newest body 4
 //! ```
@@ -26,6 +26,7 @@ pub(super) const SLOT_BYTES: usize = 56;
 pub(super) struct Slot {
     pub(super) state: State,
     pub(super) flags: Flags,
+    pub(super) hour: Hour,
     pub(super) attempts: u16,
     pub(super) series: u16,
     pub(super) revision: u16,
@@ -56,6 +57,18 @@ pub(super) struct Flags {
     pub(super) parts: bool,
     /// Its state changed while the clock was behind what the registry has seen: the time of it says little.
     pub(super) behind: bool,
+}
+
+/// Where the `not_before` of a message is to be found, without which nobody knows since when it has been waiting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Hour {
+    /// In its envelope, if anywhere: rows from before slots knew better say this of every message.
+    #[default]
+    Envelope,
+    /// Nowhere: it has none.
+    Nowhere,
+    /// In its state: it still waits for just this time, and its id says when the chunk was made.
+    State,
 }
 
 /// The attempt that delivered a message.
@@ -192,7 +205,7 @@ impl Slot {
         for number in [self.attempts, self.series, self.revision, self.dest.0] {
             put(&number.to_be_bytes());
         }
-        put(&[self.last.class.map_or(0, class_code), 0]);
+        put(&[self.last.class.map_or(0, class_code), self.hour.encode()]);
         put(&self.last.status.unwrap_or(0).to_be_bytes());
         put(&six(self.updated_at));
         put(&detail);
@@ -229,7 +242,7 @@ impl Slot {
         let flags = cursor.u8()?;
         let [attempts, series, revision, dest] = [cursor.u16()?, cursor.u16()?, cursor.u16()?, cursor.u16()?];
         let class = class_of(cursor.u8()?);
-        let _spare = cursor.u8()?;
+        let hour = Hour::decode(cursor.u8()?);
         let status = Some(cursor.u16()?).filter(|status| *status != 0);
         let updated_at = unsix(cursor.array()?);
         let detail: [u8; 16] = cursor.array()?;
@@ -238,6 +251,7 @@ impl Slot {
         Some(Slot {
             state,
             flags: Flags::decode(flags),
+            hour,
             attempts,
             series,
             revision,
@@ -321,6 +335,32 @@ impl Flags {
     }
 }
 
+impl Hour {
+    fn encode(self) -> u8 {
+        match self {
+            Hour::Envelope => 0,
+            Hour::Nowhere => 1,
+            Hour::State => 2,
+        }
+    }
+
+    fn decode(code: u8) -> Hour {
+        match code {
+            1 => Hour::Nowhere,
+            2 => Hour::State,
+            _ => Hour::Envelope,
+        }
+    }
+
+    /// The same once the state is another.
+    pub(super) fn moved(self) -> Hour {
+        match self {
+            Hour::Envelope | Hour::State => Hour::Envelope,
+            Hour::Nowhere => Hour::Nowhere,
+        }
+    }
+}
+
 fn wide(number: u128) -> [u8; 16] {
     number.to_be_bytes()
 }
@@ -366,4 +406,57 @@ fn class_code(class: Class) -> u8 {
 
 fn class_of(code: u8) -> Option<Class> {
     CLASSES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(flags: Flags, hour: Hour) -> Slot {
+        Slot {
+            state: State::Failed(Failed::Due(WallMs(9))),
+            flags,
+            hour,
+            attempts: 1,
+            series: 2,
+            revision: 3,
+            dest: Dest(4),
+            last: Told { class: Some(Class::Auth), status: Some(401) },
+            updated_at: WallMs(5),
+            arrival: None,
+            key_hash: 6,
+            idempotency_hash: 7,
+            body_bytes: 8,
+        }
+    }
+
+    #[test]
+    fn every_flag_has_a_bit_of_its_own() {
+        let none = Flags::default();
+        for flags in [
+            none,
+            Flags { attempts: true, ..none },
+            Flags { bodiless: true, ..none },
+            Flags { deadline: true, ..none },
+            Flags { untold: true, ..none },
+            Flags { alias: true, ..none },
+            Flags { parts: true, ..none },
+            Flags { behind: true, ..none },
+        ] {
+            let slot = slot(flags, Hour::Nowhere);
+            assert_eq!(Slot::decode(&slot.encode()), Some(slot));
+        }
+    }
+
+    #[test]
+    fn what_a_row_does_not_tell_of_the_hour_lies_in_the_envelope() {
+        let slot = |hour| slot(Flags::default(), hour);
+        let mut bytes = slot(Hour::State).encode();
+        assert_eq!(Slot::decode(&bytes), Some(slot(Hour::State)));
+        // Rows written before left the byte empty; ones written later may know more.
+        for code in [0, 3, 255] {
+            bytes[11] = code;
+            assert_eq!(Slot::decode(&bytes), Some(slot(Hour::Envelope)), "{code}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use super::head::Open;
 use super::layout::{Cursor, Fixed, RANGE_CHUNKS, Tree, damaged};
 use super::plan::View;
 use super::read;
-use super::slot::{Slot, Stat};
+use super::slot::{Hour, Slot, Stat};
 use super::trees::{Trees, Walk};
 use super::verify::UNDONE;
 use crate::model::{Place, WallMs};
@@ -109,7 +109,11 @@ fn stat(view: &View, key: &[u8], row: &[u8]) -> Result<Stat, StoreError> {
 }
 
 /// Every message that is not final, in order of acceptance; gives what had to be passed over.
-pub(super) fn unfinished(view: &View, each: &mut dyn FnMut(Unfinished)) -> Result<Vec<String>, StoreError> {
+pub(super) fn unfinished(
+    view: &View,
+    is_timed: &dyn Fn(Dest) -> bool,
+    each: &mut dyn FnMut(Unfinished),
+) -> Result<Vec<String>, StoreError> {
     let mut aside = Aside::default();
     let (mut found, mut open, mut unread) = (0_u64, Open::default(), 0_u64);
     // Both walks rise together.
@@ -126,9 +130,12 @@ pub(super) fn unfinished(view: &View, each: &mut dyn FnMut(Unfinished)) -> Resul
         for (number, slot) in stat.slots().filter(|(_, slot)| !slot.state.is_final()) {
             found += 1;
             let place = Place::new(chunk, number);
-            // A message whose deadline cannot be read cannot be sent either: whoever tries says so.
-            let fixed = if slot.flags.deadline { aside.take(read::fixed(&view.trees, place))?.flatten() } else { None };
-            each(unfinished_of(place, &slot, stat.made_at(), fixed));
+            let is_timed = is_timed(slot.dest);
+            let is_read = slot.flags.deadline || is_timed && slot.hour == Hour::Envelope;
+            // A message whose times cannot be read cannot be sent either: whoever tries says so.
+            let fixed = if is_read { aside.take(read::fixed(&view.trees, place))?.flatten() } else { None };
+            let found = unfinished_of(place, &slot, stat.made_at(), fixed);
+            each(Unfinished { not_before: found.not_before.filter(|_| is_timed), ..found });
         }
     }
     let waits = |name: StateName| matches!(name, StateName::Queued | StateName::Sending | StateName::Failed);
@@ -187,6 +194,11 @@ fn unfinished_of(place: Place, slot: &Slot, made_at: WallMs, fixed: Option<Fixed
         key_hash: slot.key_hash,
         updated_at: slot.updated_at,
         accepted_at,
+        not_before: match slot.hour {
+            Hour::Envelope => fixed.as_ref().and_then(|fixed| fixed.envelope.not_before),
+            Hour::Nowhere => None,
+            Hour::State => slot.state.due(),
+        },
         deadline: fixed.as_ref().and_then(|fixed| fixed.envelope.deadline),
     }
 }
