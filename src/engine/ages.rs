@@ -8,6 +8,7 @@
 //! * Every message that is not final is counted once, from acceptance to its end: those that are tried, those that are held, those behind others.
 //! * Ages run on the monotonic clock: a wall clock that jumps makes nobody late, and nobody young. Only a time before which a message was not to go
 //!   is a wall time, and stays one. What a start finds has the age that its id says; one from the future is as old as the process.
+//! * A message ceases to wait as it was counted: what a start found without its `not_before` is settled without it.
 //! * Places rise in order of acceptance, so a place tells the second in which its message came, whatever the wall clock said then.
 //! * A change costs two steps in a tree of seconds; what has become late is counted once, when it does.
 //!
