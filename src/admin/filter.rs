@@ -183,27 +183,9 @@ fn reasons() -> Vec<&'static str> {
         Abandoned::Superseded(Id::from_bytes([0; 16])),
         Abandoned::Cancelled,
     ];
-    let classes = [
-        Class::Dns,
-        Class::Connect,
-        Class::Tls,
-        Class::Timeout,
-        Class::Protocol,
-        Class::RateLimited,
-        Class::Setup,
-        Class::Server,
-        Class::Redirect,
-        Class::Interrupted,
-        Class::Panic,
-        Class::Other,
-        Class::Gone,
-        Class::Conflict,
-        Class::Body,
-        Class::Rule,
-        Class::Template,
-        Class::Auth,
-    ];
-    abandoned.iter().map(|reason| reason.name()).chain(classes.iter().map(|class| class.name())).collect()
+    // A refusal is a reason and a class, of one name.
+    let classes = Class::ALL.iter().filter(|class| **class != Class::Rejected);
+    abandoned.iter().map(|reason| reason.name()).chain(classes.map(|class| class.name())).collect()
 }
 
 fn unknown(what: &str, name: &str, names: &[&str]) -> String {

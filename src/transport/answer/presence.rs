@@ -72,7 +72,8 @@ impl Presence {
         let (delivery, class) = disposition(seen.status);
         let (is_yes, is_gone) = (delivery == Delivery::Delivered, matches!(seen.status, 404 | 410));
         if !is_yes && !is_gone {
-            return unknown(of_question(class), "");
+            // That the destination refuses it, or is gone, is said of the question and not of the message.
+            return unknown(if delivery == Delivery::Rejected { Class::Rule } else { class }, "");
         }
         if is_gone && self.absent.is_none() {
             return match (asked.is_in_path, seen.status) {
@@ -120,29 +121,6 @@ fn is_empty(seen: Seen<'_>, body: &Val) -> bool {
     let is_told = || seen.headers.iter().any(|(name, value)| name == "content-length" && value.trim() == "0");
     let is_nothing = seen.body.is_some_and(<[u8]>::is_empty) && (seen.status == 204 || is_told());
     is_nothing || body.is_bare()
-}
-
-/// What a status says of a question: that the destination refuses it or is gone is said of the question, not of the message.
-fn of_question(class: Class) -> Class {
-    match class {
-        Class::Rejected | Class::Gone | Class::Conflict => Class::Rule,
-        Class::Dns
-        | Class::Connect
-        | Class::Tls
-        | Class::Timeout
-        | Class::Protocol
-        | Class::RateLimited
-        | Class::Setup
-        | Class::Server
-        | Class::Redirect
-        | Class::Interrupted
-        | Class::Panic
-        | Class::Other
-        | Class::Body
-        | Class::Rule
-        | Class::Template
-        | Class::Auth => class,
-    }
 }
 
 #[cfg(test)]
