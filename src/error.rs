@@ -61,6 +61,13 @@ pub enum Error {
         /// That version, where the message carries an older one.
         version: Option<u64>,
     },
+    /// Another number of messages matches than the caller believes.
+    Counted {
+        /// What the caller believes.
+        expected: u64,
+        /// How many match.
+        found: u64,
+    },
     /// The engine takes nothing for now: its queue is full.
     Busy,
     /// The engine is stopping or stopped.
@@ -88,6 +95,7 @@ impl Error {
                 Some("It is out for delivery; wait for the attempt to end, then try again.".into())
             }
             Error::Stale { .. } => Some("Read it again and repeat the change.".into()),
+            Error::Counted { .. } => Some("Look at them again: some came or went meanwhile.".into()),
             Error::Busy => Some("Try again in a moment.".into()),
             Error::Stopping => Some("Try again when goniec runs again.".into()),
             Error::Store(source) => Some(source.hint().into()),
@@ -126,6 +134,7 @@ impl fmt::Display for Error {
                     "message {id} has an older version than {version}, which came with {newer}, and its destination takes the latest of a key only"
                 )
             }
+            Error::Counted { expected, found } => write!(f, "{found} messages match, not {expected}"),
             Error::Busy => f.write_str("goniec is full"),
             Error::Stopping => f.write_str("goniec is stopping"),
             Error::Store(source) => source.fmt(f),
@@ -145,6 +154,7 @@ impl std::error::Error for Error {
             | Error::Stale { .. }
             | Error::Conflict { .. }
             | Error::Overtaken { .. }
+            | Error::Counted { .. }
             | Error::Busy
             | Error::Stopping
             | Error::Config(_) => None,

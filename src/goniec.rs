@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::{Act, Destination, Engine, LogLine, Rule, Settings};
+use crate::engine::{Act, By, Destination, Engine, LogLine, Rule, Settings};
 use crate::error::Error;
 use crate::model::{Body, Draft, Id, Record};
 use crate::store::Store;
@@ -101,7 +101,7 @@ impl Goniec {
     ///
     /// # Errors
     /// Nothing has changed.
-    pub fn act(&self, id: Id, act: Act) -> Result<Record, Error> {
+    pub fn act(&self, id: Id, act: impl Into<By<Act>>) -> Result<Record, Error> {
         Ok(self.engine.act_wait(id, act)?.record)
     }
 

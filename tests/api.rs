@@ -7,6 +7,8 @@
 
 #[path = "api/acts.rs"]
 mod acts;
+#[path = "api/bulk.rs"]
+mod bulk;
 #[path = "api/events.rs"]
 mod events;
 #[path = "api/harness.rs"]
@@ -27,7 +29,7 @@ use harness::Api;
 type Case = fn(&Api);
 
 /// The test of each route.
-const CASES: [(&str, &str, Case); 23] = [
+const CASES: [(&str, &str, Case); 29] = [
     ("GET", "/", reads::root),
     ("GET", "/healthz", reads::healthz),
     ("GET", "/readyz", reads::readyz),
@@ -50,6 +52,12 @@ const CASES: [(&str, &str, Case); 23] = [
     ("POST", "/v1/destinations/{name}/pause", acts::pause),
     ("POST", "/v1/destinations/{name}/resume", acts::resume),
     ("POST", "/v1/destinations/{name}/cycle", acts::cycle),
+    ("POST", "/v1/bulk", bulk::begin),
+    ("GET", "/v1/bulk", bulk::jobs),
+    ("GET", "/v1/bulk/{id}", bulk::job),
+    ("DELETE", "/v1/bulk/{id}", bulk::cancel),
+    ("GET", "/v1/audit", bulk::audit),
+    ("GET", "/v1/audit/verify", bulk::verify),
     ("GET", "/v1/events", events::follow),
 ];
 

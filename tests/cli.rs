@@ -88,7 +88,15 @@ fn a_message_is_handed_in_shown_edited_resent_and_removed() {
     check(&node.run(&["ls", "state:abandoned", "reason:cancelled", "--json"]), 0, &held);
     check(&node.run(&["rm", "state:abandoned", "--dry-run"]), 0, "1 messages");
     check(&node.run(&["rm", "state:abandoned"]), 2, "--yes");
-    check(&node.run(&["rm", "state:abandoned", "--yes"]), 0, "removed");
+    check(&node.run(&["rm", "state:abandoned", "--yes", "--why", "a test"]), 0, "rm: 1 done, 0 refused");
+    check(&node.run(&["bulk", "list"]), 0, "delete");
+    check(&node.run(&["bulk", "show", "1"]), 0, "done");
+    check(&node.run(&["bulk", "cancel", "77"]), 1, "no bulk job");
+    check(&node.run(&["rm", "state:abandoned", "--yes"]), 1, "no message matches");
+    check(&node.run(&["hold", "--state", "abandoned", "--destination", "nowhere", "--dry-run"]), 1, "nowhere");
+    check(&node.run(&["audit"]), 0, "bulk-end");
+    check(&node.run(&["audit", "--verify"]), 0, "sound");
+    check(&node.run(&["audit", "--verify", "--head", "1:00"]), 2, "number and the hash");
     check(&node.run(&["show", &held]), 1, "no message");
     check(&node.run(&["stats"]), 0, "accepted");
 }

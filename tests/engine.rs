@@ -158,13 +158,7 @@ fn a_person_holds_edits_and_sends_again() {
     }));
     let id = goniec.send(Message::to("shop").body(*b"broken")).expect("accepts");
     until("rejected", || state(&goniec, id) == State::Abandoned(Abandoned::Rejected));
-    let edit = |read| Act::Edit {
-        body: Arc::from(*b"mended"),
-        content_type: None,
-        who: "anna".into(),
-        why: "the mapping was wrong".into(),
-        read,
-    };
+    let edit = |read| Act::Edit { body: Arc::from(*b"mended"), content_type: None, read };
     assert!(matches!(goniec.act(id, edit(Some(7))), Err(Error::Stale { read: 7, stored: 1, .. })));
     goniec.act(id, edit(Some(1))).expect("edits");
     until("delivered", || state(&goniec, id) == State::Delivered);

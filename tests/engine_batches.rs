@@ -337,8 +337,7 @@ fn who_is_held_edited_or_cancelled_while_it_waits_is_not_in_the_batch_as_it_was(
     let ids = day.apart(9);
     day.act(ids[0], Act::Hold).expect("it waits");
     day.act(ids[1], Act::Cancel).expect("it waits");
-    let edit =
-        Act::Edit { body: Arc::from(*b"new"), content_type: None, who: "anna".into(), why: String::new(), read: None };
+    let edit = Act::Edit { body: Arc::from(*b"new"), content_type: None, read: None };
     day.act(ids[2], edit).expect("it waits");
     day.pass(WAIT_MS);
     let bodies: Vec<&[u8]> = day.out[0].messages().iter().map(|message| message.body()).collect();
@@ -358,7 +357,7 @@ fn what_waits_at_a_closed_door_goes_when_it_opens() {
         day.turn.steer("shop", hand, Box::new(|said| drop(said.expect("steers"))));
         day.run();
     };
-    steer(&mut day, Hand::Pause { who: "anna".into(), why: String::new() });
+    steer(&mut day, Hand::Pause);
     day.apart(5);
     day.pass(10_000);
     assert_eq!(day.sizes(), [0; 0]);

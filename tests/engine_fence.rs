@@ -134,7 +134,7 @@ fn a_person_cannot_send_an_older_version_after_a_newer_one() {
     let five = hand_in(&mut day, 5);
     let four = hand_in(&mut day, 4);
     day.land("5", arrived());
-    let edit = Act::Edit { body: b"0"[..].into(), content_type: None, who: "anna".into(), why: "x".into(), read: None };
+    let edit = Act::Edit { body: b"0"[..].into(), content_type: None, read: None };
     for act in [Act::Resend(Queued::Ready), Act::Resend(Queued::Held), edit] {
         match day.act(four, act) {
             Err(Error::Overtaken { id, newer, version }) => assert_eq!((id, newer, version), (four, five, Some(5))),

@@ -97,7 +97,7 @@ fn an_older_price_is_not_sent_again_after_a_newer_one() {
     day.land("1", arrived());
     let second = day.price("2");
     day.land("2", arrived());
-    let edit = Act::Edit { body: b"0"[..].into(), content_type: None, who: "anna".into(), why: "x".into(), read: None };
+    let edit = Act::Edit { body: b"0"[..].into(), content_type: None, read: None };
     for act in [Act::Resend(Queued::Ready), edit] {
         match day.act(first, act) {
             Err(Error::Overtaken { id, newer, version }) => assert_eq!((id, newer, version), (first, second, None)),

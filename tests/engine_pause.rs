@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
-use goniec::engine::{Alert, Cause, Channel, Destination, Hand, Lane, Rule, Settings, Turn, Waits};
+use goniec::engine::{Alert, By, Cause, Channel, Destination, Hand, Lane, Rule, Settings, Turn, Waits};
 use goniec::model::{
     Abandoned, Backoff, Class, Failure, Outcome, Policy, Receipt, Retry, Sent, Stamp, State, WallMs, policy,
 };
@@ -96,7 +96,7 @@ impl Day {
         take.try_recv().expect("answers").expect("accepts")
     }
 
-    fn steer(&mut self, name: &str, hand: Hand) -> Result<Lane, Error> {
+    fn steer(&mut self, name: &str, hand: impl Into<By<Hand>>) -> Result<Lane, Error> {
         let (give, take) = channel();
         self.turn.steer(name, hand, Box::new(move |said| give.send(said).expect("listens")));
         self.turn.turn(self.now).expect("turns");
@@ -124,8 +124,8 @@ impl Day {
     }
 }
 
-fn pause() -> Hand {
-    Hand::Pause { who: "anna".into(), why: "inventory".into() }
+fn pause() -> By<Hand> {
+    Hand::Pause.by("anna", "inventory")
 }
 
 #[test]

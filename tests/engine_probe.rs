@@ -343,13 +343,7 @@ fn a_person_who_sends_again_is_not_asked_back_and_one_who_lets_go_on_is() {
 
 #[test]
 fn an_edit_of_what_may_be_there_holds_it() {
-    let edit = || Act::Edit {
-        body: Arc::from(*b"2.00"),
-        content_type: None,
-        who: "anna".into(),
-        why: "amount".into(),
-        read: None,
-    };
+    let edit = || Act::Edit { body: Arc::from(*b"2.00"), content_type: None, read: None };
     for (way, expect) in [(Way::AnswerLost, State::Queued(Queued::Held)), (Way::Refused, State::Delivered)] {
         let bank = Bank::with(&[way], &[]);
         let mut world = World::new(&bank, OnUncertain::Probe);

@@ -334,8 +334,7 @@ fn an_act_that_is_refused_moves_no_retry() {
     // The wall clock was put back by a year since.
     let back = |mono_ms: u64| Stamp { wall: WallMs(at(mono_ms).wall.0 - 31_536_000_000), mono_ms };
     let (give, take) = channel();
-    let stale =
-        Act::Edit { body: Arc::from(*b"new"), content_type: None, who: "me".into(), why: "".into(), read: Some(9) };
+    let stale = Act::Edit { body: Arc::from(*b"new"), content_type: None, read: Some(9) };
     turn.act(id, stale, Box::new(move |said| give.send(said.is_err()).expect("listens")));
     turn.turn(back(1_000)).expect("turns");
     assert_eq!(take.try_recv(), Ok(true), "it was read at another revision");

@@ -196,7 +196,7 @@ fn nobody_is_late_whom_a_person_ended_and_whoever_is_held_still_is() {
     day.act(cancelled, Act::Cancel);
     day.act(held, Act::Hold);
     day.act(deleted, Act::Delete);
-    let edit = Act::Edit { body: b"2"[..].into(), content_type: None, who: "a".into(), why: "b".into(), read: None };
+    let edit = Act::Edit { body: b"2"[..].into(), content_type: None, read: None };
     day.act(edited, edit);
     assert_eq!(day.age().waiting, 2);
     day.live(HOUR_MS + 2_000);
@@ -348,7 +348,7 @@ fn a_burst_that_drains_in_time_is_not_told() {
         day.live(4 * MINUTE_MS);
         assert_eq!(day.now.wall, shut[0]);
         if !is_by_hours {
-            day.steer(Hand::Pause { who: "anna".into(), why: "inventory".into() });
+            day.steer(Hand::Pause);
         }
         day.live(4 * MINUTE_MS);
         if !is_by_hours {

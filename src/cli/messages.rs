@@ -4,15 +4,16 @@
 //!
 //! What the acts mean: the node decides, and says why not.
 
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::{BufRead, BufReader, Write};
 
 use clap::ArgMatches;
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
-use crate::admin::filter::Filter;
+use crate::admin::filter::{BadFilter, Filter};
 use crate::model::{Id, WallMs};
 
+use super::bulk;
 use super::client::{Node, escaped, refusal, yes};
 use super::{Fail, NO, USAGE, plain, say, text};
 
@@ -100,15 +101,20 @@ pub(super) fn edit(arguments: &ArgMatches) -> Result<(), Fail> {
 /// `resend`, `cancel`, `hold`, `release`, `rm`, `resolve`.
 pub(super) fn act(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
     let node = Node::of(arguments)?;
+    let Some(ids) = named(verb, arguments)? else { return bulk::act(verb, &node, arguments, &filter(arguments)?) };
+    if arguments.try_get_one::<bool>("dry-run").ok().flatten() == Some(&true) {
+        return say(&format!("{} messages", ids.len()));
+    }
+    let why = text(arguments, "why").map(|why| format!("why={}", escaped(why))).unwrap_or_default();
     let (method, tail) = match verb {
-        "rm" => ("DELETE", String::new()),
-        "resend" => ("POST", format!("/resend?at={}", escaped(text(arguments, "at").unwrap_or("now")))),
-        "resolve" if arguments.get_flag("delivered") => ("POST", "/resolve?outcome=delivered".to_owned()),
-        "resolve" => ("POST", "/resolve?outcome=resend".to_owned()),
-        other => ("POST", format!("/{other}")),
+        "rm" => ("DELETE", format!("?{why}")),
+        "resend" => ("POST", format!("/resend?at={}&{why}", escaped(text(arguments, "at").unwrap_or("now")))),
+        "resolve" if arguments.get_flag("delivered") => ("POST", format!("/resolve?outcome=delivered&{why}")),
+        "resolve" => ("POST", format!("/resolve?outcome=resend&{why}")),
+        other => ("POST", format!("/{other}?{why}")),
     };
     let mut refused = None;
-    for id in chosen(verb, &node, arguments)? {
+    for id in ids {
         match node.json(method, &format!("{}{tail}", path(&id)?)) {
             Ok(shown) if shown.is_null() => say(&format!("{id} removed"))?,
             Ok(shown) => done(arguments, &shown)?,
@@ -169,48 +175,21 @@ pub(super) fn tail(arguments: &ArgMatches) -> Result<(), Fail> {
         .hint("It is stopping, or events came faster than they were read."))
 }
 
-/// The ids that are meant: those named, or those that the filter finds, once the user agreed.
-fn chosen(verb: &str, node: &Node, arguments: &ArgMatches) -> Result<Vec<String>, Fail> {
+/// The ids that are named, where nothing else is; `None` where a filter is meant.
+fn named(verb: &str, arguments: &ArgMatches) -> Result<Option<Vec<String>>, Fail> {
     if verb == "resolve" {
-        return Ok(text(arguments, "id").map(str::to_owned).into_iter().collect());
+        return Ok(Some(text(arguments, "id").map(str::to_owned).into_iter().collect()));
     }
     let words = words(arguments);
     let ids: Vec<String> =
         words.split_whitespace().filter(|word| word.parse::<Id>().is_ok()).map(str::to_owned).collect();
-    let by_name = !ids.is_empty() && ids.len() == words.split_whitespace().count();
-    let query = query(arguments, if by_name { "" } else { &words })?;
-    if by_name && query.is_empty() {
-        return if arguments.get_flag("dry-run") {
-            say(&format!("{} messages", ids.len())).map(|()| Vec::new())
-        } else {
-            Ok(ids)
-        };
+    if ids.is_empty() || ids.len() != words.split_whitespace().count() {
+        return Ok(None);
     }
-    if query.is_empty() {
-        return Err(Fail::new(USAGE, "which messages?").hint("Name ids, or a filter such as state:failed to:erp."));
+    if flags(arguments).next().is_some() {
+        return Err(Fail::new(USAGE, "ids and a filter do not go together").hint("Name ids, or a filter."));
     }
-    let messages = listed(node, &query, u64::MAX)?;
-    if messages.is_empty() {
-        return Err(Fail::new(NO, "no message matches"));
-    }
-    if arguments.get_flag("dry-run") {
-        return say(&format!("{} messages", messages.len())).map(|()| Vec::new());
-    }
-    if !arguments.get_flag("yes") {
-        agree(verb, messages.len())?;
-    }
-    Ok(messages.iter().map(|message| field(message, "id")).collect())
-}
-
-fn agree(verb: &str, count: usize) -> Result<(), Fail> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Fail::new(USAGE, format!("{verb} would change {count} messages")).hint("Say --yes, or --dry-run."));
-    }
-    eprint!("{verb} {count} messages? [y/N] ");
-    drop(std::io::stderr().flush());
-    let mut answer = String::new();
-    drop(std::io::stdin().read_line(&mut answer));
-    if answer.trim().eq_ignore_ascii_case("y") { Ok(()) } else { Err(Fail::new(NO, "nothing was changed")) }
+    Ok(Some(ids))
 }
 
 /// Up to `limit` messages that match, over as many pages as it takes.
@@ -240,18 +219,39 @@ fn words(arguments: &ArgMatches) -> String {
 
 /// The filter words and flags as a query; what is wrong with the words is said here, where the column can be pointed at.
 fn query(arguments: &ArgMatches, words: &str) -> Result<String, Fail> {
-    Filter::parse(words, WallMs(u64::MAX))
-        .map_err(|bad| Fail::new(USAGE, bad.to_string()).hint(format!("{words} <- column {}", bad.column)))?;
+    checked(words)?;
     let mut pairs = Vec::new();
     if !words.is_empty() {
         pairs.push(format!("filter={}", escaped(words)));
     }
-    for name in ["state", "destination", "key", "type", "reason", "remote", "since", "until"] {
-        if let Some(value) = text(arguments, name) {
-            pairs.push(format!("{name}={}", escaped(value)));
-        }
-    }
+    pairs.extend(flags(arguments).map(|(name, value)| format!("{name}={}", escaped(value))));
     Ok(pairs.join("&"))
+}
+
+/// The filter words and flags as one filter.
+fn filter(arguments: &ArgMatches) -> Result<String, Fail> {
+    let flags = flags(arguments).map(|(name, value)| {
+        let word = if name == "destination" { "to" } else { name };
+        format!("{word}:\"{value}\"")
+    });
+    let words = words(arguments);
+    let filter = std::iter::once(words).filter(|words| !words.is_empty()).chain(flags).collect::<Vec<_>>().join(" ");
+    checked(&filter)?;
+    if filter.is_empty() {
+        return Err(Fail::new(USAGE, "which messages?").hint("Name ids, or a filter such as state:failed to:erp."));
+    }
+    Ok(filter)
+}
+
+fn checked(words: &str) -> Result<(), Fail> {
+    let wrong = |bad: BadFilter| Fail::new(USAGE, bad.to_string()).hint(format!("{words} <- column {}", bad.column));
+    Filter::parse(words, WallMs(u64::MAX)).map(drop).map_err(wrong)
+}
+
+/// The flags of a filter that are set.
+fn flags(arguments: &ArgMatches) -> impl Iterator<Item = (&'static str, &str)> {
+    const NAMES: [&str; 8] = ["state", "destination", "key", "type", "reason", "remote", "since", "until"];
+    NAMES.into_iter().filter_map(|name| text(arguments, name).map(|value| (name, value)))
 }
 
 fn path(id: &str) -> Result<String, Fail> {

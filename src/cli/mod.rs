@@ -12,6 +12,7 @@
 
 mod allocator;
 mod bench;
+mod bulk;
 mod client;
 mod lanes;
 mod messages;
@@ -76,6 +77,8 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "destinations" => lanes::list(arguments),
         "pause" | "resume" => lanes::steer(verb, arguments),
         "cycle" => lanes::cycle(arguments),
+        "bulk" => bulk::run(arguments),
+        "audit" => bulk::audit(arguments),
         "stats" => messages::stats(arguments),
         "tail" => messages::tail(arguments),
         "verify" => offline::verify(arguments),
@@ -119,9 +122,11 @@ fn command() -> Command {
             remote("resolve", "Answers an uncertain message: it arrived, or send it again")
                 .arg(id())
                 .arg(switch("delivered", "The destination has it").conflicts_with("resend"))
-                .arg(switch("resend", "Send it again").required_unless_present("delivered")),
+                .arg(switch("resend", "Send it again").required_unless_present("delivered"))
+                .arg(option("why", "TEXT", "The reason, which is kept in the audit log")),
         )
         .subcommands(lane_verbs())
+        .subcommands(record_verbs())
         .subcommand(remote("stats", "Shows the node in figures"))
         .subcommand(filtered(remote("tail", "Follows transitions as they happen")))
         .subcommand(
@@ -165,6 +170,26 @@ fn lane_verbs() -> [Command; 4] {
         remote("destinations", "Lists the destinations: what waits where, and why nothing goes"),
         cycle,
     ]
+}
+
+fn record_verbs() -> [Command; 2] {
+    let job = || Arg::new("job").value_name("JOB").required(true).help("The number of the job");
+    let bulk = Command::new("bulk")
+        .about("Lists, shows or cancels what is done to many messages at once")
+        .arg_required_else_help(true)
+        .subcommand_required(true)
+        .subcommand(remote("list", "Lists the last jobs, newest first"))
+        .subcommand(remote("show", "Shows one job, and how far it is").arg(job()))
+        .subcommand(remote("cancel", "Cancels a job; what was done stays done").arg(job()));
+    let audit = remote("audit", "Lists what people did, newest first, or checks that nobody changed that list")
+        .arg(
+            option("limit", "N", "At most so many")
+                .default_value("50")
+                .value_parser(clap::value_parser!(u64).range(1..)),
+        )
+        .arg(switch("verify", "Follows the chain of hashes from its beginning to its end"))
+        .arg(option("head", "NUMBER:HASH", "An entry that was written down, which must be in it").requires("verify"));
+    [bulk, audit]
 }
 
 fn serve_verb() -> Command {
@@ -254,6 +279,8 @@ fn acting(name: &'static str, about: &'static str) -> Command {
         .mut_arg("filter", |arg| arg.value_name("ID|FILTER").help("Ids, or the words of a filter"))
         .arg(switch("yes", "Does not ask"))
         .arg(switch("dry-run", "Only says how many"))
+        .arg(option("why", "TEXT", "The reason, which is kept in the audit log"))
+        .arg(option("rate", "RATE", "With a filter: so many in so much time, as 100/1m"))
 }
 
 fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
@@ -329,6 +356,7 @@ impl From<Error> for Fail {
             | Error::Stale { .. }
             | Error::Conflict { .. }
             | Error::Overtaken { .. }
+            | Error::Counted { .. }
             | Error::Busy
             | Error::Stopping => NO,
         };

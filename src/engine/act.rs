@@ -9,7 +9,7 @@
 //!
 //! Who asks, over what, and how it is written.
 
-use super::words::{Act, Destination};
+use super::words::{Act, By, Destination};
 use crate::error::Error;
 use crate::model::{Event, Place, Queued, Record, State, WallMs, advance};
 use crate::store::{Amendment, Expect, Move};
@@ -29,21 +29,26 @@ pub(super) enum Plan {
 /// [`Error::Refused`], [`Error::Stale`] or [`Error::Invalid`]; nothing has changed then.
 pub(super) fn plan(
     record: &Record,
-    act: Act,
+    asked: &By<Act>,
     rules: Option<&Destination>,
     is_in_doubt: bool,
     now: WallMs,
 ) -> Result<Plan, Error> {
     let mut amend = None;
-    let event = match act {
-        Act::Edit { body, content_type, who, why, read } => {
-            if let Some(read) = read.filter(|read| *read != record.revision) {
+    let event = match &asked.what {
+        Act::Edit { body, content_type, read } => {
+            if let Some(read) = (*read).filter(|read| *read != record.revision) {
                 return Err(Error::Stale { id: record.id, read, stored: record.revision });
             }
             if record.revision == u16::MAX {
                 return Err(Error::Invalid(format!("message {} has been edited as often as can be", record.id)));
             }
-            amend = Some(Amendment { body, content_type, who, why });
+            amend = Some(Amendment {
+                body: body.clone(),
+                content_type: content_type.clone(),
+                who: asked.who.to_string(),
+                why: asked.why.clone(),
+            });
             Event::Amend
         }
         Act::Hold => Event::Hold,
@@ -52,7 +57,7 @@ pub(super) fn plan(
             let words = format!("destination {:?} has no cycle to wait for", record.envelope.destination);
             return Err(Error::Invalid(words));
         }
-        Act::Resend(when) => Event::Resend(when),
+        Act::Resend(when) => Event::Resend(*when),
         Act::Arrived => Event::Arrived,
         Act::Cancel => Event::Cancel,
         Act::Delete => return Ok(Plan::Delete(record.place)),

@@ -22,11 +22,13 @@ use std::sync::atomic::Ordering;
 
 use super::accept::Window;
 use super::ages::Aged;
-use super::draft::{Cause, Draft, Slot};
+use super::audit::Log;
+use super::bulk::Ledger;
+use super::draft::{Asking, Cause, Draft, Slot};
 use super::gate::Ended;
 use super::latest::Latest;
 use super::news::{News, Who};
-use super::pause::{self, Watch};
+use super::pause::Watch;
 use super::pending::{Answer, Pending, transition};
 use super::registry::Registry;
 use super::request::Request;
@@ -50,6 +52,8 @@ pub(super) struct Committer {
     pub(super) policy: Policy,
     pub(super) watch: Watch,
     pub(super) latest: Latest,
+    pub(super) audit: Log,
+    pub(super) bulk: Ledger,
     /// Destinations of which it was told that a rule over their answers fails.
     pub(super) failed_rules: HashSet<Dest>,
 }
@@ -64,6 +68,8 @@ impl Committer {
         let since = WallMs(now.wall.0.saturating_sub(super::accept::IDEMPOTENCY_MS));
         let aside = registry.store.idempotent(since, &mut |hash, place| window.remember(hash, place, now.mono_ms))?;
         registry.set_aside(aside);
+        let audit = Log::open(&*registry.store)?;
+        let bulk = registry.jobs().clone();
         Ok(Committer {
             registry,
             window,
@@ -72,6 +78,8 @@ impl Committer {
             policy: Policy::default(),
             watch: Watch::default(),
             latest,
+            audit,
+            bulk,
             failed_rules: HashSet::new(),
         })
     }
@@ -99,7 +107,7 @@ impl Committer {
         for request in put_off.into_iter().chain(requests) {
             self.enter(&mut draft, request);
         }
-        draft.batch.notes = pause::notes(&draft.steered);
+        draft.batch.notes = draft.notes();
         if draft.is_empty() {
             return Ok(draft.only_news());
         }
@@ -116,8 +124,21 @@ impl Committer {
         }
     }
 
+    /// Commits the batch with its entries of the audit log.
+    fn commit(&mut self, draft: &mut Draft) -> Result<Committed, StoreError> {
+        let (entries, head) = self.audit.chain(draft.deeds(), draft.now.wall);
+        let own = draft.batch.notes.len();
+        draft.batch.notes.extend(entries);
+        let result = self.commit_what_fits(draft);
+        match &result {
+            Ok(_) => self.audit.advance(head, draft.now.wall),
+            Err(_) => draft.batch.notes.truncate(own),
+        }
+        result
+    }
+
     /// Commits the batch; on a full disk, what of it is not new.
-    fn commit(&self, draft: &mut Draft) -> Result<Committed, StoreError> {
+    fn commit_what_fits(&self, draft: &mut Draft) -> Result<Committed, StoreError> {
         match self.registry.store.commit(&draft.batch) {
             Err(StoreError::Full(why)) if !draft.accepts.is_empty() => {
                 draft.refuse_accepts(&why);
@@ -178,8 +199,15 @@ impl Committer {
     /// Sorts what the store did to those who wait for it.
     fn pending(&mut self, draft: Draft, committed: &Committed) -> Pending {
         self.count_ages(&draft, committed);
-        let mut pending =
-            Pending { number: committed.number, news: draft.news, steered: draft.steered, ..Pending::default() };
+        draft.jobs.iter().for_each(|(job, ..)| self.bulk.insert(job.clone()));
+        let mut pending = Pending {
+            number: committed.number,
+            news: draft.news,
+            steered: draft.steered,
+            noted: draft.noted.into_iter().map(|(_, reply)| reply).collect(),
+            jobs: draft.jobs.into_iter().map(|(job, _, reply)| (job, reply)).collect(),
+            ..Pending::default()
+        };
         let watched = self.registry.is_watched();
         for (reply, slots) in draft.accepts {
             let id = |slot: Slot| match slot {
@@ -209,7 +237,7 @@ impl Committer {
         for ((step, moved), cause) in draft.batch.moves.iter().zip(&committed.moved).zip(draft.causes) {
             self.moved(&mut pending, step, *moved, cause, draft.now, watched);
         }
-        for ((who, record, reply), was_there) in draft.deletes.into_iter().zip(&committed.deleted) {
+        for (Asking { who, record, reply, .. }, was_there) in draft.deletes.into_iter().zip(&committed.deleted) {
             self.ends(who);
             pending.news.push(News::Changed { who, state: None, deadline: None });
             pending.replies.push(match was_there {
@@ -237,7 +265,7 @@ impl Committer {
                 }
             }
         }
-        for ((who, record, _), was_there) in draft.deletes.iter().zip(&committed.deleted) {
+        for (Asking { who, record, .. }, was_there) in draft.deletes.iter().zip(&committed.deleted) {
             let was_open = *was_there && !record.state.is_final();
             ages.moved(Aged::of(who.dest, record.place, record.id, &record.envelope), !was_open, true, now);
         }
@@ -311,7 +339,7 @@ impl Committer {
             }
             Cause::Claim(delivery) if done => pending.news.push(News::Claimed(*delivery)),
             Cause::Claim(delivery) => pending.news.push(stands(delivery.who, step, moved)),
-            Cause::Act(who, record, event, reply) => {
+            Cause::Act(Asking { who, record, event, reply, .. }) => {
                 tell(pending, record.id, &record.envelope);
                 let deadline = record.envelope.deadline;
                 if done && !step.to.is_final() {

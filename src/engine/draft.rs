@@ -8,16 +8,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::ages::Aged;
+use super::audit::Deed;
+use super::bulk::Job;
 use super::latest::Line;
 use super::news::{Delivery, News, Who};
 use super::pause;
-use super::pending::{Pending, Steer, poisoned};
+use super::pending::{Pending, Steered, poisoned};
 use super::registry::Registry;
 use super::settle::Report;
-use super::words::{Accepted, Lane, Reply, Shown};
+use super::words::{Accepted, Reply, Shown};
 use crate::error::Error;
-use crate::model::{Envelope, Event, Id, Record, Stamp, WallMs};
-use crate::store::{Batch, Dest, Incoming, Newer, Older, StoreError};
+use crate::model::{Envelope, Event, Id, Place, Record, Stamp, WallMs};
+use crate::store::{Batch, Incoming, Newer, Note, Older, StoreError};
 
 /// A batch in the making: what is asked of the store, and why.
 pub(super) struct Draft {
@@ -25,10 +27,14 @@ pub(super) struct Draft {
     pub(super) now: Stamp,
     pub(super) accepts: Vec<(Reply<Accepted>, Vec<Slot>)>,
     pub(super) causes: Vec<Cause>,
-    pub(super) deletes: Vec<(Who, Box<Record>, Reply<Shown>)>,
+    pub(super) deletes: Vec<Asking>,
     pub(super) news: Vec<News>,
-    /// What becomes of destinations; whoever asked for it waits.
-    pub(super) steered: Vec<(Dest, Steer, Option<Reply<Lane>>)>,
+    /// What becomes of destinations.
+    pub(super) steered: Vec<Steered>,
+    /// What is kept in the audit log alone.
+    pub(super) noted: Vec<(Deed, Reply<()>)>,
+    /// How bulk jobs stand then.
+    pub(super) jobs: Vec<(Job, Option<Deed>, Reply<Job>)>,
     /// The hashes of the idempotency keys that this batch accepts.
     pub(super) repeated: HashSet<u64>,
     /// The keys of which only the latest counts, and that this batch accepts a message of or changes one of.
@@ -46,13 +52,23 @@ pub(super) enum Cause {
     /// An attempt ended.
     Report(Box<Report>),
     /// A person asked for it.
-    Act(Who, Box<Record>, Event, Reply<Shown>),
+    Act(Asking),
     /// The message goes out.
     Claim(Box<Delivery>),
     /// A newer one of its key takes its place.
     Supersede(Who, Id, Arc<Envelope>),
     /// Its deadline passed, this one.
     Expire(Who, WallMs, Box<Record>),
+}
+
+/// What a person asked of a message that was reserved and read for it.
+pub(super) struct Asking {
+    pub(super) who: Who,
+    pub(super) record: Box<Record>,
+    pub(super) event: Event,
+    /// The entry of the audit log; `None` where a bulk job keeps one for many.
+    pub(super) deed: Option<Deed>,
+    pub(super) reply: Reply<Shown>,
 }
 
 impl Cause {
@@ -63,7 +79,7 @@ impl Cause {
         match self {
             Cause::Report(report) => of(report.loaded.message.id, &report.loaded.message.envelope),
             Cause::Claim(_) => None,
-            Cause::Act(_, record, ..) | Cause::Expire(.., record) => of(record.id, &record.envelope),
+            Cause::Act(Asking { record, .. }) | Cause::Expire(.., record) => of(record.id, &record.envelope),
             Cause::Supersede(_, id, envelope) => of(*id, envelope),
         }
     }
@@ -73,7 +89,7 @@ impl Cause {
         match self {
             Cause::Report(report) => report.who,
             Cause::Claim(delivery) => delivery.who,
-            Cause::Act(who, ..) | Cause::Supersede(who, ..) | Cause::Expire(who, ..) => *who,
+            Cause::Act(Asking { who, .. }) | Cause::Supersede(who, ..) | Cause::Expire(who, ..) => *who,
         }
     }
 }
@@ -89,6 +105,8 @@ impl Draft {
             deletes: Vec::new(),
             news: Vec::new(),
             steered: Vec::new(),
+            noted: Vec::new(),
+            jobs: Vec::new(),
             repeated: HashSet::new(),
             lines: HashSet::new(),
         }
@@ -98,7 +116,7 @@ impl Draft {
     pub(super) fn is_empty(&self) -> bool {
         let Batch { accepts, moves, deletes, told, notes, now: _ } = &self.batch;
         let is_bare = accepts.is_empty() && moves.is_empty() && deletes.is_empty() && told.is_empty();
-        self.accepts.is_empty() && is_bare && notes.is_empty()
+        self.accepts.is_empty() && is_bare && notes.is_empty() && self.deeds().next().is_none()
     }
 
     /// What there is to say without a write.
@@ -132,7 +150,7 @@ impl Draft {
         let steps = std::mem::take(&mut self.batch.moves);
         for (step, cause) in steps.into_iter().zip(std::mem::take(&mut self.causes)) {
             match cause {
-                Cause::Act(who, _, _, reply) => {
+                Cause::Act(Asking { who, reply, .. }) => {
                     self.news.push(News::Unchanged(who));
                     reply(Err(full()));
                 }
@@ -144,13 +162,17 @@ impl Draft {
                 }
             }
         }
-        let (asked, own) = std::mem::take(&mut self.steered).into_iter().partition(|(_, _, reply)| reply.is_some());
-        let asked: Vec<(Dest, Steer, Option<Reply<Lane>>)> = asked;
-        asked.into_iter().filter_map(|(_, _, reply)| reply).for_each(|reply| reply(Err(full())));
-        self.steered = own;
-        self.batch.notes = pause::notes(&self.steered);
+        for steered in std::mem::take(&mut self.steered) {
+            match steered.asked {
+                Some((_, reply)) => reply(Err(full())),
+                None => self.steered.push(steered),
+            }
+        }
+        self.noted.drain(..).for_each(|(_, reply)| reply(Err(full())));
+        self.jobs.drain(..).for_each(|(.., reply)| reply(Err(full())));
+        self.batch.notes = self.notes();
         self.batch.deletes.clear();
-        for (who, _, reply) in self.deletes.drain(..) {
+        for Asking { who, reply, .. } in self.deletes.drain(..) {
             self.news.push(News::Unchanged(who));
             reply(Err(full()));
         }
@@ -172,14 +194,35 @@ impl Draft {
             reply(Err(poisoned(why)));
         }
         for cause in self.causes {
-            if let Cause::Act(_, _, _, reply) = cause {
+            if let Cause::Act(Asking { reply, .. }) = cause {
                 reply(Err(poisoned(why)));
             }
         }
-        for (_, _, reply) in self.deletes {
+        for Asking { reply, .. } in self.deletes {
             reply(Err(poisoned(why)));
         }
-        self.steered.into_iter().filter_map(|(_, _, reply)| reply).for_each(|reply| reply(Err(poisoned(why))));
+        let asked = self.steered.into_iter().filter_map(|steered| steered.asked);
+        asked.for_each(|(_, reply)| reply(Err(poisoned(why))));
+        self.noted.into_iter().for_each(|(_, reply)| reply(Err(poisoned(why))));
+        self.jobs.into_iter().for_each(|(.., reply)| reply(Err(poisoned(why))));
+    }
+
+    /// What must be remembered of what becomes of destinations and jobs.
+    pub(super) fn notes(&self) -> Vec<Note> {
+        let jobs = self.jobs.iter().map(|(job, ..)| job.note());
+        pause::notes(&self.steered).into_iter().chain(jobs).collect()
+    }
+
+    /// What of it the audit log keeps.
+    pub(super) fn deeds(&self) -> impl Iterator<Item = &Deed> {
+        let asked = self.causes.iter().filter_map(|cause| match cause {
+            Cause::Act(asking) => Some(asking),
+            Cause::Report(_) | Cause::Claim(_) | Cause::Supersede(..) | Cause::Expire(..) => None,
+        });
+        let of_messages = asked.chain(&self.deletes).filter_map(|asking| asking.deed.as_ref());
+        let of_destinations = self.steered.iter().filter_map(|steered| steered.asked.as_ref()).map(|(deed, _)| deed);
+        let of_jobs = self.jobs.iter().filter_map(|(_, deed, _)| deed.as_ref());
+        of_messages.chain(of_destinations).chain(self.noted.iter().map(|(deed, _)| deed)).chain(of_jobs)
     }
 
     /// The same, one thing a batch: what each accept request, move, deletion and mark asks for, with whoever waits for it.
@@ -229,7 +272,14 @@ impl Draft {
             part.causes.push(cause);
             parts.push(part);
         }
-        for (place, delete) in batch.deletes.into_iter().zip(self.deletes.drain(..)) {
+        self.split_rest(batch.deletes, batch.told, &mut parts);
+        parts
+    }
+
+    /// What is left of [`Draft::split`] once messages are accepted and moved.
+    fn split_rest(&mut self, deletes: Vec<Place>, told: Vec<Place>, parts: &mut Vec<Draft>) {
+        let now = self.now;
+        for (place, delete) in deletes.into_iter().zip(self.deletes.drain(..)) {
             let mut part = Draft::new(now);
             part.batch.deletes.push(place);
             part.deletes.push(delete);
@@ -238,15 +288,26 @@ impl Draft {
         for steered in self.steered.drain(..) {
             let mut part = Draft::new(now);
             part.steered.push(steered);
-            part.batch.notes = pause::notes(&part.steered);
+            part.batch.notes = part.notes();
             parts.push(part);
         }
-        for place in batch.told {
+        for noted in self.noted.drain(..) {
+            let mut part = Draft::new(now);
+            part.noted.push(noted);
+            parts.push(part);
+        }
+        for place in told {
             let mut part = Draft::new(now);
             part.batch.told.push(place);
             parts.push(part);
         }
-        parts
+        // Last: what a job says that it has done is done before.
+        for job in self.jobs.drain(..) {
+            let mut part = Draft::new(now);
+            part.jobs.push(job);
+            part.batch.notes = part.notes();
+            parts.push(part);
+        }
     }
 
     /// Tells everyone that a damaged row hindered the write; what concerns the order of things to do goes into `news`.
@@ -267,7 +328,7 @@ impl Draft {
                     log::error!("message at {} is set back: {why}", delivery.who.entry.place);
                     news.push(News::SetBack(delivery.who));
                 }
-                Cause::Act(who, _, _, reply) => {
+                Cause::Act(Asking { who, reply, .. }) => {
                     news.push(News::Unchanged(who));
                     reply(Err(damaged()));
                 }
@@ -284,16 +345,18 @@ impl Draft {
                 }
             }
         }
-        for (who, _, reply) in self.deletes {
+        for Asking { who, reply, .. } in self.deletes {
             news.push(News::Unchanged(who));
             reply(Err(damaged()));
         }
-        for (dest, steer, reply) in self.steered {
+        for Steered { dest, steer, asked } in self.steered {
             log::error!("destination {} cannot be steered ({steer:?}): {why}", dest.0);
-            if let Some(reply) = reply {
+            if let Some((_, reply)) = asked {
                 reply(Err(damaged()));
             }
         }
+        self.noted.into_iter().for_each(|(_, reply)| reply(Err(damaged())));
+        self.jobs.into_iter().for_each(|(.., reply)| reply(Err(damaged())));
         if !self.batch.told.is_empty() {
             log::error!("a person was told of a message, and that cannot be written: {why}");
         }

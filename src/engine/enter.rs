@@ -3,28 +3,25 @@
 //! # What holds
 //!
 //! * A request that asks for nothing that can be written is answered here, once, and leaves no reservation behind.
-//! * What a person asks is decided on what was read after the message was reserved.
 //!
 //! # What it does not know
 //!
 //! When the batch is written, and what becomes of it.
 
 use super::accept::Repeated;
-use super::act::{Plan, expire, plan};
+use super::act::expire;
 use super::commit::Committer;
 use super::draft::{Cause, Draft, Slot};
 use super::fence;
 use super::gate::Ended;
 use super::news::{Delivery, News, Who};
-use super::pause;
-use super::pending::Steer;
+use super::pending::{Steer, Steered};
 use super::request::Request;
-use super::schedule::Taken;
 use super::send::{Found, bodiless, find};
 use super::settle::{Report, attempt_number, interrupted, settle};
-use super::words::{Accepted, Act, Hand, Lane, Reply, Shown};
+use super::words::{Accepted, Reply};
 use crate::error::Error;
-use crate::model::{Class, Event, Failure, Id, Illegal, Outcome, Place, Record, State, WallMs, advance};
+use crate::model::{Class, Event, Failure, Outcome, Place, Record, State, WallMs, advance};
 use crate::store::{Dest, Expect, Incoming, Loaded, Move, Newer, idempotency_hash};
 
 impl Committer {
@@ -34,6 +31,8 @@ impl Committer {
             Request::Accept(incoming, reply) => self.enter_accept(draft, incoming, reply),
             Request::Act(id, act, reply) => self.enter_act(draft, id, act, reply),
             Request::Steer(dest, hand, reply) => self.enter_steer(draft, dest, hand, reply),
+            Request::Note(deed, reply) => draft.noted.push((deed, reply)),
+            Request::Bulk(step, reply) => self.enter_bulk(draft, step, reply),
             Request::Claims(claims) => claims.into_iter().for_each(|claim| self.enter_claim(draft, claim)),
             Request::Supersede(pairs) => {
                 pairs.into_iter().for_each(|(dest, older, newer)| self.enter_supersede(draft, dest, older, newer));
@@ -74,14 +73,14 @@ impl Committer {
 
     /// What an attempt tells of its destination. Whether it is none of the message's own.
     fn hear(&mut self, draft: &mut Draft, dest: Dest, outcome: &Outcome) -> bool {
-        let planned = draft.steered.iter().rev().find_map(|(of, steer, _)| match steer {
+        let planned = draft.steered.iter().rev().find_map(|Steered { dest: of, steer, .. }| match steer {
             Steer::Pause(pause) if *of == dest => Some(pause.as_ref().map(|pause| pause.cause)),
             Steer::Pause(_) | Steer::Cycle => None,
         });
         let paused = planned.unwrap_or_else(|| self.registry.scheduler().paused(dest));
         let heard = self.watch.hear(dest, outcome, paused, draft.now.wall);
         if let Some(change) = heard.change {
-            draft.steered.push((dest, Steer::Pause(change), None));
+            draft.steered.push(Steered { dest, steer: Steer::Pause(change), asked: None });
         }
         heard.is_free
     }
@@ -110,19 +109,6 @@ impl Committer {
         draft.causes.push(Cause::Report(Box::new(report)));
         if let Some(newer) = given {
             self.give_place(draft, who, (expect, series), Newer::Known(newer), (message.id, message.envelope));
-        }
-    }
-
-    fn enter_steer(&mut self, draft: &mut Draft, dest: Dest, hand: Hand, reply: Reply<Lane>) {
-        let Some(rules) = self.registry.rules(dest) else {
-            return reply(Ok(self.registry.lane_shown(dest, draft.now)));
-        };
-        match pause::steer(hand, rules, draft.now.wall) {
-            Ok(steer) => {
-                self.watch.forget(dest);
-                draft.steered.push((dest, steer, Some(reply)));
-            }
-            Err(error) => reply(Err(error)),
         }
     }
 
@@ -172,97 +158,6 @@ impl Committer {
                 rules.and_then(|rules| rules.deadline_ms).map(|deadline_ms| now.plus(deadline_ms));
         }
         incoming
-    }
-
-    fn enter_act(&mut self, draft: &mut Draft, id: Id, act: Act, reply: Reply<Shown>) {
-        let found = self.registry.place(id).and_then(|place| self.reserve(place));
-        let (place, taken) = match found {
-            Ok(found) => found,
-            Err(error) => return reply(Err(error)),
-        };
-        if taken == Some(Taken::Reserved) {
-            self.put_off.push(Request::Act(id, act, reply));
-            return;
-        }
-        // Only now, with the message reserved, is what we read the last word on it.
-        let record = match self.registry.store.get(place) {
-            Ok(Some(record)) => record,
-            Ok(None) => {
-                self.registry.scheduler().forget(place);
-                return reply(Err(Error::NotFound(id)));
-            }
-            Err(error) => {
-                self.registry.unreadable(place, &error);
-                self.registry.scheduler().forget(place);
-                return reply(Err(Error::Store(error)));
-            }
-        };
-        if taken == Some(Taken::Out) && record.state.is_final() {
-            // Its outcome is written, and the scheduler has yet to hear of it.
-            self.put_off.push(Request::Act(id, act, reply));
-            return;
-        }
-        if taken == Some(Taken::Out) {
-            let state = State::Sending(attempt_number(record.state, record.attempts));
-            return reply(Err(Error::Refused { id, illegal: Illegal { state, event: event_of(&act) } }));
-        }
-        self.enter_reserved_act(draft, record, act, reply);
-    }
-
-    fn enter_reserved_act(&mut self, draft: &mut Draft, record: Record, act: Act, reply: Reply<Shown>) {
-        let who = match self.registry.destination(&record.envelope.destination) {
-            Ok(dest) => self.registry.who(dest, record.place, record.envelope.key.as_deref()),
-            Err(error) => {
-                self.registry.scheduler().forget(record.place);
-                return reply(Err(error));
-            }
-        };
-        let registry = self.registry.clone();
-        let rules = registry.rules(who.dest);
-        let is_latest = rules.is_some_and(|rules| rules.latest_wins) && who.entry.hash != 0;
-        if is_latest && !draft.lines.insert((who.dest, who.entry.hash)) {
-            // What this batch does with its key is to be seen first.
-            self.registry.scheduler().forget(record.place);
-            self.put_off.push(Request::Act(record.id, act, reply));
-            return;
-        }
-        let event = event_of(&act);
-        let goes = matches!(event, Event::Resend(_) | Event::Release(_) | Event::Amend);
-        let newer = rules.filter(|_| goes).map(|rules| self.newer(&record, rules, who.dest)).transpose();
-        let is_edit = matches!(event, Event::Amend);
-        let doubt = || if is_edit { self.registry.is_in_doubt(who, record.state) } else { Ok(false) };
-        let (newer, is_in_doubt) = match newer.and_then(|newer| Ok((newer.flatten(), doubt()?))) {
-            Ok(found) => found,
-            Err(error) => {
-                draft.news.push(News::Unchanged(who));
-                return reply(Err(error));
-            }
-        };
-        if let Some((newer, version)) = newer {
-            draft.news.push(News::Unchanged(who));
-            return reply(Err(Error::Overtaken { id: record.id, newer, version }));
-        }
-        match plan(&record, act, rules.map(|rules| &**rules), is_in_doubt, draft.now.wall) {
-            Ok(Plan::Step(step)) => {
-                if matches!(event, Event::Arrived) {
-                    self.overtake(draft, &record, who);
-                }
-                draft.batch.moves.push(*step);
-                draft.causes.push(Cause::Act(who, Box::new(record), event, reply));
-            }
-            Ok(Plan::Delete(place)) => {
-                draft.batch.deletes.push(place);
-                draft.deletes.push((who, Box::new(record), reply));
-            }
-            Err(error) => {
-                draft.news.push(News::Unchanged(who));
-                reply(Err(error));
-            }
-        }
-    }
-
-    fn reserve(&self, place: Place) -> Result<(Place, Option<Taken>), Error> {
-        Ok((place, self.registry.scheduler().reserve(place).err()))
     }
 
     fn enter_claim(&mut self, draft: &mut Draft, Delivery { who, loaded, is_in_doubt: _ }: Delivery) {
@@ -337,15 +232,4 @@ impl Committer {
 
 pub(super) fn expect_of(record: &Record) -> Expect {
     Expect { state: record.state, attempts: record.attempts, revision: record.revision }
-}
-
-fn event_of(act: &Act) -> Event {
-    match act {
-        Act::Edit { .. } => Event::Amend,
-        Act::Hold => Event::Hold,
-        Act::Release => Event::Release(WallMs(0)),
-        Act::Resend(when) => Event::Resend(*when),
-        Act::Arrived => Event::Arrived,
-        Act::Cancel | Act::Delete => Event::Cancel,
-    }
 }

@@ -21,6 +21,9 @@ mod act;
 mod ages;
 mod alarm;
 mod alert;
+mod asked;
+mod audit;
+mod bulk;
 mod commit;
 mod crew;
 mod draft;
@@ -57,18 +60,21 @@ pub use accept::{
 };
 pub use ages::Age;
 pub use alert::{Alert, Channel, Kind, LogLine, Rule};
+pub use audit::{Audited, Deed, Entry, Head, Soundness, Target};
+pub use bulk::{Bulk, BulkAct, Job, JobState};
 pub use fence::VERSIONED_KEY_BYTES_MAX;
 pub use pause::{Cause, Pause};
 pub use turn::{Flight, Turn};
 pub use words::{
-    Accepted, Account, Act, BatchRule, Cycle, Destination, Hand, Lane, Order, Reply, Settings, Shown, ShownPage, Stats,
-    Transition, Waits,
+    Accepted, Account, Act, BatchRule, By, Cycle, Destination, Hand, Lane, Order, Reply, Settings, Shown, ShownPage,
+    Stats, Transition, Waits,
 };
 
 use crate::error::Error;
 use crate::model::{Attempt, Draft, Id, Message, WallMs};
 use crate::store::{Dest, Query, Revision, Store};
 use alert::Alerter;
+use bulk::Step;
 use commit::Committer;
 use lane::WINDOW_MAX;
 use pending::poisoned;
@@ -134,30 +140,31 @@ impl Engine {
     }
 
     /// Does what a person asks of a message; answers with what it then is, once that is durable. Never blocks.
-    pub fn act(&self, id: Id, act: Act, reply: Reply<Shown>) {
-        if let Act::Edit { body, .. } = &act {
+    pub fn act(&self, id: Id, act: impl Into<By<Act>>, reply: Reply<Shown>) {
+        let asked = act.into();
+        if let Act::Edit { body, .. } = &asked.what {
             let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
             if let Err(error) = accept::check_body(bytes, &self.shared.registry) {
                 return reply(Err(error));
             }
         }
-        self.shared.hand_in(Request::Act(id, act, reply), false);
+        self.shared.hand_in(Request::Act(id, asked, reply), false);
     }
 
     /// Does what a person asks of a message, and returns what it then is, once that is durable.
     ///
     /// # Errors
     /// Nothing has changed.
-    pub fn act_wait(&self, id: Id, act: Act) -> Result<Shown, Error> {
+    pub fn act_wait(&self, id: Id, act: impl Into<By<Act>>) -> Result<Shown, Error> {
         let (reply, answer) = answer();
         self.act(id, act, reply);
         answer()
     }
 
     /// Does what a person asks of a destination; answers with how it then stands, once that is durable. Never blocks.
-    pub fn steer(&self, destination: &str, hand: Hand, reply: Reply<Lane>) {
+    pub fn steer(&self, destination: &str, hand: impl Into<By<Hand>>, reply: Reply<Lane>) {
         match self.shared.registry.open_destination(destination) {
-            Ok(dest) => self.shared.hand_in(Request::Steer(dest, hand, reply), false),
+            Ok(dest) => self.shared.hand_in(Request::Steer(dest, hand.into(), reply), false),
             Err(error) => reply(Err(error)),
         }
     }
@@ -166,10 +173,82 @@ impl Engine {
     ///
     /// # Errors
     /// Nothing has changed.
-    pub fn steer_wait(&self, destination: &str, hand: Hand) -> Result<Lane, Error> {
+    pub fn steer_wait(&self, destination: &str, hand: impl Into<By<Hand>>) -> Result<Lane, Error> {
         let (reply, answer) = answer();
         self.steer(destination, hand, reply);
         answer()
+    }
+
+    /// How many messages match, and the newest of them.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn preview(&self, query: &Query, samples: usize) -> Result<(u64, Vec<Shown>), Error> {
+        let count = bulk::find(&self.shared.registry, query, None, None)?.len();
+        let page = self.list(&Query { limit: samples, ..query.clone() })?;
+        Ok((u64::try_from(count).unwrap_or(u64::MAX), page.messages))
+    }
+
+    /// Begins a bulk job, and returns it once it is durable. Its messages are counted first, which may take a while.
+    ///
+    /// # Errors
+    /// [`Error::Counted`] where another number matches than was believed, [`Error::Busy`] where too many are under way, or what hinders the read.
+    pub fn bulk(&self, asked: By<Bulk>) -> Result<Job, Error> {
+        let By { what, who, why } = asked;
+        let job = Job::prepare(&self.shared.registry, what, &who, why, self.now())?;
+        let (reply, answer) = answer();
+        self.shared.hand_in(Request::Bulk(Step::Begin(Box::new(job)), reply), false);
+        let job = answer()?;
+        self.shared.wake_runner();
+        Ok(job)
+    }
+
+    /// The last bulk jobs, newest first.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<Job> {
+        self.shared.registry.jobs().newest_first()
+    }
+
+    /// A bulk job, by its number.
+    #[must_use]
+    pub fn job(&self, number: u64) -> Option<Job> {
+        self.shared.registry.jobs().get(number).cloned()
+    }
+
+    /// Cancels a bulk job, and returns how it then stands. What was done stays done.
+    ///
+    /// # Errors
+    /// There is none of this number, or nothing has changed.
+    pub fn cancel_job(&self, number: u64, who: &str) -> Result<Job, Error> {
+        let (reply, answer) = answer();
+        self.shared.hand_in(Request::Bulk(Step::Cancel { job: number, who: Arc::from(who) }, reply), false);
+        answer()
+    }
+
+    /// Keeps in the audit log what was done elsewhere; it is durable on return.
+    ///
+    /// # Errors
+    /// Nothing was kept.
+    pub fn record(&self, deed: Deed) -> Result<(), Error> {
+        let (reply, answer) = answer();
+        self.shared.hand_in(Request::Note(deed, reply), false);
+        answer()
+    }
+
+    /// A page of the audit log, newest first: the entries before this number.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn audit(&self, before: Option<u64>, limit: usize) -> Result<Audited, Error> {
+        audit::page(&*self.shared.registry.store, before, limit)
+    }
+
+    /// Follows the audit log from its beginning to its end. `known` is an entry that somebody wrote down.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn verify_audit(&self, known: Option<Head>) -> Result<Soundness, Error> {
+        audit::verify(&*self.shared.registry.store, known)
     }
 
     /// How every destination stands that is configured, or that messages were accepted for.

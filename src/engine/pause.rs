@@ -18,8 +18,8 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::gate::is_ours;
-use super::pending::Steer;
-use super::words::{Destination, Hand};
+use super::pending::{Steer, Steered};
+use super::words::{By, Destination, Hand};
 use crate::error::Error;
 use crate::model::{Class, Outcome, WallMs, codec};
 use crate::store::{Dest, Note, Store, StoreError};
@@ -69,12 +69,16 @@ impl Cause {
 ///
 /// # Errors
 /// [`Error::Invalid`]: the reason is too long, or there is no cycle.
-pub(super) fn steer(hand: Hand, rules: &Destination, now: WallMs) -> Result<Steer, Error> {
-    match hand {
-        Hand::Pause { who, why } if who.len() > WHY_BYTES_MAX || why.len() > WHY_BYTES_MAX => {
+pub(super) fn steer(hand: &By<Hand>, rules: &Destination, now: WallMs) -> Result<Steer, Error> {
+    let By { what, who, why } = hand;
+    match what {
+        Hand::Pause if who.len() > WHY_BYTES_MAX || why.len() > WHY_BYTES_MAX => {
             Err(Error::Invalid(format!("a reason has at most {WHY_BYTES_MAX} bytes")))
         }
-        Hand::Pause { who, why } => Ok(Steer::Pause(Some(Pause { cause: Cause::Person, who, why, at: now }))),
+        Hand::Pause => {
+            let (who, why) = (who.to_string(), why.clone());
+            Ok(Steer::Pause(Some(Pause { cause: Cause::Person, who, why, at: now })))
+        }
         Hand::Resume => Ok(Steer::Pause(None)),
         Hand::Cycle if rules.cycle.is_none() => {
             Err(Error::Invalid(format!("destination {:?} has no cycle", rules.name)))
@@ -84,8 +88,8 @@ pub(super) fn steer(hand: Hand, rules: &Destination, now: WallMs) -> Result<Stee
 }
 
 /// The notes of what is done with destinations: that they are paused, or are not.
-pub(super) fn notes<T>(steered: &[(Dest, Steer, T)]) -> Vec<Note> {
-    let note = |(dest, steer, _): &(Dest, Steer, T)| match steer {
+pub(super) fn notes(steered: &[Steered]) -> Vec<Note> {
+    let note = |Steered { dest, steer, .. }: &Steered| match steer {
         Steer::Pause(pause) => {
             // What is short and ours can always be written.
             let value = pause.as_ref().and_then(|pause| codec::encode(pause).ok()).unwrap_or_default();

@@ -11,6 +11,8 @@
 
 use std::sync::atomic::Ordering;
 
+use super::audit::Deed;
+use super::bulk::Job;
 use super::news::News;
 use super::pause::Pause;
 use super::registry::Registry;
@@ -27,7 +29,16 @@ pub(super) struct Pending {
     pub(super) replies: Vec<Answer>,
     pub(super) news: Vec<News>,
     pub(super) transitions: Vec<Transition>,
-    pub(super) steered: Vec<(Dest, Steer, Option<Reply<Lane>>)>,
+    pub(super) steered: Vec<Steered>,
+    pub(super) noted: Vec<Reply<()>>,
+    pub(super) jobs: Vec<(Job, Reply<Job>)>,
+}
+
+/// What becomes of a destination; where a person asked for it, that, and who waits.
+pub(super) struct Steered {
+    pub(super) dest: Dest,
+    pub(super) steer: Steer,
+    pub(super) asked: Option<(Deed, Reply<Lane>)>,
 }
 
 /// What is to be done with a destination.
@@ -69,13 +80,18 @@ impl Pending {
         if !self.transitions.is_empty() {
             registry.tell(&self.transitions);
         }
-        for (dest, steer, reply) in self.steered {
+        for Steered { dest, steer, asked } in self.steered {
             registry.steer(dest, steer);
             news.push(News::Steered);
-            if let Some(reply) = reply {
+            if let Some((_, reply)) = asked {
                 reply(Ok(registry.lane_shown(dest, now)));
             }
         }
+        for (job, reply) in self.jobs {
+            registry.jobs().insert(job.clone());
+            reply(Ok(job));
+        }
+        self.noted.into_iter().for_each(|reply| reply(Ok(())));
         news.extend(self.news);
     }
 
@@ -86,6 +102,8 @@ impl Pending {
         self.news.append(&mut other.news);
         self.transitions.append(&mut other.transitions);
         self.steered.append(&mut other.steered);
+        self.noted.append(&mut other.noted);
+        self.jobs.append(&mut other.jobs);
     }
 
     /// Tells everyone who waited that the write is not known to be durable.
@@ -96,7 +114,10 @@ impl Pending {
                 Answer::Shown(reply, _) | Answer::Refused(reply, _) => reply(Err(poisoned(why))),
             }
         }
-        self.steered.into_iter().filter_map(|(_, _, reply)| reply).for_each(|reply| reply(Err(poisoned(why))));
+        let asked = self.steered.into_iter().filter_map(|steered| steered.asked);
+        asked.for_each(|(_, reply)| reply(Err(poisoned(why))));
+        self.noted.into_iter().for_each(|reply| reply(Err(poisoned(why))));
+        self.jobs.into_iter().for_each(|(_, reply)| reply(Err(poisoned(why))));
     }
 }
 

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ages::Ages;
 use super::alert::{ANSWERING, FAILING, PAUSED, RESUMED, RULE};
+use super::bulk::Ledger;
 use super::lane::Entry;
 use super::news::Who;
 use super::pause::{self, Cause, Pause};
@@ -45,6 +46,7 @@ pub(super) struct Registry {
     /// What has become of destinations, and the alerter has not taken yet.
     notices: Mutex<Vec<Notice>>,
     failure: Mutex<Option<String>>,
+    jobs: Mutex<Ledger>,
 }
 
 /// What cannot be read and so is not delivered.
@@ -124,7 +126,9 @@ impl Registry {
             unwritten: Mutex::default(),
             notices: Mutex::default(),
             failure: Mutex::new(None),
+            jobs: Mutex::default(),
         };
+        *registry.jobs() = Ledger::open(&registry)?;
         registry.pause_again()?;
         Ok(registry)
     }
@@ -148,6 +152,11 @@ impl Registry {
     /// How long messages have been waiting, for as long as the guard lives.
     pub(super) fn ages(&self) -> MutexGuard<'_, Ages> {
         self.ages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bulk jobs as they are written, for as long as the guard lives.
+    pub(super) fn jobs(&self) -> MutexGuard<'_, Ledger> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rules of a destination; `None` where it is no longer configured.

@@ -4,9 +4,11 @@
 //!
 //! How it is written down, and when.
 
+use super::audit::Deed;
+use super::bulk::{Job, Step as BulkStep};
 use super::news::{Delivery, Who};
 use super::settle::Report;
-use super::words::{Accepted, Act, Hand, Lane, Reply, Shown};
+use super::words::{Accepted, Act, By, Hand, Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Id, Outcome, Place, WallMs};
 use crate::store::{Dest, Incoming};
@@ -16,9 +18,13 @@ pub(super) enum Request {
     /// New messages, all or none.
     Accept(Vec<Incoming>, Reply<Accepted>),
     /// What a person asks of a message.
-    Act(Id, Act, Reply<Shown>),
+    Act(Id, By<Act>, Reply<Shown>),
     /// What a person asks of a destination.
-    Steer(Dest, Hand, Reply<Lane>),
+    Steer(Dest, By<Hand>, Reply<Lane>),
+    /// Something that a person did which is kept in the audit log alone.
+    Note(Deed, Reply<()>),
+    /// What becomes of a bulk job.
+    Bulk(BulkStep, Reply<Job>),
     /// Messages are about to go out to destinations that must not get them twice.
     Claims(Vec<Delivery>),
     /// The first is to give its place to the second, which is newer and of the same key: destination, both places.
@@ -42,6 +48,8 @@ impl Request {
             Request::Accept(_, reply) => reply(Err(why())),
             Request::Act(_, _, reply) => reply(Err(why())),
             Request::Steer(_, _, reply) => reply(Err(why())),
+            Request::Note(_, reply) => reply(Err(why())),
+            Request::Bulk(_, reply) => reply(Err(why())),
             Request::Claims(_)
             | Request::Supersede(_)
             | Request::Expire(..)
@@ -56,9 +64,11 @@ impl Request {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Request::Accept(incoming, _) => incoming.iter().map(|one| one.draft.body.len()).sum(),
-            Request::Act(_, Act::Edit { body, .. }, _) => body.len(),
+            Request::Act(_, By { what: Act::Edit { body, .. }, .. }, _) => body.len(),
             Request::Act(..)
             | Request::Steer(..)
+            | Request::Note(..)
+            | Request::Bulk(..)
             | Request::Claims(_)
             | Request::Supersede(_)
             | Request::Expire(..)

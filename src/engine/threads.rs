@@ -22,9 +22,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded, select};
 
 use super::alert::{Alerter, LOOK_MS};
+use super::bulk::Runner;
 use super::commit::Committer;
 use super::crew::Crew;
 use super::news::News;
@@ -87,6 +88,8 @@ pub(super) struct Shared {
     /// Nothing that has not left is sent.
     is_draining: AtomicBool,
     full: AtomicBool,
+    /// Wakes the thread of bulk jobs.
+    wake: Sender<()>,
 }
 
 /// The threads of a running engine.
@@ -96,9 +99,11 @@ pub(super) struct Threads {
     syncer: JoinHandle<()>,
     scheduler: JoinHandle<()>,
     alerter: JoinHandle<()>,
+    runner: JoinHandle<()>,
     crews: Arc<Vec<Option<Crew>>>,
     tell: Sender<Vec<News>>,
     stop_alerts: Sender<()>,
+    stop_runner: Sender<()>,
 }
 
 impl Shared {
@@ -166,6 +171,12 @@ impl Shared {
         self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells the thread of bulk jobs that there is something for it.
+    pub(super) fn wake_runner(&self) {
+        // A channel that is full says so already.
+        let _ = self.wake.try_send(());
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Acquire)
     }
@@ -193,6 +204,8 @@ pub(super) fn start(
     let (unsynced, to_sync) = bounded(UNSYNCED_MAX);
     let (tell, heard) = bounded(NEWS_MAX);
     let (stop_alerts, stopped_alerts) = bounded(1);
+    let (stop_runner, stopped_runner) = bounded(1);
+    let (wake, woken) = bounded(1);
     let shared = Arc::new(Shared {
         registry: registry.clone(),
         clock,
@@ -202,6 +215,7 @@ pub(super) fn start(
         is_stopping: AtomicBool::new(false),
         is_draining: AtomicBool::new(false),
         full: AtomicBool::new(false),
+        wake: wake.clone(),
     });
     let crews: Arc<Vec<Option<Crew>>> = Arc::new(
         registry.lanes().map(|(_, rules)| rules.map(|rules| Crew::new(rules.clone(), tell.clone()))).collect(),
@@ -221,12 +235,17 @@ pub(super) fn start(
         },
         alerter: {
             let shared = shared.clone();
-            spawn("goniec-alert", registry, move || alert_loop(&shared, alerter, &stopped_alerts))?
+            spawn("goniec-alert", registry.clone(), move || alert_loop(&shared, alerter, &stopped_alerts))?
+        },
+        runner: {
+            let shared = shared.clone();
+            spawn("goniec-bulk", registry, move || bulk_loop(&shared, wake, &woken, &stopped_runner))?
         },
         shared: shared.clone(),
         crews,
         tell,
         stop_alerts,
+        stop_runner,
     };
     Ok((shared, threads))
 }
@@ -263,13 +282,31 @@ fn alert_loop(shared: &Shared, mut alerter: Alerter, stop: &Receiver<()>) {
     }
 }
 
+/// Takes bulk jobs on, a step at a time.
+fn bulk_loop(shared: &Shared, wake: Sender<()>, woken: &Receiver<()>, stop: &Receiver<()>) {
+    // An answer that finds the channel full finds it woken already.
+    let mut runner = Runner::new(Arc::new(move || {
+        let _ = wake.try_send(());
+    }));
+    loop {
+        runner.turn(&shared.registry, shared.clock.now(), &mut |request| shared.hand_in(request, true));
+        let due_ms = runner.next_due().unwrap_or(u64::MAX).saturating_sub(shared.clock.now().mono_ms);
+        select! {
+            recv(stop) -> _ => return,
+            recv(woken) -> _ => {}
+            default(Duration::from_millis(due_ms.clamp(1, LOOK_MS))) => {}
+        }
+    }
+}
+
 impl Threads {
     /// Takes nothing new, lets what is out come home for at most `limit`, writes it down, and ends every thread.
     ///
     /// # Errors
     /// The store failed before or during the stop.
     pub(super) fn stop(self, limit: Duration) -> Result<(), Error> {
-        let Threads { shared, committer, syncer, scheduler, alerter, crews, tell, stop_alerts } = self;
+        let Threads { shared, committer, syncer, scheduler, alerter, runner, crews, tell, stop_alerts, stop_runner } =
+            self;
         let until = Instant::now() + limit.min(STOP_MAX);
         shared.is_stopping.store(true, Ordering::Release);
         shared.is_draining.store(true, Ordering::Release);
@@ -288,11 +325,12 @@ impl Threads {
             std::thread::park_timeout(Duration::from_millis(5));
         }
         drop(stop_alerts);
+        drop(stop_runner);
         let _ = shared.inbox.send(Request::Stop);
         let joined = [committer.join(), syncer.join()];
         crews.iter().flatten().for_each(Crew::dismiss);
         let _ = tell.send(Vec::new());
-        let joined_rest = [scheduler.join(), join_within(alerter, until + CUT_PATIENCE)];
+        let joined_rest = [scheduler.join(), runner.join(), join_within(alerter, until + CUT_PATIENCE)];
         let closed = shared.registry.store.close();
         if joined.iter().chain(&joined_rest).any(Result::is_err) {
             shared.registry.poison("a thread of the engine panicked");

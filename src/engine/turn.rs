@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use super::accept;
 use super::alert::{Alerter, Rule};
+use super::audit::{self, Audited, Head, Soundness};
+use super::bulk::{Bulk, Job, Runner, Step as BulkStep};
 use super::commit::Committer;
 use super::news::{Delivery, News, Parcel, Step};
 use super::pending::Pending;
@@ -21,7 +23,7 @@ use super::request::Request;
 use super::send::{Outgoing, Picked, pick_up, send};
 use super::send_batch::{Gathered, Member, gather, reports, send_batch};
 use super::settle::Report;
-use super::words::{Accepted, Act, Destination, Hand, Lane, Reply, Settings, Shown, ShownPage, Stats};
+use super::words::{Accepted, Act, By, Destination, Hand, Lane, Reply, Settings, Shown, ShownPage, Stats};
 use crate::error::Error;
 use crate::model::{Attempt, Draft, Id, Message, Outcome, Place, Stamp, WallMs};
 use crate::store::{Query, Store, StoreError};
@@ -34,6 +36,7 @@ pub struct Turn {
     alerter: Alerter,
     inbox: Vec<Request>,
     news: Vec<News>,
+    runner: Runner,
 }
 
 /// An attempt that is under way, in the hands of whoever drives the engine. Its message stays out until [`Turn::land`] takes it back; one
@@ -108,7 +111,8 @@ impl Turn {
         let (inbox, latest) = recover(&registry, now)?;
         let committer = Committer::new(registry.clone(), latest, now)?;
         let alerter = Alerter::new(rules);
-        let mut turn = Turn { registry, committer, alerter, inbox, news: Vec::new() };
+        let runner = Runner::new(Arc::new(|| {}));
+        let mut turn = Turn { registry, committer, alerter, inbox, news: Vec::new(), runner };
         turn.write(now)?;
         Ok(turn)
     }
@@ -125,16 +129,52 @@ impl Turn {
     }
 
     /// Does what a person asks of a message; the next turn writes it down and answers.
-    pub fn act(&mut self, id: Id, act: Act, reply: Reply<Shown>) {
-        self.inbox.push(Request::Act(id, act, reply));
+    pub fn act(&mut self, id: Id, act: impl Into<By<Act>>, reply: Reply<Shown>) {
+        self.inbox.push(Request::Act(id, act.into(), reply));
     }
 
     /// Does what a person asks of a destination; the next turn writes it down and answers.
-    pub fn steer(&mut self, destination: &str, hand: Hand, reply: Reply<Lane>) {
+    pub fn steer(&mut self, destination: &str, hand: impl Into<By<Hand>>, reply: Reply<Lane>) {
         match self.registry.open_destination(destination) {
-            Ok(dest) => self.inbox.push(Request::Steer(dest, hand, reply)),
+            Ok(dest) => self.inbox.push(Request::Steer(dest, hand.into(), reply)),
             Err(error) => reply(Err(error)),
         }
+    }
+
+    /// Begins a bulk job: what matches is counted now, and the next turn writes it down and answers.
+    pub fn bulk(&mut self, asked: By<Bulk>, now: WallMs, reply: Reply<Job>) {
+        let By { what, who, why } = asked;
+        match Job::prepare(&self.registry, what, &who, why, now) {
+            Ok(job) => self.inbox.push(Request::Bulk(BulkStep::Begin(Box::new(job)), reply)),
+            Err(error) => reply(Err(error)),
+        }
+    }
+
+    /// Cancels a bulk job; the next turn writes it down and answers.
+    pub fn cancel_job(&mut self, number: u64, who: &str, reply: Reply<Job>) {
+        self.inbox.push(Request::Bulk(BulkStep::Cancel { job: number, who: Arc::from(who) }, reply));
+    }
+
+    /// The last bulk jobs, newest first.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<Job> {
+        self.registry.jobs().newest_first()
+    }
+
+    /// A page of the audit log, newest first: the entries before this number.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn audit(&self, before: Option<u64>, limit: usize) -> Result<Audited, Error> {
+        audit::page(&*self.registry.store, before, limit)
+    }
+
+    /// Follows the audit log from its beginning to its end. `known` is an entry that somebody wrote down.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn verify_audit(&self, known: Option<Head>) -> Result<Soundness, Error> {
+        audit::verify(&*self.registry.store, known)
     }
 
     /// Runs every stage until there is nothing to do at `now`, and waits for each attempt. Says when, on the monotonic clock, there will be
@@ -180,6 +220,7 @@ impl Turn {
             if !flights.is_empty() {
                 return Ok(Some(now.mono_ms));
             }
+            self.runner.turn(&self.registry, now, &mut |request| self.inbox.push(request));
             let is_idle = self.inbox.is_empty() && self.news.is_empty() && !self.committer.has_put_off();
             if is_idle && !self.registry.scheduler().has_work() {
                 return Ok(self.next_due(now));
@@ -192,6 +233,7 @@ impl Turn {
             self.registry.scheduler().next_due(),
             self.committer.next_due(),
             self.alerter.next_due(&self.registry, now),
+            self.runner.next_due(),
         ];
         dues.into_iter().flatten().min()
     }

@@ -111,6 +111,17 @@ pub struct Accepted {
     pub is_replay: bool,
 }
 
+/// What is asked, by whom and why: the audit log keeps that.
+#[derive(Debug, Clone)]
+pub struct By<T> {
+    /// What.
+    pub what: T,
+    /// Who; empty where a program asks that has goniec inside.
+    pub who: Arc<str>,
+    /// Why; may be empty.
+    pub why: String,
+}
+
 /// What a person asks of one message.
 #[derive(Debug, Clone)]
 pub enum Act {
@@ -120,10 +131,6 @@ pub enum Act {
         body: Body,
         /// Their content type; `None` keeps the one before.
         content_type: Option<Arc<str>>,
-        /// Who.
-        who: String,
-        /// Why.
-        why: String,
         /// The revision that was read.
         read: Option<u16>,
     },
@@ -145,12 +152,7 @@ pub enum Act {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hand {
     /// Send nothing until further notice.
-    Pause {
-        /// Who wants it.
-        who: String,
-        /// Why.
-        why: String,
-    },
+    Pause,
     /// Go on.
     Resume,
     /// Let its next cycle begin now.
@@ -272,6 +274,48 @@ pub struct Transition {
     pub at: WallMs,
     /// What was said of a failure.
     pub detail: Option<String>,
+}
+
+impl<T> From<T> for By<T> {
+    fn from(what: T) -> By<T> {
+        By { what, who: Arc::from(""), why: String::new() }
+    }
+}
+
+impl Act {
+    /// This, asked by somebody for a reason.
+    pub fn by(self, who: impl Into<Arc<str>>, why: impl Into<String>) -> By<Act> {
+        By { what: self, who: who.into(), why: why.into() }
+    }
+
+    /// What the audit log calls it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Act::Edit { .. } => "edit",
+            Act::Hold => "hold",
+            Act::Release => "release",
+            Act::Resend(_) => "resend",
+            Act::Arrived => "resolve",
+            Act::Cancel => "cancel",
+            Act::Delete => "delete",
+        }
+    }
+}
+
+impl Hand {
+    /// This, asked by somebody for a reason.
+    pub fn by(self, who: impl Into<Arc<str>>, why: impl Into<String>) -> By<Hand> {
+        By { what: self, who: who.into(), why: why.into() }
+    }
+
+    /// What the audit log calls it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Hand::Pause => "pause",
+            Hand::Resume => "resume",
+            Hand::Cycle => "cycle",
+        }
+    }
 }
 
 impl Destination {

@@ -19,6 +19,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::span::{parse_span_ms, show_span};
 
 /// The most sends that a rate may name: the log of the last ones costs 8 bytes each.
@@ -28,8 +30,9 @@ pub const RATE_MS_MAX: u64 = 86_400_000;
 /// A burst that nobody chose lasts so long: what a scheduler that wakes this often needs to keep the rate.
 const BURST_MS: u64 = 50;
 
-/// A limit over time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A limit over time. Kept and shown as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Rate {
     /// So many.
     pub count: u32,
@@ -154,6 +157,20 @@ impl FromStr for Rate {
             return Err(format!("the period of a rate is at most {}, and not nothing", show_span(RATE_MS_MAX)));
         }
         Ok(Rate::new(count, per_ms))
+    }
+}
+
+impl TryFrom<String> for Rate {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Rate, String> {
+        text.parse()
+    }
+}
+
+impl From<Rate> for String {
+    fn from(rate: Rate) -> String {
+        rate.to_string()
     }
 }
 

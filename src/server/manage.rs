@@ -33,7 +33,7 @@ const LIMIT_MAX: usize = 1_000;
 /// The most messages that one request for a page looks at.
 const SCAN_MAX: usize = 200_000;
 /// The most bytes of a reason.
-const WHY_BYTES_MAX: usize = 1_024;
+pub(super) const WHY_BYTES_MAX: usize = 1_024;
 
 /// `GET /v1/messages`.
 pub(super) async fn list(call: Call<'_>) -> Result<Answer, Problem> {
@@ -62,7 +62,8 @@ pub(super) async fn show(call: Call<'_>) -> Result<Answer, Problem> {
 /// `GET /v1/messages/{id}/body`: the bytes themselves; `?revision=N` for an older one.
 pub(super) async fn body(call: Call<'_>) -> Result<Answer, Problem> {
     let id = id(&call)?;
-    let wanted = match only(&call, "revision")? {
+    let [revision] = parameters(&call, ["revision"])?;
+    let wanted = match revision {
         Some(number) => Some(number.parse::<u16>().map_err(|_| Problem::bad("revision is a number from 1"))?),
         None => None,
     };
@@ -128,59 +129,65 @@ pub(super) async fn edit(call: Call<'_>) -> Result<Answer, Problem> {
             Some(number.map_err(|_| Problem::bad(format!("if-match is a revision like \"1\", not {tag}")))?)
         }
     };
-    let in_query = only(&call, "why")?;
-    let why = in_query.or(text(&call.headers, "x-goniec-why")?.map(str::to_owned)).unwrap_or_default();
-    if why.trim().is_empty() || why.len() > WHY_BYTES_MAX {
-        let detail = format!("a new body needs a reason of at most {WHY_BYTES_MAX} bytes");
-        return Err(Problem::bad(detail).hint("Send it as ?why=TEXT, or in the header x-goniec-why."));
+    let [why] = parameters(&call, ["why"])?;
+    let why = reason(&call, why)?;
+    if why.trim().is_empty() {
+        return Err(
+            Problem::bad("a new body needs a reason").hint("Send it as ?why=TEXT, or in the header x-goniec-why.")
+        );
     }
     let act = Act::Edit {
         body: Body::from(&*call.body.bytes),
         content_type: text(&call.headers, CONTENT_TYPE.as_str())?.map(Arc::from),
-        who: call.who.clone(),
-        why,
         read,
     };
-    done(&call, id, act).await
+    done(&call, id, act, Some(why)).await
 }
 
 /// `POST /v1/messages/{id}/resend`.
 pub(super) async fn resend(call: Call<'_>) -> Result<Answer, Problem> {
     let id = id(&call)?;
-    let when = match only(&call, "at")?.as_deref() {
-        None | Some("now") => Queued::Ready,
-        Some("next-cycle") => Queued::NextCycle,
+    let [at, why] = parameters(&call, ["at", "why"])?;
+    done(&call, id, Act::Resend(when(at.as_deref())?), why).await
+}
+
+/// When something is sent again: `now`, `next-cycle` or a time.
+pub(super) fn when(at: Option<&str>) -> Result<Queued, Problem> {
+    match at {
+        None | Some("now") => Ok(Queued::Ready),
+        Some("next-cycle") => Ok(Queued::NextCycle),
         Some(time) => {
             let at = parse_when(time, Toward::Future, now());
-            Queued::NotBefore(at.map_err(|wrong| Problem::bad(format!("at is now, next-cycle or a time: {wrong}")))?)
+            at.map(Queued::NotBefore).map_err(|wrong| Problem::bad(format!("at is now, next-cycle or a time: {wrong}")))
         }
-    };
-    done(&call, id, Act::Resend(when)).await
+    }
 }
 
 /// `POST /v1/messages/{id}/resolve`: `?outcome=delivered` or `?outcome=resend`.
 pub(super) async fn resolve(call: Call<'_>) -> Result<Answer, Problem> {
     let id = id(&call)?;
-    let act = match only(&call, "outcome")?.as_deref() {
+    let [outcome, why] = parameters(&call, ["outcome", "why"])?;
+    let act = match outcome.as_deref() {
         Some("delivered") => Act::Arrived,
         Some("resend") => Act::Resend(Queued::Ready),
         Some(_) | None => return Err(Problem::bad("outcome is delivered or resend").hint("Send ?outcome=delivered.")),
     };
-    done(&call, id, act).await
+    done(&call, id, act, why).await
 }
 
 /// `POST /v1/messages/{id}/cancel`, `/hold`, `/release`.
 pub(super) async fn act(call: Call<'_>, act: Act) -> Result<Answer, Problem> {
     let id = id(&call)?;
-    none(&call)?;
-    done(&call, id, act).await
+    let [why] = parameters(&call, ["why"])?;
+    done(&call, id, act, why).await
 }
 
 /// `DELETE /v1/messages/{id}`.
 pub(super) async fn delete(call: Call<'_>) -> Result<Answer, Problem> {
     let id = id(&call)?;
-    none(&call)?;
-    answered(|reply| call.app.engine.act(id, Act::Delete, reply)).await?;
+    let [why] = parameters(&call, ["why"])?;
+    let asked = Act::Delete.by(call.who.as_str(), reason(&call, why)?);
+    answered(|reply| call.app.engine.act(id, asked, reply)).await?;
     let mut answer = Response::new(Reply::Whole(None));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     Ok(answer)
@@ -198,23 +205,13 @@ pub(super) async fn destinations(call: Call<'_>) -> Result<Answer, Problem> {
     Ok(json(StatusCode::OK, render::destinations(&stats, &lanes)))
 }
 
-/// `POST /v1/destinations/{name}/pause`.
-pub(super) async fn pause(call: Call<'_>) -> Result<Answer, Problem> {
-    let why = only(&call, "why")?.unwrap_or_default();
-    let who = call.who.clone();
-    steered(&call, Hand::Pause { who, why }).await
-}
-
-/// `POST /v1/destinations/{name}/resume`, `/cycle`.
+/// `POST /v1/destinations/{name}/pause`, `/resume`, `/cycle`.
 pub(super) async fn steer(call: Call<'_>, hand: Hand) -> Result<Answer, Problem> {
-    none(&call)?;
-    steered(&call, hand).await
-}
-
-async fn steered(call: &Call<'_>, hand: Hand) -> Result<Answer, Problem> {
+    let [why] = parameters(&call, ["why"])?;
+    let asked = hand.by(call.who.as_str(), reason(&call, why)?);
     // What is no destination is no path.
     call.app.engine.destination(&call.name).map_err(|error| Problem::no_destination(&error))?;
-    let lane = answered(|reply| call.app.engine.steer(&call.name, hand, reply)).await?;
+    let lane = answered(|reply| call.app.engine.steer(&call.name, asked, reply)).await?;
     Ok(json(StatusCode::OK, render::lane(&lane)))
 }
 
@@ -248,7 +245,7 @@ pub(super) fn filter(query: &str, now: WallMs, others: &[&str]) -> Result<(Filte
 }
 
 /// The query that the filter means here.
-fn asked(engine: &Engine, filter: Filter) -> Result<Query, Problem> {
+pub(super) fn asked(engine: &Engine, filter: Filter) -> Result<Query, Problem> {
     let destinations: Result<Vec<_>, Error> = filter.destinations.iter().map(|name| engine.destination(name)).collect();
     Ok(Query {
         states: filter.states,
@@ -265,7 +262,7 @@ fn asked(engine: &Engine, filter: Filter) -> Result<Query, Problem> {
     })
 }
 
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     call: &Call<'_>,
     read: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -274,8 +271,9 @@ async fn read<T: Send + 'static>(
     Ok(result.ok_or_else(|| Problem::internal("the read failed"))??)
 }
 
-async fn done(call: &Call<'_>, id: Id, act: Act) -> Result<Answer, Problem> {
-    let shown: Shown = answered(|reply| call.app.engine.act(id, act, reply)).await?;
+async fn done(call: &Call<'_>, id: Id, act: Act, why: Option<String>) -> Result<Answer, Problem> {
+    let asked = act.by(call.who.as_str(), reason(call, why)?);
+    let shown: Shown = answered(|reply| call.app.engine.act(id, asked, reply)).await?;
     Ok(with_revision(json(StatusCode::OK, render::message(&shown)), shown.record.revision))
 }
 
@@ -283,20 +281,30 @@ fn id(call: &Call<'_>) -> Result<Id, Problem> {
     call.name.parse().map_err(|wrong: crate::model::id::NotAnId| Problem::bad(wrong.to_string()))
 }
 
-/// The value of the one parameter that is allowed here.
-fn only(call: &Call<'_>, name: &str) -> Result<Option<String>, Problem> {
-    let mut value = None;
-    for (given, text) in pairs(&call.query)? {
-        if given != name {
-            return Err(Problem::bad(format!("unknown parameter {given:?}")).hint(format!("There is {name} only.")));
-        }
-        value = Some(text);
+/// Why: what the query says, or the header.
+fn reason(call: &Call<'_>, in_query: Option<String>) -> Result<String, Problem> {
+    let why = in_query.or(text(&call.headers, "x-goniec-why")?.map(str::to_owned)).unwrap_or_default();
+    if why.len() > WHY_BYTES_MAX {
+        return Err(Problem::bad(format!("a reason has at most {WHY_BYTES_MAX} bytes, not {}", why.len())));
     }
-    Ok(value)
+    Ok(why)
 }
 
-fn none(call: &Call<'_>) -> Result<(), Problem> {
-    if call.query.is_empty() { Ok(()) } else { Err(Problem::bad("no parameters are known here")) }
+/// The values of the parameters that are allowed here; each at most once.
+pub(super) fn parameters<const N: usize>(call: &Call<'_>, names: [&str; N]) -> Result<[Option<String>; N], Problem> {
+    let mut values = [const { None }; N];
+    for (given, text) in pairs(&call.query)? {
+        let known = names.iter().zip(&mut values).find(|(name, _)| **name == given).map(|(_, value)| value);
+        let Some(value) = known else {
+            let there =
+                if N == 0 { "No parameters are known here.".into() } else { format!("There is {}.", names.join(", ")) };
+            return Err(Problem::bad(format!("unknown parameter {given:?}")).hint(there));
+        };
+        if value.replace(text).is_some() {
+            return Err(Problem::bad(format!("{given} is given twice")));
+        }
+    }
+    Ok(values)
 }
 
 fn with_revision(mut answer: Answer, revision: u16) -> Answer {

@@ -132,6 +132,12 @@ impl Problem {
             .hint("Send `If-Match: \"N\"` with the revision, or `If-Match: *` to replace whatever there is.")
     }
 
+    /// There is no such bulk job.
+    pub(super) fn no_job(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "no-job", "There is no such bulk job", detail)
+            .hint("GET /v1/bulk lists those that are kept.")
+    }
+
     /// The message has no such revision.
     pub(super) fn no_revision(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, "no-revision", "There is no such revision", detail)
@@ -171,6 +177,7 @@ impl Problem {
                 (S::UNPROCESSABLE_ENTITY, "conflict", "The idempotency key names another message", None)
             }
             Error::Overtaken { .. } => (S::CONFLICT, "overtaken", "A newer message has taken its place", None),
+            Error::Counted { .. } => (S::CONFLICT, "counted", "Another number of messages matches", None),
             Error::Busy => (S::TOO_MANY_REQUESTS, "busy", "goniec is full", Some("1")),
             Error::Stopping => (S::SERVICE_UNAVAILABLE, "stopping", "goniec is stopping", Some("5")),
             Error::Store(StoreError::Full(_)) => (S::INSUFFICIENT_STORAGE, "disk-full", "The disk is full", Some("30")),

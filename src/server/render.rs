@@ -6,6 +6,8 @@
 //!
 //! Where any of it comes from.
 
+mod admin;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -14,6 +16,8 @@ use crate::admin::when::rfc3339;
 use crate::engine::{Lane, Shown, ShownPage, Stats, Transition, Waits};
 use crate::model::{Abandoned, Attempt, Id, Place, State};
 use crate::store::{Revision, StateName};
+
+pub(super) use admin::{audited, job, jobs, preview, soundness};
 
 #[derive(Serialize)]
 struct MessageShape<'a> {

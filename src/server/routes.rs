@@ -17,7 +17,7 @@ use super::guard::Head;
 use super::listen::App;
 use super::payload::{Answer, BodyLimits, Reply, Taken, take};
 use super::problem::Problem;
-use super::{access, events, intake, manage};
+use super::{access, bulk, events, intake, manage};
 
 /// The most bytes of a path with its query.
 const URI_BYTES_MAX: usize = 4 << 10;
@@ -65,6 +65,12 @@ enum Handler {
     Resume,
     Cycle,
     Events,
+    BeginBulk,
+    Jobs,
+    ShowJob,
+    CancelJob,
+    Audit,
+    VerifyAudit,
 }
 
 struct Route {
@@ -106,7 +112,7 @@ const fn route(
 const G: Method = Method::GET;
 const P: Method = Method::POST;
 
-static ROUTES: [Route; 23] = [
+static ROUTES: [Route; 29] = [
     route(G, "/", Right::Anyone, 0, Handler::Root, "what there is to call"),
     route(G, "/healthz", Right::Anyone, 0, Handler::Healthz, "whether the process lives"),
     route(G, "/readyz", Right::Anyone, 0, Handler::Readyz, "whether messages are taken; 503 or 507 where not"),
@@ -221,6 +227,40 @@ static ROUTES: [Route; 23] = [
         "lets what waits for the next cycle go now",
     ),
     route(
+        P,
+        "/v1/bulk",
+        Right::Operate,
+        NOTHING_BYTES_MAX,
+        Handler::BeginBulk,
+        "one act on all messages that match: `dry_run` counts them and shows some, else a job begins (202)",
+    ),
+    route(G, "/v1/bulk", Right::View, 0, Handler::Jobs, "the last 128 bulk jobs, newest first"),
+    route(G, "/v1/bulk/{id}", Right::View, 0, Handler::ShowJob, "one bulk job, and how far it is"),
+    route(
+        Method::DELETE,
+        "/v1/bulk/{id}",
+        Right::Operate,
+        NOTHING_BYTES_MAX,
+        Handler::CancelJob,
+        "cancels a bulk job; what was done stays done",
+    ),
+    route(
+        G,
+        "/v1/audit",
+        Right::View,
+        0,
+        Handler::Audit,
+        "what people did, newest first: `limit` (50; 1,000 at most), `cursor`",
+    ),
+    route(
+        G,
+        "/v1/audit/verify",
+        Right::View,
+        0,
+        Handler::VerifyAudit,
+        "whether the chain of the audit log is whole; `?head=NUMBER:HASH` is an entry that was written down",
+    ),
+    route(
         G,
         "/v1/events",
         Right::View,
@@ -285,9 +325,15 @@ async fn dispatch(handler: Handler, call: Call<'_>) -> Result<Answer, Problem> {
         Handler::Delete => manage::delete(call).await,
         Handler::Stats => manage::stats(call).await,
         Handler::Destinations => manage::destinations(call).await,
-        Handler::Pause => manage::pause(call).await,
+        Handler::Pause => manage::steer(call, Hand::Pause).await,
         Handler::Resume => manage::steer(call, Hand::Resume).await,
         Handler::Cycle => manage::steer(call, Hand::Cycle).await,
+        Handler::BeginBulk => bulk::begin(call).await,
+        Handler::Jobs => bulk::jobs(call).await,
+        Handler::ShowJob => bulk::job(call).await,
+        Handler::CancelJob => bulk::cancel(call).await,
+        Handler::Audit => bulk::audit(call).await,
+        Handler::VerifyAudit => bulk::verify(call).await,
         Handler::Events => events::follow(call),
     }
 }

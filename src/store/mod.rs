@@ -27,13 +27,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Abandoned, Attempt, Body, Class, Draft, Id, Message, Place, Queued, Record, State, WallMs};
 
 /// The number of a commit, from 1; 0 is the empty store.
 pub type CommitNo = u64;
 
 /// The small number that stands for a destination's name inside a store. Given once, never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Dest(pub u16);
 
 /// Durable memory for messages. See the contract above.
@@ -401,7 +403,8 @@ pub struct Revision {
 }
 
 /// Which messages a list shows. Every part that is set must match.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Query {
     /// States, by name; empty for all.
     pub states: Vec<StateName>,
@@ -428,7 +431,7 @@ pub struct Query {
 }
 
 /// A word to compare with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pattern {
     /// The whole word.
     Exactly(String),
@@ -437,7 +440,7 @@ pub enum Pattern {
 }
 
 /// A state without its payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum StateName {
     /// See [`State::Queued`].
     Queued,

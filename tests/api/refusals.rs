@@ -32,7 +32,7 @@ fn what_no_route_has_is_refused() {
             }
         }
     }
-    for path in ["/v1", "/v1/", "/v1/messages/", "/v1/bulk", "/nothing", "//"] {
+    for path in ["/v1", "/v1/", "/v1/messages/", "/v1/bulks", "/nothing", "//"] {
         api.get(path).expect(404).says("GET / lists");
     }
     api.get(&format!("/{}", "x".repeat(5_000))).expect(414);

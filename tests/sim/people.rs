@@ -78,7 +78,7 @@ impl World {
             }
         };
         if let Some(turn) = &mut self.turn {
-            turn.steer(name, Hand::Pause { who: "anna".into(), why: "inventory".into() }, Box::new(reply));
+            turn.steer(name, Hand::Pause, Box::new(reply));
         }
     }
 
@@ -115,7 +115,7 @@ impl World {
             _ => {
                 ledger.made[n].asked += 1;
                 let body = format!("{n}.{}", ledger.made[n].asked).into_bytes().into();
-                Act::Edit { body, content_type: None, who: "anna".into(), why: "typo".into(), read: None }
+                Act::Edit { body, content_type: None, read: None }
             }
         };
         let asked = ledger.made[n].asked;

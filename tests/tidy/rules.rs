@@ -21,7 +21,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("jaq_std", &["src/transport/filter/"]),
     ("minijinja", &["src/transport/shape"]),
     ("hmac", &["src/transport/secret/"]),
-    ("sha2", &["src/transport/secret/"]),
+    ("sha2", &["src/transport/secret/", "src/model/chain.rs"]),
     ("zeroize", &["src/transport/secret/"]),
     // The resolver looks names up on threads of its own, because `getaddrinfo` cannot be given a deadline.
     ("crossbeam_channel", &["src/engine/threads", "src/engine/crew.rs", "src/transport/http/", "src/cli/"]),

@@ -51,7 +51,7 @@ type Measured = fn(&Local, usize, usize, usize) -> Result<f64, Fail>;
 /// Hands in so many messages to a paused destination, and says how many a second are delivered once it goes on.
 fn drained(local: &Local, _: usize, bytes: usize, messages: usize) -> Result<f64, Fail> {
     let (engine, body) = (local.engine(), local::body(bytes));
-    engine.steer_wait(DESTINATION, Hand::Pause { who: String::new(), why: String::new() })?;
+    engine.steer_wait(DESTINATION, Hand::Pause)?;
     let mut accepted = 0;
     while accepted < messages {
         accepted += local::accept(engine, REQUEST.min(messages - accepted), &body)?;

@@ -114,9 +114,13 @@ fn gather(shared: &Shared, inbox: &Receiver<Request>, patience: Duration) -> Res
             // What comes from within is bounded by what may be out.
             Request::Reports(_) | Request::Landed(..) | Request::Claims(_) | Request::Supersede(_) => {}
             Request::Expire(passed) => requests += passed.len(),
-            Request::Accept(..) | Request::Act(..) | Request::Steer(..) | Request::Told(_) | Request::Stop => {
-                requests += 1;
-            }
+            Request::Accept(..)
+            | Request::Act(..)
+            | Request::Steer(..)
+            | Request::Note(..)
+            | Request::Bulk(..)
+            | Request::Told(_)
+            | Request::Stop => requests += 1,
         }
         gathered.push(request);
         let is_enough = requests >= REQUESTS_MAX || bytes >= COMMIT_BYTES_MAX;

@@ -1,0 +1,212 @@
+//! `bulk` and `audit`, and what `resend`, `cancel`, `hold`, `release` and `rm` do to all messages that match.
+//!
+//! # What holds
+//!
+//! * A person sees how many there are before anything happens, and the node refuses where it is another number by then.
+//! * The job is the node's: a client that goes away does not end it.
+//!
+//! # What it does not know
+//!
+//! What the acts mean, and how a job goes on.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use clap::ArgMatches;
+use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::client::{Node, escaped, yes};
+use super::messages::field;
+use super::{Fail, NO, USAGE, plain, say, text};
+
+/// How often a job is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Does this to all messages that match, once the user agreed to their number.
+pub(super) fn act(verb: &str, node: &Node, arguments: &ArgMatches, filter: &str) -> Result<(), Fail> {
+    let action = if verb == "rm" { "delete" } else { verb };
+    let mut asked = json!({ "action": action, "filter": filter });
+    for (name, value) in
+        [("at", text(arguments, "at")), ("rate", text(arguments, "rate")), ("why", text(arguments, "why"))]
+    {
+        if let Some(value) = value {
+            put(&mut asked, name, value.into());
+        }
+    }
+    let mut preview = asked.clone();
+    put(&mut preview, "dry_run", true.into());
+    let preview = post(node, &preview)?;
+    let count = preview.get("count").and_then(Value::as_u64).unwrap_or(0);
+    if arguments.get_flag("dry-run") {
+        return if arguments.get_flag("json") { say(&preview.to_string()) } else { say(&format!("{count} messages")) };
+    }
+    if count == 0 {
+        return Err(Fail::new(NO, "no message matches"));
+    }
+    if !arguments.get_flag("yes") {
+        agree(verb, count, &preview)?;
+    }
+    put(&mut asked, "count", count.into());
+    let job = follow(node, post(node, &asked)?)?;
+    if arguments.get_flag("json") {
+        say(&job.to_string())?;
+    } else {
+        say(&format!("{verb}: {} done, {} refused", field(&job, "done"), field(&job, "refused")))?;
+    }
+    let detail = field(&job, "detail");
+    match field(&job, "state").as_str() {
+        "done" if detail.is_empty() => Ok(()),
+        "done" => Err(Fail::new(NO, format!("some were refused, the last because {detail}"))),
+        state => Err(Fail::new(NO, format!("the job is {state}"))),
+    }
+}
+
+fn put(asked: &mut Value, name: &str, value: Value) {
+    if let Some(object) = asked.as_object_mut() {
+        object.insert(name.to_owned(), value);
+    }
+}
+
+fn post(node: &Node, asked: &Value) -> Result<Value, Fail> {
+    let headers = [("content-type", "application/json")];
+    let answer = yes(node.call("POST", "/v1/bulk", &headers, asked.to_string().as_bytes())?)?;
+    Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
+}
+
+fn agree(verb: &str, count: u64, preview: &Value) -> Result<(), Fail> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Fail::new(USAGE, format!("{verb} would change {count} messages")).hint("Say --yes, or --dry-run."));
+    }
+    for message in preview.get("sample").and_then(Value::as_array).into_iter().flatten() {
+        let words = ["id", "state", "destination", "key", "reason"].map(|name| field(message, name));
+        eprintln!("  {}", words.join("  ").trim_end());
+    }
+    eprint!("{verb} {count} messages? [y/N] ");
+    drop(std::io::stderr().flush());
+    let mut answer = String::new();
+    drop(std::io::stdin().read_line(&mut answer));
+    if answer.trim().eq_ignore_ascii_case("y") { Ok(()) } else { Err(Fail::new(NO, "nothing was changed")) }
+}
+
+/// Looks at the job until it ends.
+fn follow(node: &Node, mut job: Value) -> Result<Value, Fail> {
+    let bar = ProgressBar::new(job.get("matched").and_then(Value::as_u64).unwrap_or(0));
+    // A template of ours is sound.
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}") {
+        bar.set_style(style);
+    }
+    let path = format!("/v1/bulk/{}", escaped(&field(&job, "id")));
+    while field(&job, "state") == "running" {
+        // The pace of a look at the node.
+        std::thread::sleep(LOOK);
+        job = node.json("GET", &path)?;
+        let handled = ["done", "refused"].map(|name| job.get(name).and_then(Value::as_u64).unwrap_or(0));
+        bar.set_position(handled.iter().sum());
+    }
+    bar.finish_and_clear();
+    Ok(job)
+}
+
+/// `bulk list`, `bulk show`, `bulk cancel`.
+pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
+    let Some((verb, arguments)) = arguments.subcommand() else { return Err(Fail::new(NO, "nothing to do")) };
+    let node = Node::of(arguments)?;
+    if verb == "list" {
+        return list(&node, arguments);
+    }
+    let path = format!("/v1/bulk/{}", escaped(text(arguments, "job").unwrap_or_default()));
+    let job = node.json(if verb == "cancel" { "DELETE" } else { "GET" }, &path)?;
+    if arguments.get_flag("json") {
+        return say(&job.to_string());
+    }
+    for (name, _) in job.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        say(&format!("{name:<16} {}", field(&job, name)))?;
+    }
+    Ok(())
+}
+
+fn list(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
+    let all = node.json("GET", "/v1/bulk")?;
+    let jobs = all.get("jobs").and_then(Value::as_array).into_iter().flatten();
+    let names = ["id", "action", "state", "matched", "done", "refused", "who", "begun_at", "filter"];
+    table(arguments, &names, jobs)
+}
+
+/// `audit`.
+pub(super) fn audit(arguments: &ArgMatches) -> Result<(), Fail> {
+    let node = Node::of(arguments)?;
+    if arguments.get_flag("verify") {
+        return verify(&node, arguments);
+    }
+    let limit = arguments.get_one::<u64>("limit").copied().unwrap_or(50);
+    let mut entries: Vec<Value> = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let left = limit.saturating_sub(u64::try_from(entries.len()).unwrap_or(limit));
+        let mut page = node.json("GET", &format!("/v1/audit?limit={}{cursor}", left.clamp(1, 500)))?;
+        if let Some(more) = page.get_mut("entries").and_then(Value::as_array_mut) {
+            entries.append(more);
+        }
+        match page.get("next").and_then(Value::as_str) {
+            Some(next) if u64::try_from(entries.len()).unwrap_or(limit) < limit => cursor = format!("&cursor={next}"),
+            Some(_) | None => break,
+        }
+    }
+    if arguments.get_flag("json") {
+        return entries.iter().try_for_each(|entry| say(&entry.to_string()));
+    }
+    let names = ["number", "at", "who", "act", "target", "key", "detail"];
+    table(arguments, &names, entries.iter())
+}
+
+fn verify(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
+    let head = text(arguments, "head").map(|head| format!("?head={}", escaped(head))).unwrap_or_default();
+    let found = node.json("GET", &format!("/v1/audit/verify{head}"))?;
+    if arguments.get_flag("json") {
+        say(&found.to_string())?;
+    }
+    if let Some(wrong) = found.get("wrong").filter(|wrong| !wrong.is_null()) {
+        let line = format!(
+            "the audit log is not what was written: entry {}: {}",
+            field(wrong, "number"),
+            field(wrong, "what")
+        );
+        return Err(Fail::new(NO, line).hint("Keep a copy of the data directory before anything else is done."));
+    }
+    if arguments.get_flag("json") {
+        return Ok(());
+    }
+    let head = found.get("head").unwrap_or(&Value::Null);
+    say(&format!(
+        "{} entries, sound; the last is {}:{}",
+        field(&found, "entries"),
+        field(head, "number"),
+        field(head, "hash")
+    ))
+}
+
+fn table<'a>(arguments: &ArgMatches, names: &[&str], mut rows: impl Iterator<Item = &'a Value>) -> Result<(), Fail> {
+    if arguments.get_flag("json") {
+        return rows.try_for_each(|row| say(&row.to_string()));
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(names.iter().map(|name| name.to_uppercase()));
+    for row in rows {
+        table.add_row(names.iter().map(|name| cell(row, name)));
+    }
+    say(&table.to_string())
+}
+
+/// A field as one cell: what something was done to has its own form.
+fn cell(row: &Value, name: &str) -> String {
+    match row.get(name) {
+        Some(Value::Object(target)) => {
+            let words =
+                target.iter().map(|(kind, what)| format!("{kind} {}", plain(what.as_str().unwrap_or_default())));
+            words.collect::<Vec<_>>().join(" ")
+        }
+        Some(_) | None => field(row, name),
+    }
+}

@@ -1,0 +1,289 @@
+//! From what people ask to its part of the batch: acts on messages, one or many, and on destinations.
+//!
+//! # What holds
+//!
+//! * What a person asks is decided on what was read after the message was reserved.
+//! * What cannot be written is answered here, once, and leaves no reservation behind.
+//! * Every act that is written has its entry in the audit log, in the same batch.
+//!
+//! # What it does not know
+//!
+//! When the batch is written, and what becomes of it.
+
+use super::act::{Plan, plan};
+use super::audit::{Deed, Target, stood};
+use super::bulk::{Job, JobState, Step};
+use super::commit::Committer;
+use super::draft::{Asking, Cause, Draft};
+use super::news::{News, Who};
+use super::pause;
+use super::pending::Steered;
+use super::request::Request;
+use super::schedule::Taken;
+use super::settle::attempt_number;
+use super::words::{Act, By, Hand, Lane, Reply, Shown};
+use crate::error::Error;
+use crate::model::chain::Link;
+use crate::model::{Body, Event, Id, Illegal, Place, Record, State, WallMs};
+use crate::store::Dest;
+
+/// What an act comes to, on a message that is reserved for it.
+struct Planned {
+    who: Who,
+    record: Record,
+    event: Event,
+    plan: Plan,
+    deed: Deed,
+}
+
+/// Why an act is not planned.
+enum Not {
+    /// What is being written about the message is to be seen first.
+    Yet,
+    /// There is no such message.
+    There,
+    /// It does not happen.
+    Because(Error),
+}
+
+impl From<Error> for Not {
+    fn from(error: Error) -> Not {
+        Not::Because(error)
+    }
+}
+
+impl Committer {
+    pub(super) fn enter_act(&mut self, draft: &mut Draft, id: Id, asked: By<Act>, reply: Reply<Shown>) {
+        let place = match self.registry.place(id) {
+            Ok(place) => place,
+            Err(error) => return reply(Err(error)),
+        };
+        match self.plan(draft, place, &asked) {
+            Ok(planned) => planned.enter(draft, true, reply),
+            Err(Not::Yet) => self.put_off.push(Request::Act(id, asked, reply)),
+            Err(Not::There) => reply(Err(Error::NotFound(id))),
+            Err(Not::Because(error)) => reply(Err(error)),
+        }
+    }
+
+    pub(super) fn enter_steer(&mut self, draft: &mut Draft, dest: Dest, asked: By<Hand>, reply: Reply<Lane>) {
+        let Some(rules) = self.registry.rules(dest) else {
+            return reply(Ok(self.registry.lane_shown(dest, draft.now)));
+        };
+        match pause::steer(&asked, rules, draft.now.wall) {
+            Ok(steer) => {
+                self.watch.forget(dest);
+                let target = Target::Destination(rules.name.to_string());
+                let deed = Deed { detail: asked.why, ..Deed::new(&asked.who, asked.what.name(), target) };
+                draft.steered.push(Steered { dest, steer, asked: Some((deed, reply)) });
+            }
+            Err(error) => reply(Err(error)),
+        }
+    }
+
+    pub(super) fn enter_bulk(&mut self, draft: &mut Draft, step: Step, reply: Reply<Job>) {
+        match step {
+            Step::Begin(job) => self.begin_job(draft, *job, reply),
+            Step::Go { job, places, is_last } => match self.job(draft, job) {
+                Some(job) if job.is_running() => self.step_job(draft, job, &places, is_last, reply),
+                Some(job) => reply(Ok(job)),
+                None => reply(Err(no_job(job))),
+            },
+            Step::Cancel { job, who } => match self.job(draft, job) {
+                Some(mut job) if job.is_running() => {
+                    job.end(JobState::Cancelled, draft.now.wall);
+                    let deed = Deed::new(&who, "bulk-cancel", Target::Job(job.number));
+                    draft.jobs.push((job, Some(deed), reply));
+                }
+                Some(job) => reply(Ok(job)),
+                None => reply(Err(no_job(job))),
+            },
+        }
+    }
+
+    /// A job as it stands after what is planned for it already.
+    fn job(&self, draft: &Draft, number: u64) -> Option<Job> {
+        let planned = draft.jobs.iter().rev().map(|(job, ..)| job).find(|job| job.number == number);
+        planned.or_else(|| self.bulk.get(number)).cloned()
+    }
+
+    fn begin_job(&self, draft: &mut Draft, mut job: Job, reply: Reply<Job>) {
+        let begun = draft.jobs.iter().filter(|(job, ..)| self.bulk.get(job.number).is_none()).count();
+        let Some(number) = self.bulk.next_number(begun) else { return reply(Err(Error::Busy)) };
+        job.number = number;
+        job.begun_at = draft.now.wall;
+        let detail = format!("{} {} messages: {}", job.act.name(), job.matched, job.filter);
+        let detail = if job.why.is_empty() { detail } else { format!("{detail} ({})", job.why) };
+        let deed = Deed { detail, ..Deed::new(&job.who, "bulk-begin", Target::Job(number)) };
+        draft.jobs.push((job, Some(deed), reply));
+    }
+
+    /// Asks what is next of a job, in order, up to the first message of which something else is to be seen first.
+    fn step_job(&mut self, draft: &mut Draft, mut job: Job, places: &[Place], is_last: bool, reply: Reply<Job>) {
+        let asked = job.act.act().by(job.who.as_str(), job.why.clone());
+        let mut messages = Vec::new();
+        let mut handled = 0;
+        for place in places {
+            match self.plan(draft, *place, &asked) {
+                Ok(planned) => {
+                    messages.push(planned.record.id);
+                    planned.enter(draft, false, Box::new(drop));
+                    job.done += 1;
+                }
+                Err(Not::Yet) => break,
+                Err(Not::There) => job.refuse("it is no longer there".into()),
+                Err(Not::Because(error)) => job.refuse(error.to_string()),
+            }
+            job.cursor = Some(*place);
+            handled += 1;
+        }
+        let is_over = is_last && handled == places.len();
+        if handled == 0 && !is_over {
+            return reply(Ok(job));
+        }
+        if is_over {
+            job.end(JobState::Done, draft.now.wall);
+        }
+        let act = if is_over { "bulk-end" } else { "bulk-step" };
+        let detail = format!("{}: {} done, {} refused", job.act.name(), job.done, job.refused);
+        let deed = Deed { detail, messages, ..Deed::new(&job.who, act, Target::Job(job.number)) };
+        draft.jobs.push((job, Some(deed), reply));
+    }
+
+    /// Reserves the message, reads it, and plans the act.
+    fn plan(&mut self, draft: &mut Draft, place: Place, asked: &By<Act>) -> Result<Planned, Not> {
+        let taken = self.registry.scheduler().reserve(place).err();
+        if taken == Some(Taken::Reserved) {
+            return Err(Not::Yet);
+        }
+        // Only now, with the message reserved, is what we read the last word on it.
+        let record = match self.registry.store.get(place) {
+            Ok(Some(record)) => record,
+            Ok(None) => {
+                self.registry.scheduler().forget(place);
+                return Err(Not::There);
+            }
+            Err(error) => {
+                self.registry.unreadable(place, &error);
+                self.registry.scheduler().forget(place);
+                return Err(Error::Store(error).into());
+            }
+        };
+        if taken == Some(Taken::Out) && record.state.is_final() {
+            // Its outcome is written, and the scheduler has yet to hear of it.
+            return Err(Not::Yet);
+        }
+        if taken == Some(Taken::Out) {
+            let state = State::Sending(attempt_number(record.state, record.attempts));
+            let illegal = Illegal { state, event: event_of(&asked.what) };
+            return Err(Error::Refused { id: record.id, illegal }.into());
+        }
+        self.plan_reserved(draft, record, asked)
+    }
+
+    fn plan_reserved(&mut self, draft: &mut Draft, record: Record, asked: &By<Act>) -> Result<Planned, Not> {
+        let who = match self.registry.destination(&record.envelope.destination) {
+            Ok(dest) => self.registry.who(dest, record.place, record.envelope.key.as_deref()),
+            Err(error) => {
+                self.registry.scheduler().forget(record.place);
+                return Err(error.into());
+            }
+        };
+        let registry = self.registry.clone();
+        let rules = registry.rules(who.dest);
+        let is_latest = rules.is_some_and(|rules| rules.latest_wins) && who.entry.hash != 0;
+        if is_latest && !draft.lines.insert((who.dest, who.entry.hash)) {
+            // What this batch does with its key is to be seen first.
+            self.registry.scheduler().forget(record.place);
+            return Err(Not::Yet);
+        }
+        let event = event_of(&asked.what);
+        match self.admit(&record, who, asked, draft.now.wall) {
+            Ok((plan, deed)) => {
+                if matches!(event, Event::Arrived) {
+                    self.overtake(draft, &record, who);
+                }
+                Ok(Planned { who, record, event, plan, deed })
+            }
+            Err(error) => {
+                draft.news.push(News::Unchanged(who));
+                Err(error.into())
+            }
+        }
+    }
+
+    /// What the act comes to and how the audit log tells it, where the message and its key admit it.
+    fn admit(&self, record: &Record, who: Who, asked: &By<Act>, now: WallMs) -> Result<(Plan, Deed), Error> {
+        let rules = self.registry.rules(who.dest);
+        let event = event_of(&asked.what);
+        let goes = matches!(event, Event::Resend(_) | Event::Release(_) | Event::Amend);
+        let newer = rules.filter(|_| goes).map(|rules| self.newer(record, rules, who.dest)).transpose()?;
+        let is_in_doubt = matches!(event, Event::Amend) && self.registry.is_in_doubt(who, record.state)?;
+        if let Some((newer, version)) = newer.flatten() {
+            return Err(Error::Overtaken { id: record.id, newer, version });
+        }
+        let plan = plan(record, asked, rules.map(|rules| &**rules), is_in_doubt, now)?;
+        let deed = self.told(record, asked, &plan)?;
+        Ok((plan, deed))
+    }
+
+    /// What the audit log keeps of it.
+    fn told(&self, record: &Record, asked: &By<Act>, plan: &Plan) -> Result<Deed, Error> {
+        let mut deed = Deed::to_message(&asked.who, asked.what.name(), record);
+        deed.detail = asked.why.clone();
+        let Plan::Step(step) = plan else { return Ok(deed) };
+        let Some(amend) = &step.amend else {
+            deed.after = Some(stood(step.to, record.revision));
+            return Ok(deed);
+        };
+        let old = self.registry.store.revision(record.place, record.revision)?.and_then(|revision| revision.body);
+        let with = |stood: String, body: Option<&Body>| match body {
+            Some(body) => format!("{stood}, body sha256 {}", Link::over(body)),
+            None => format!("{stood}, without its body"),
+        };
+        deed.before = Some(with(stood(record.state, record.revision), old.as_ref()));
+        deed.after = Some(with(stood(step.to, record.revision.saturating_add(1)), Some(&amend.body)));
+        Ok(deed)
+    }
+}
+
+impl Planned {
+    /// Puts it into the batch; whether with an entry of the audit log of its own.
+    fn enter(self, draft: &mut Draft, has_entry: bool, reply: Reply<Shown>) {
+        let Planned { who, record, event, plan, deed } = self;
+        let deed = has_entry.then_some(deed);
+        let asking = Asking { who, record: Box::new(record), event, deed, reply };
+        match plan {
+            Plan::Step(step) => {
+                draft.batch.moves.push(*step);
+                draft.causes.push(Cause::Act(asking));
+            }
+            Plan::Delete(place) => {
+                draft.batch.deletes.push(place);
+                draft.deletes.push(asking);
+            }
+        }
+    }
+}
+
+impl Job {
+    fn refuse(&mut self, why: String) {
+        self.refused += 1;
+        self.detail = Some(why);
+    }
+}
+
+fn no_job(number: u64) -> Error {
+    Error::Invalid(format!("there is no bulk job {number}"))
+}
+
+fn event_of(act: &Act) -> Event {
+    match act {
+        Act::Edit { .. } => Event::Amend,
+        Act::Hold => Event::Hold,
+        Act::Release => Event::Release(WallMs(0)),
+        Act::Resend(when) => Event::Resend(*when),
+        Act::Arrived => Event::Arrived,
+        Act::Cancel | Act::Delete => Event::Cancel,
+    }
+}

@@ -1,0 +1,157 @@
+//! One act on all messages that match, and the audit log.
+//!
+//! # What it does not know
+//!
+//! What an act means for a message, and how a job goes on: the engine does.
+
+use hyper::StatusCode;
+use serde::Deserialize;
+
+use crate::admin::filter::Filter;
+use crate::engine::{Bulk, BulkAct, By, Head};
+use crate::model::Queued;
+use crate::model::rate::Rate;
+
+use super::intake::now;
+use super::manage::{WHY_BYTES_MAX, asked, parameters, read, when};
+use super::payload::Answer;
+use super::problem::Problem;
+use super::render;
+use super::routes::{Call, json};
+
+/// How many messages a dry run shows.
+const SAMPLES: usize = 10;
+/// The entries of a page of the audit log where nothing is said, and at most.
+const LIMIT: usize = 50;
+const LIMIT_MAX: usize = 1_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with action and filter")]
+struct Handed {
+    action: String,
+    filter: String,
+    #[serde(default)]
+    dry_run: bool,
+    at: Option<String>,
+    rate: Option<String>,
+    count: Option<u64>,
+    #[serde(default)]
+    why: String,
+}
+
+/// `POST /v1/bulk`: counts what matches, or begins a job.
+pub(super) async fn begin(call: Call<'_>) -> Result<Answer, Problem> {
+    parameters(&call, [])?;
+    let handed: Handed = serde_json::from_slice(&call.body.bytes).map_err(|wrong| {
+        Problem::bad(wrong.to_string()).hint("Send {\"action\":\"resend\",\"filter\":\"state:failed to:erp\"}.")
+    })?;
+    let act = act(&handed)?;
+    let rate: Option<Rate> = handed.rate.as_deref().map(str::parse).transpose().map_err(Problem::bad)?;
+    if handed.why.len() > WHY_BYTES_MAX {
+        return Err(Problem::bad(format!("a reason has at most {WHY_BYTES_MAX} bytes, not {}", handed.why.len())));
+    }
+    let filter = Filter::parse(&handed.filter, now()).map_err(|bad| Problem::bad(bad.to_string()))?;
+    if filter.is_all() {
+        let hint = "Say which messages: state:failed to:erp. All of them are since:1970-01-01T00:00:00Z.";
+        return Err(Problem::bad("the filter is empty").hint(hint));
+    }
+    let query = asked(&call.app.engine, filter)?;
+    if handed.dry_run {
+        let (count, samples) = read(&call, move |engine| engine.preview(&query, SAMPLES)).await?;
+        return Ok(json(StatusCode::OK, render::preview(act.name(), &handed.filter, count, &samples)));
+    }
+    let Handed { filter, count, why, .. } = handed;
+    let asked = By { what: Bulk { act, query, filter, rate, count }, who: call.who.as_str().into(), why };
+    let job = read(&call, move |engine| engine.bulk(asked)).await?;
+    Ok(json(StatusCode::ACCEPTED, render::job(&job)))
+}
+
+fn act(handed: &Handed) -> Result<BulkAct, Problem> {
+    let act = match handed.action.as_str() {
+        "resend" => return when(handed.at.as_deref()).map(BulkAct::Resend),
+        "cancel" => BulkAct::Cancel,
+        "hold" => BulkAct::Hold,
+        "release" => BulkAct::Release,
+        "delete" => BulkAct::Delete,
+        other => {
+            let detail = format!("unknown action {other:?}");
+            return Err(Problem::bad(detail).hint("There are resend, cancel, hold, release and delete."));
+        }
+    };
+    match handed.at {
+        Some(_) => Err(Problem::bad("only what is resent has a time (at)")),
+        None => Ok(act),
+    }
+}
+
+/// `GET /v1/bulk`.
+pub(super) async fn jobs(call: Call<'_>) -> Result<Answer, Problem> {
+    parameters(&call, [])?;
+    Ok(json(StatusCode::OK, render::jobs(&call.app.engine.jobs())))
+}
+
+/// `GET /v1/bulk/{id}`.
+pub(super) async fn job(call: Call<'_>) -> Result<Answer, Problem> {
+    parameters(&call, [])?;
+    let job = call.app.engine.job(number(&call)?).ok_or_else(|| no_job(&call))?;
+    Ok(json(StatusCode::OK, render::job(&job)))
+}
+
+/// `DELETE /v1/bulk/{id}`.
+pub(super) async fn cancel(call: Call<'_>) -> Result<Answer, Problem> {
+    parameters(&call, [])?;
+    let (number, who) = (number(&call)?, call.who.clone());
+    if call.app.engine.job(number).is_none() {
+        return Err(no_job(&call));
+    }
+    let job = read(&call, move |engine| engine.cancel_job(number, &who)).await?;
+    Ok(json(StatusCode::OK, render::job(&job)))
+}
+
+fn number(call: &Call<'_>) -> Result<u64, Problem> {
+    call.name.parse().map_err(|_| no_job(call))
+}
+
+fn no_job(call: &Call<'_>) -> Problem {
+    let name: String = call.name.chars().take(64).collect();
+    Problem::no_job(format!("there is no bulk job {name:?}; the last 128 are kept"))
+}
+
+/// `GET /v1/audit`.
+pub(super) async fn audit(call: Call<'_>) -> Result<Answer, Problem> {
+    let [limit, cursor] = parameters(&call, ["limit", "cursor"])?;
+    let limit = match limit {
+        Some(limit) => limit.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)),
+        None => Some(LIMIT),
+    };
+    let limit = limit.ok_or_else(|| Problem::bad(format!("limit is a number from 1 to {LIMIT_MAX}")))?;
+    let before = cursor.map(|cursor| cursor.parse().map_err(|_| Problem::bad("the cursor is none of a `next`")));
+    let before = before.transpose()?;
+    let page = read(&call, move |engine| engine.audit(before, limit)).await?;
+    Ok(json(StatusCode::OK, render::audited(&page)))
+}
+
+/// `GET /v1/audit/verify`: `?head=NUMBER:HASH` is an entry that somebody wrote down.
+pub(super) async fn verify(call: Call<'_>) -> Result<Answer, Problem> {
+    let [head] = parameters(&call, ["head"])?;
+    let known = head.map(|head| known(&head)).transpose()?;
+    let soundness = read(&call, move |engine| engine.verify_audit(known)).await?;
+    Ok(json(StatusCode::OK, render::soundness(&soundness)))
+}
+
+fn known(head: &str) -> Result<Head, Problem> {
+    let wrong =
+        || Problem::bad("head is the number and the hash of an entry: 17:9f86d0…").hint("The node's log prints them.");
+    let (number, link) = head.split_once(':').ok_or_else(wrong)?;
+    Ok(Head { number: number.parse().map_err(|_| wrong())?, link: link.parse().map_err(|_| wrong())? })
+}
+
+/// When a job resends, as the interface spells it.
+pub(super) fn at(act: BulkAct) -> Option<String> {
+    match act {
+        BulkAct::Resend(Queued::NextCycle) => Some("next-cycle".into()),
+        BulkAct::Resend(Queued::NotBefore(at)) => Some(crate::admin::when::rfc3339(at)),
+        BulkAct::Resend(Queued::Ready | Queued::Held) => Some("now".into()),
+        BulkAct::Cancel | BulkAct::Hold | BulkAct::Release | BulkAct::Delete => None,
+    }
+}

@@ -1,0 +1,169 @@
+//! The shapes of the administrator's own: bulk jobs and the audit log.
+
+use serde::Serialize;
+
+use super::{MessageShape, bytes, shape};
+use crate::admin::when::rfc3339;
+use crate::engine::{Audited, Entry, Head, Job, Shown, Soundness, Target};
+use crate::model::Id;
+use crate::model::chain::Link;
+use crate::server::bulk::at;
+
+#[derive(Serialize)]
+struct PreviewShape<'a> {
+    action: &'a str,
+    filter: &'a str,
+    count: u64,
+    is_exact: bool,
+    sample: Vec<MessageShape<'a>>,
+}
+
+#[derive(Serialize)]
+struct JobShape<'a> {
+    id: String,
+    action: &'a str,
+    at: Option<String>,
+    filter: &'a str,
+    who: &'a str,
+    why: &'a str,
+    state: &'a str,
+    matched: u64,
+    done: u64,
+    refused: u64,
+    rate: Option<String>,
+    begun_at: String,
+    ended_at: Option<String>,
+    detail: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct EntryShape<'a> {
+    number: u64,
+    at: String,
+    who: &'a str,
+    act: &'a str,
+    target: Option<TargetShape<'a>>,
+    key: Option<&'a str>,
+    detail: &'a str,
+    before: Option<&'a str>,
+    after: Option<&'a str>,
+    messages: &'a [Id],
+    hash: Link,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum TargetShape<'a> {
+    Message(Id),
+    Destination(&'a str),
+    Job(String),
+    Token(&'a str),
+}
+
+#[derive(Serialize)]
+struct HeadShape {
+    number: u64,
+    hash: Link,
+}
+
+/// What a bulk job would do.
+pub(in crate::server) fn preview(action: &str, filter: &str, count: u64, samples: &[Shown]) -> Vec<u8> {
+    bytes(&PreviewShape { action, filter, count, is_exact: true, sample: samples.iter().map(shape).collect() })
+}
+
+/// One bulk job.
+pub(in crate::server) fn job(job: &Job) -> Vec<u8> {
+    bytes(&job_shape(job))
+}
+
+/// Bulk jobs.
+pub(in crate::server) fn jobs(jobs: &[Job]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        jobs: Vec<JobShape<'a>>,
+    }
+    bytes(&Shape { jobs: jobs.iter().map(job_shape).collect() })
+}
+
+/// One page of the audit log.
+pub(in crate::server) fn audited(page: &Audited) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        entries: Vec<EntryShape<'a>>,
+        next: Option<String>,
+        head: HeadShape,
+    }
+    bytes(&Shape {
+        entries: page.entries.iter().map(|(entry, link)| entry_shape(entry, *link)).collect(),
+        next: page.next.map(|next| next.to_string()),
+        head: head_shape(page.head),
+    })
+}
+
+/// What a check of the audit log found.
+pub(in crate::server) fn soundness(found: &Soundness) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Wrong<'a> {
+        number: u64,
+        what: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        is_sound: bool,
+        entries: u64,
+        head: HeadShape,
+        wrong: Option<Wrong<'a>>,
+    }
+    bytes(&Shape {
+        is_sound: found.wrong.is_none(),
+        entries: found.entries,
+        head: head_shape(found.head),
+        wrong: found.wrong.as_ref().map(|(number, what)| Wrong { number: *number, what }),
+    })
+}
+
+fn job_shape(job: &Job) -> JobShape<'_> {
+    JobShape {
+        id: job.number.to_string(),
+        action: job.act.name(),
+        at: at(job.act),
+        filter: &job.filter,
+        who: &job.who,
+        why: &job.why,
+        state: job.state.name(),
+        matched: job.matched,
+        done: job.done,
+        refused: job.refused,
+        rate: job.rate.map(|rate| rate.to_string()),
+        begun_at: rfc3339(job.begun_at),
+        ended_at: job.ended_at.map(rfc3339),
+        detail: job.detail.as_deref(),
+    }
+}
+
+fn entry_shape(entry: &Entry, hash: Link) -> EntryShape<'_> {
+    let Entry { number, at, deed } = entry;
+    EntryShape {
+        number: *number,
+        at: rfc3339(*at),
+        who: &deed.who,
+        act: &deed.act,
+        target: match &deed.target {
+            Target::Node => None,
+            Target::Message(id) => Some(TargetShape::Message(*id)),
+            Target::Destination(name) => Some(TargetShape::Destination(name)),
+            Target::Job(number) => Some(TargetShape::Job(number.to_string())),
+            Target::Token(name) => Some(TargetShape::Token(name)),
+        },
+        key: deed.key.as_deref(),
+        detail: &deed.detail,
+        before: deed.before.as_deref(),
+        after: deed.after.as_deref(),
+        messages: &deed.messages,
+        hash,
+    }
+}
+
+fn head_shape(head: Head) -> HeadShape {
+    HeadShape { number: head.number, hash: head.link }
+}
