@@ -29,7 +29,7 @@ use harness::Api;
 type Case = fn(&Api);
 
 /// The test of each route.
-const CASES: [(&str, &str, Case); 29] = [
+const CASES: [(&str, &str, Case); 31] = [
     ("GET", "/", reads::root),
     ("GET", "/healthz", reads::healthz),
     ("GET", "/readyz", reads::readyz),
@@ -56,6 +56,8 @@ const CASES: [(&str, &str, Case); 29] = [
     ("GET", "/v1/bulk", bulk::jobs),
     ("GET", "/v1/bulk/{id}", bulk::job),
     ("DELETE", "/v1/bulk/{id}", bulk::cancel),
+    ("GET", "/v1/incidents", bulk::incidents),
+    ("GET", "/v1/incidents/{id}", bulk::incident),
     ("GET", "/v1/audit", bulk::audit),
     ("GET", "/v1/audit/verify", bulk::verify),
     ("GET", "/v1/events", events::follow),

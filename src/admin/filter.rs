@@ -30,6 +30,8 @@ pub struct Filter {
     pub reason: Option<String>,
     /// What the destination calls it.
     pub remote_id: Option<String>,
+    /// The incident that it is undelivered by.
+    pub incident: Option<u64>,
     /// Accepted at or after.
     pub since: Option<WallMs>,
     /// Accepted before.
@@ -46,7 +48,7 @@ pub struct BadFilter {
 }
 
 /// The words of the language.
-pub const WORDS: [&str; 8] = ["state", "to", "key", "type", "reason", "remote", "since", "until"];
+pub const WORDS: [&str; 9] = ["state", "to", "key", "type", "reason", "remote", "incident", "since", "until"];
 
 /// The names of the states, as the interface spells them.
 pub const STATES: [(&str, StateName); 5] = [
@@ -92,6 +94,7 @@ impl Filter {
             "type" => set(&mut self.kind, name, pattern(value))?,
             "reason" => set(&mut self.reason, name, reason(value)?)?,
             "remote" => set(&mut self.remote_id, name, value.to_owned())?,
+            "incident" => set(&mut self.incident, name, incident(value)?)?,
             "since" => set(&mut self.since, name, when()?)?,
             "until" => set(&mut self.until, name, when()?)?,
             _ => {
@@ -153,6 +156,10 @@ fn state(name: &str) -> Result<StateName, String> {
         Some((_, state)) => Ok(*state),
         None => Err(unknown("state", name, &STATES.map(|(known, _)| known))),
     }
+}
+
+fn incident(value: &str) -> Result<u64, String> {
+    u64::from_str_radix(value, 16).map_err(|_| format!("{value:?} is no incident; it has 16 hex digits"))
 }
 
 fn pattern(value: &str) -> Pattern {
@@ -258,6 +265,7 @@ mod tests {
                 kind: Some(Pattern::Prefix("order.".into())),
                 reason: Some("rate-limited".into()),
                 remote_id: Some("4711".into()),
+                incident: None,
                 since: Some(WallMs(NOW.0 - 7_200_000)),
                 until: Some(WallMs(1_795_442_400_000)),
             }

@@ -1,4 +1,4 @@
-//! `bulk` and `audit`, and what `resend`, `cancel`, `hold`, `release` and `rm` do to all messages that match.
+//! `bulk`, `audit` and `incidents`, and what `resend`, `cancel`, `hold`, `release` and `rm` do to all messages that match.
 //!
 //! # What holds
 //!
@@ -132,6 +132,15 @@ fn list(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
     let jobs = all.get("jobs").and_then(Value::as_array).into_iter().flatten();
     let names = ["id", "action", "state", "matched", "done", "refused", "who", "begun_at", "filter"];
     table(arguments, &names, jobs)
+}
+
+/// `incidents`.
+pub(super) fn incidents(arguments: &ArgMatches) -> Result<(), Fail> {
+    let state = if arguments.get_flag("all") { "all" } else { "open" };
+    let all = Node::of(arguments)?.json("GET", &format!("/v1/incidents?state={state}"))?;
+    let incidents = all.get("incidents").and_then(Value::as_array).into_iter().flatten();
+    let names = ["id", "state", "destination", "class", "open", "failures", "first_at", "last_at", "reason"];
+    table(arguments, &names, incidents)
 }
 
 /// `audit`.

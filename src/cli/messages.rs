@@ -250,7 +250,7 @@ fn checked(words: &str) -> Result<(), Fail> {
 
 /// The flags of a filter that are set.
 fn flags(arguments: &ArgMatches) -> impl Iterator<Item = (&'static str, &str)> {
-    const NAMES: [&str; 8] = ["state", "destination", "key", "type", "reason", "remote", "since", "until"];
+    const NAMES: [&str; 9] = ["state", "destination", "key", "type", "reason", "remote", "incident", "since", "until"];
     NAMES.into_iter().filter_map(|name| text(arguments, name).map(|value| (name, value)))
 }
 

@@ -79,6 +79,7 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "cycle" => lanes::cycle(arguments),
         "bulk" => bulk::run(arguments),
         "audit" => bulk::audit(arguments),
+        "incidents" => bulk::incidents(arguments),
         "stats" => messages::stats(arguments),
         "tail" => messages::tail(arguments),
         "verify" => offline::verify(arguments),
@@ -172,7 +173,7 @@ fn lane_verbs() -> [Command; 4] {
     ]
 }
 
-fn record_verbs() -> [Command; 2] {
+fn record_verbs() -> [Command; 3] {
     let job = || Arg::new("job").value_name("JOB").required(true).help("The number of the job");
     let bulk = Command::new("bulk")
         .about("Lists, shows or cancels what is done to many messages at once")
@@ -189,7 +190,9 @@ fn record_verbs() -> [Command; 2] {
         )
         .arg(switch("verify", "Follows the chain of hashes from its beginning to its end"))
         .arg(option("head", "NUMBER:HASH", "An entry that was written down, which must be in it").requires("verify"));
-    [bulk, audit]
+    let incidents = remote("incidents", "Lists failures by destination and cause, those that failed last first")
+        .arg(switch("all", "Those that are over, too"));
+    [incidents, bulk, audit]
 }
 
 fn serve_verb() -> Command {
@@ -270,6 +273,7 @@ fn filtered(command: Command) -> Command {
         .arg(option("type", "TYPE", "The type; * at its end for any ending"))
         .arg(option("reason", "REASON", "Why it was abandoned, or how it last failed"))
         .arg(option("remote", "ID", "What the destination calls it"))
+        .arg(option("incident", "ID", "Undelivered by this incident"))
         .arg(option("since", "TIME", "Accepted at or after"))
         .arg(option("until", "TIME", "Accepted before"))
 }

@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::incident::{Incident, Lookout};
 use super::overdue::{self, Overdue};
 use super::registry::{Notice, Registry};
 use crate::model::{Id, Place, Record, Stamp, State, WallMs};
@@ -49,6 +50,8 @@ pub enum Kind {
     Breaker,
     /// What cannot be read and so is not delivered, alone.
     Damaged,
+    /// Failures of a destination with one cause that do not heal by themselves, and that they are over.
+    Incident,
 }
 
 /// Who is to be told of what.
@@ -77,6 +80,10 @@ impl Rule {
     /// Whether it tells of this. The registry itself is everyone's, whatever its destinations.
     fn concerns(&self, (destination, reason): &Cause) -> bool {
         let kind = Kind::of(reason);
+        // The messages that came to rest are told themselves where they are heard of.
+        if *reason == INCIDENT_AT_REST && self.hears(Kind::Abandoned) {
+            return false;
+        }
         let is_of = || self.destinations.is_empty() || self.destinations.contains(destination);
         self.hears(kind) && (kind == Kind::Damaged || is_of())
     }
@@ -84,13 +91,14 @@ impl Rule {
 
 impl Kind {
     /// Every kind, with its name.
-    const NAMES: [(Kind, &str); 6] = [
+    const NAMES: [(Kind, &str); 7] = [
         (Kind::Abandoned, "abandoned"),
         (Kind::Late, "late"),
         (Kind::Silent, "silent"),
         (Kind::Paused, "paused"),
         (Kind::Breaker, "breaker"),
         (Kind::Damaged, "damaged"),
+        (Kind::Incident, "incident"),
     ];
 
     /// The kind of this name.
@@ -107,8 +115,16 @@ impl Kind {
             PAUSED | RESUMED => Kind::Paused,
             FAILING | ANSWERING => Kind::Breaker,
             DAMAGED => Kind::Damaged,
+            INCIDENT | INCIDENT_AT_REST | RECOVERED => Kind::Incident,
             _ => Kind::Abandoned,
         }
+    }
+}
+
+impl Kind {
+    /// Whether there may be several of one destination at a time.
+    fn is_of_many(self) -> bool {
+        matches!(self, Kind::Damaged | Kind::Incident)
     }
 }
 
@@ -164,6 +180,8 @@ impl std::fmt::Display for Alert {
             None if *reason == RULE => write!(f, "the rules of {destination} do not tell what it answered")?,
             None if *reason == LATE => write!(f, "{messages} message(s) to {destination} undelivered: late")?,
             None if *reason == WILL_BE_LATE => write!(f, "messages to {destination} will be late")?,
+            None if matches!(*reason, INCIDENT | INCIDENT_AT_REST) => write!(f, "deliveries to {destination} fail")?,
+            None if *reason == RECOVERED => write!(f, "what failed at {destination} is over")?,
             None if *reason == DAMAGED => {
                 write!(f, "{messages} part(s) of the registry cannot be read, and are not delivered")?;
             }
@@ -198,6 +216,10 @@ pub(super) const WILL_BE_LATE: &str = "will-be-late";
 pub(super) const ON_TIME: &str = "on-time";
 pub(super) const SILENT: &str = "silent";
 pub(super) const ACTIVE: &str = "active";
+/// Of failures with one cause: still tried, at rest, and over.
+pub(super) const INCIDENT: &str = "incident";
+pub(super) const INCIDENT_AT_REST: &str = "incident-at-rest";
+pub(super) const RECOVERED: &str = "recovered";
 
 /// Tells what is untold, by rule and cause.
 pub(super) struct Alerter {
@@ -213,6 +235,9 @@ pub(super) struct Alerter {
     /// Untold messages of which nothing can be read: told of as damage.
     unreadable: HashSet<Place>,
     overdue: Overdue,
+    lookout: Lookout,
+    /// Incidents that are over, until they are taken.
+    over: Vec<Incident>,
     /// Where the next look goes on; `None` at the beginning.
     cursor: Option<Place>,
     next_look_ms: u64,
@@ -228,6 +253,8 @@ impl Alerter {
             noted: Vec::new(),
             unreadable: HashSet::new(),
             overdue: Overdue::default(),
+            lookout: Lookout::default(),
+            over: Vec::new(),
             cursor: None,
             next_look_ms: 0,
         }
@@ -246,11 +273,13 @@ impl Alerter {
         let mut notices: Vec<Notice> = registry.fresh_damage().into_iter().map(damaged).collect();
         notices.append(&mut registry.fresh_notices());
         notices.append(&mut self.overdue.look(registry, now));
+        let (mut stirred, mut over) = self.lookout.look(registry, now);
+        notices.append(&mut stirred);
+        self.over.append(&mut over);
         for (destination, what, why) in notices {
             let kind = Kind::of(what);
             // What it was before is of no more interest.
-            self.noted
-                .retain(|((of, reason), ..)| *of != destination || Kind::of(reason) != kind || kind == Kind::Damaged);
+            self.noted.retain(|((of, reason), ..)| *of != destination || Kind::of(reason) != kind || kind.is_of_many());
             let cause = (destination, what);
             let rules = self.rules_for(&cause);
             self.noted.push((cause, why, rules));
@@ -271,6 +300,12 @@ impl Alerter {
         told
     }
 
+    /// The incidents that are over, to be written down.
+    pub(super) fn over(&mut self) -> Option<Vec<Incident>> {
+        let over = std::mem::take(&mut self.over);
+        (!over.is_empty()).then_some(over)
+    }
+
     /// When it wants to look again, on the monotonic clock; `None` where nobody waits to be told of anything.
     pub(super) fn next_due(&self, registry: &Registry, now: Stamp) -> Option<u64> {
         let is_unknown = || {
@@ -278,7 +313,8 @@ impl Alerter {
             oldest.iter().any(|place| !self.unreadable.contains(place))
         };
         let is_any = !self.noted.is_empty() || registry.has_notices() || !self.known.is_empty() || is_unknown();
-        let due = if is_any { Some(0) } else { self.overdue.next_due(registry, now) };
+        let later = [self.overdue.next_due(registry, now), self.lookout.next_due(registry)].into_iter().flatten().min();
+        let due = if is_any { Some(0) } else { later };
         due.map(|due| due.max(self.next_look_ms))
     }
 

@@ -200,6 +200,9 @@ impl Committer {
     fn pending(&mut self, draft: Draft, committed: &Committed) -> Pending {
         self.count_ages(&draft, committed);
         draft.jobs.iter().for_each(|(job, ..)| self.bulk.insert(job.clone()));
+        if !draft.stirred.is_empty() {
+            draft.stirred.apply(&mut self.registry.incidents());
+        }
         let mut pending = Pending {
             number: committed.number,
             news: draft.news,

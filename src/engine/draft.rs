@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::ages::Aged;
 use super::audit::Deed;
 use super::bulk::Job;
+use super::incident::Stirred;
 use super::latest::Line;
 use super::news::{Delivery, News, Who};
 use super::pause;
@@ -33,6 +34,8 @@ pub(super) struct Draft {
     pub(super) steered: Vec<Steered>,
     /// What is kept in the audit log alone.
     pub(super) noted: Vec<(Deed, Reply<()>)>,
+    /// What becomes of incidents.
+    pub(super) stirred: Stirred,
     /// How bulk jobs stand then.
     pub(super) jobs: Vec<(Job, Option<Deed>, Reply<Job>)>,
     /// The hashes of the idempotency keys that this batch accepts.
@@ -106,6 +109,7 @@ impl Draft {
             news: Vec::new(),
             steered: Vec::new(),
             noted: Vec::new(),
+            stirred: Stirred::default(),
             jobs: Vec::new(),
             repeated: HashSet::new(),
             lines: HashSet::new(),
@@ -183,7 +187,7 @@ impl Draft {
         self.batch.moves.extend(other.batch.moves);
         self.causes.extend(other.causes);
         self.batch.told.extend(other.batch.told);
-        self.batch.notes.extend(other.batch.notes);
+        self.stirred.take_in(other.stirred);
         self.steered.extend(other.steered);
         self.news.extend(other.news);
     }
@@ -210,7 +214,7 @@ impl Draft {
     /// What must be remembered of what becomes of destinations and jobs.
     pub(super) fn notes(&self) -> Vec<Note> {
         let jobs = self.jobs.iter().map(|(job, ..)| job.note());
-        pause::notes(&self.steered).into_iter().chain(jobs).collect()
+        pause::notes(&self.steered).into_iter().chain(jobs).chain(self.stirred.notes()).collect()
     }
 
     /// What of it the audit log keeps.
@@ -299,6 +303,12 @@ impl Draft {
         for place in told {
             let mut part = Draft::new(now);
             part.batch.told.push(place);
+            parts.push(part);
+        }
+        if !self.stirred.is_empty() {
+            let mut part = Draft::new(now);
+            part.stirred = std::mem::take(&mut self.stirred);
+            part.batch.notes = part.notes();
             parts.push(part);
         }
         // Last: what a job says that it has done is done before.

@@ -30,6 +30,7 @@ mod draft;
 mod enter;
 mod fence;
 mod gate;
+mod incident;
 mod lane;
 mod latest;
 mod news;
@@ -63,6 +64,7 @@ pub use alert::{Alert, Channel, Kind, LogLine, Rule};
 pub use audit::{Audited, Deed, Entry, Head, Soundness, Target};
 pub use bulk::{Bulk, BulkAct, Job, JobState};
 pub use fence::VERSIONED_KEY_BYTES_MAX;
+pub use incident::{Incident, IncidentShown};
 pub use pause::{Cause, Pause};
 pub use turn::{Flight, Turn};
 pub use words::{
@@ -223,6 +225,33 @@ impl Engine {
         let (reply, answer) = answer();
         self.shared.hand_in(Request::Bulk(Step::Cancel { job: number, who: Arc::from(who) }, reply), false);
         answer()
+    }
+
+    /// The incidents, those that failed last first; closed ones too where they are asked for.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn incidents(&self, closed: bool) -> Result<Vec<IncidentShown>, Error> {
+        let registry = &self.shared.registry;
+        let known = registry.incidents().latest_first();
+        let asked = known.into_iter().filter(|incident| closed || incident.closed_at.is_none());
+        asked.map(|incident| incident::shown(registry, incident)).collect()
+    }
+
+    /// An incident, by its number.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn incident(&self, number: u64) -> Result<Option<IncidentShown>, Error> {
+        let registry = &self.shared.registry;
+        let known = registry.incidents().get(number).cloned();
+        known.map(|incident| incident::shown(registry, incident)).transpose()
+    }
+
+    /// The destination and the cause of an incident, by its number.
+    #[must_use]
+    pub fn cause(&self, number: u64) -> Option<(Dest, crate::model::cause::Cause)> {
+        self.shared.registry.incidents().get(number).map(|incident| (incident.dest, incident.cause))
     }
 
     /// Keeps in the audit log what was done elsewhere; it is durable on return.

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::ages::Ages;
 use super::alert::{ANSWERING, FAILING, PAUSED, RESUMED, RULE};
 use super::bulk::Ledger;
+use super::incident::Incidents;
 use super::lane::Entry;
 use super::news::Who;
 use super::pause::{self, Cause, Pause};
@@ -47,6 +48,7 @@ pub(super) struct Registry {
     notices: Mutex<Vec<Notice>>,
     failure: Mutex<Option<String>>,
     jobs: Mutex<Ledger>,
+    incidents: Mutex<Incidents>,
 }
 
 /// What cannot be read and so is not delivered.
@@ -112,6 +114,7 @@ impl Registry {
         let ages = Mutex::new(Ages::new(late_after_ms, now));
         let figures = Figures::default();
         figures.started_ms.store(now.wall.0, Ordering::Relaxed);
+        let known = Incidents::open(&*store)?;
         let registry = Registry {
             store,
             settings,
@@ -127,6 +130,7 @@ impl Registry {
             notices: Mutex::default(),
             failure: Mutex::new(None),
             jobs: Mutex::default(),
+            incidents: Mutex::new(known),
         };
         *registry.jobs() = Ledger::open(&registry)?;
         registry.pause_again()?;
@@ -157,6 +161,11 @@ impl Registry {
     /// The bulk jobs as they are written, for as long as the guard lives.
     pub(super) fn jobs(&self) -> MutexGuard<'_, Ledger> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The incidents as they are written, for as long as the guard lives.
+    pub(super) fn incidents(&self) -> MutexGuard<'_, Incidents> {
+        self.incidents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rules of a destination; `None` where it is no longer configured.
@@ -392,7 +401,7 @@ impl Registry {
         self.notices().push((self.name(dest), reason, why.to_owned()));
     }
 
-    fn name(&self, dest: Dest) -> Arc<str> {
+    pub(super) fn name(&self, dest: Dest) -> Arc<str> {
         self.names.get(usize::from(dest.0)).cloned().unwrap_or_else(|| Arc::from("?"))
     }
 

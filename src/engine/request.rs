@@ -6,6 +6,7 @@
 
 use super::audit::Deed;
 use super::bulk::{Job, Step as BulkStep};
+use super::incident::Incident;
 use super::news::{Delivery, Who};
 use super::settle::Report;
 use super::words::{Accepted, Act, By, Hand, Lane, Reply, Shown};
@@ -23,6 +24,8 @@ pub(super) enum Request {
     Steer(Dest, By<Hand>, Reply<Lane>),
     /// Something that a person did which is kept in the audit log alone.
     Note(Deed, Reply<()>),
+    /// These incidents are over.
+    Over(Vec<Incident>),
     /// What becomes of a bulk job.
     Bulk(BulkStep, Reply<Job>),
     /// Messages are about to go out to destinations that must not get them twice.
@@ -54,6 +57,7 @@ impl Request {
             | Request::Supersede(_)
             | Request::Expire(..)
             | Request::Told(_)
+            | Request::Over(_)
             | Request::Reports(_)
             | Request::Landed(..)
             | Request::Stop => {}
@@ -73,6 +77,7 @@ impl Request {
             | Request::Supersede(_)
             | Request::Expire(..)
             | Request::Told(_)
+            | Request::Over(_)
             | Request::Reports(_)
             | Request::Landed(..)
             | Request::Stop => 0,

@@ -276,7 +276,9 @@ fn alert_loop(shared: &Shared, mut alerter: Alerter, stop: &Receiver<()>) {
     let go_on = || matches!(stop.try_recv(), Err(TryRecvError::Empty));
     while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(Duration::from_millis(LOOK_MS)) {
         let told = alerter.turn(&shared.registry, shared.clock.now(), &go_on);
-        if !told.is_empty() && shared.inbox.send(Request::Told(told)).is_err() {
+        let told = (!told.is_empty()).then_some(Request::Told(told));
+        let requests = told.into_iter().chain(alerter.over().map(Request::Over));
+        if !requests.into_iter().all(|request| shared.inbox.send(request).is_ok()) {
             return;
         }
     }

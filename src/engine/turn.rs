@@ -15,6 +15,7 @@ use super::alert::{Alerter, Rule};
 use super::audit::{self, Audited, Head, Soundness};
 use super::bulk::{Bulk, Job, Runner, Step as BulkStep};
 use super::commit::Committer;
+use super::incident::{self, IncidentShown};
 use super::news::{Delivery, News, Parcel, Step};
 use super::pending::Pending;
 use super::recover::recover;
@@ -161,6 +162,15 @@ impl Turn {
         self.registry.jobs().newest_first()
     }
 
+    /// The incidents, those that failed last first, closed ones too.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn incidents(&self) -> Result<Vec<IncidentShown>, Error> {
+        let known = self.registry.incidents().latest_first();
+        known.into_iter().map(|incident| incident::shown(&self.registry, incident)).collect()
+    }
+
     /// A page of the audit log, newest first: the entries before this number.
     ///
     /// # Errors
@@ -208,6 +218,7 @@ impl Turn {
             if !told.is_empty() {
                 self.inbox.push(Request::Told(told));
             }
+            self.inbox.extend(self.alerter.over().map(Request::Over));
             let mut steps = Vec::new();
             {
                 let mut scheduler = self.registry.scheduler();

@@ -8,6 +8,7 @@
 //! Clocks, files, sockets, threads, logs, and every floor above it. `tests/tidy.rs` holds it to that.
 
 pub mod breaker;
+pub mod cause;
 pub mod chain;
 pub mod codec;
 pub mod cron;

@@ -1,4 +1,4 @@
-//! One act on all messages that match, and the audit log.
+//! One act on all messages that match, what fails for which cause, and the audit log.
 //!
 //! # What it does not know
 //!
@@ -115,6 +115,30 @@ fn number(call: &Call<'_>) -> Result<u64, Problem> {
 fn no_job(call: &Call<'_>) -> Problem {
     let name: String = call.name.chars().take(64).collect();
     Problem::no_job(format!("there is no bulk job {name:?}; the last 128 are kept"))
+}
+
+/// `GET /v1/incidents`: `?state=open`, `closed` or `all`.
+pub(super) async fn incidents(call: Call<'_>) -> Result<Answer, Problem> {
+    let [state] = parameters(&call, ["state"])?;
+    let (open, closed) = match state.as_deref() {
+        None | Some("open") => (true, false),
+        Some("closed") => (false, true),
+        Some("all") => (true, true),
+        Some(_) => return Err(Problem::bad("state is open, closed or all")),
+    };
+    let mut incidents = read(&call, move |engine| engine.incidents(closed)).await?;
+    incidents.retain(|shown| open || shown.incident.closed_at.is_some());
+    Ok(json(StatusCode::OK, render::incidents(&incidents)))
+}
+
+/// `GET /v1/incidents/{id}`.
+pub(super) async fn incident(call: Call<'_>) -> Result<Answer, Problem> {
+    parameters(&call, [])?;
+    let number = u64::from_str_radix(&call.name, 16).ok();
+    let found = read(&call, move |engine| number.map_or(Ok(None), |number| engine.incident(number))).await?;
+    let name: String = call.name.chars().take(64).collect();
+    let incident = found.ok_or_else(|| Problem::no_incident(format!("there is no incident {name:?}")))?;
+    Ok(json(StatusCode::OK, render::incident(&incident)))
 }
 
 /// `GET /v1/audit`.

@@ -15,9 +15,10 @@ use crate::admin::filter::Filter;
 use crate::admin::when::{Toward, parse_when};
 use crate::engine::{Act, Engine, Hand, Shown};
 use crate::error::Error;
+use crate::model::cause::Cause;
 use crate::model::nearest::nearest;
 use crate::model::{Body, Id, Queued, WallMs};
-use crate::store::{Query, Revision};
+use crate::store::{Dest, Query, Revision};
 
 use super::intake::{now, text};
 use super::listen::{answered, blocking};
@@ -217,8 +218,8 @@ pub(super) async fn steer(call: Call<'_>, hand: Hand) -> Result<Answer, Problem>
 
 /// The filter of a query: its words as parameters, or the whole language as `filter`. Gives back the parameters named in `others`.
 pub(super) fn filter(query: &str, now: WallMs, others: &[&str]) -> Result<(Filter, Vec<(String, String)>), Problem> {
-    const NAMES: [&str; 10] =
-        ["filter", "state", "destination", "to", "key", "type", "reason", "remote", "since", "until"];
+    const NAMES: [&str; 11] =
+        ["filter", "state", "destination", "to", "key", "type", "reason", "remote", "incident", "since", "until"];
     let mut pairs = pairs(query)?;
     let whole = pairs.iter().position(|(name, _)| name == "filter").map(|position| pairs.remove(position).1);
     let mut filter = match whole {
@@ -244,16 +245,34 @@ pub(super) fn filter(query: &str, now: WallMs, others: &[&str]) -> Result<(Filte
     Ok((filter, rest))
 }
 
+/// A number that no destination has.
+const NOWHERE: Dest = Dest(u16::MAX);
+
+/// The destination and the cause of an incident.
+fn cause(engine: &Engine, number: u64) -> Result<(Dest, Cause), Problem> {
+    let found = engine.cause(number).ok_or_else(|| {
+        Problem::bad(format!("there is no incident {number:016x}")).hint("GET /v1/incidents?state=all lists them.")
+    })?;
+    Ok(found)
+}
+
 /// The query that the filter means here.
 pub(super) fn asked(engine: &Engine, filter: Filter) -> Result<Query, Problem> {
     let destinations: Result<Vec<_>, Error> = filter.destinations.iter().map(|name| engine.destination(name)).collect();
+    let cause = filter.incident.map(|number| cause(engine, number)).transpose()?;
+    let mut destinations = destinations?;
+    if let Some((dest, _)) = cause {
+        // Of another destination it has none.
+        destinations = if destinations.is_empty() || destinations.contains(&dest) { vec![dest] } else { vec![NOWHERE] };
+    }
     Ok(Query {
         states: filter.states,
-        destinations: destinations?,
+        destinations,
         key: filter.key,
         kind: filter.kind,
         reason: filter.reason,
         remote_id: filter.remote_id,
+        cause: cause.map(|(_, cause)| cause),
         since: filter.since,
         until: filter.until,
         before: None,

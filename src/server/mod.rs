@@ -9,7 +9,7 @@
 //! handed   envelopes in JSON, read no further than their limits
 //! intake   POST /v1/messages, POST /v1/send/{destination}
 //! manage   what is read, and what a person asks of a message
-//! bulk     one act on all that match, and the audit log
+//! bulk     one act on all that match, incidents, and the audit log
 //! events   transitions as server-sent events
 //! render   every shape of JSON; problem: every error
 //! ```

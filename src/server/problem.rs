@@ -132,6 +132,12 @@ impl Problem {
             .hint("Send `If-Match: \"N\"` with the revision, or `If-Match: *` to replace whatever there is.")
     }
 
+    /// There is no such incident.
+    pub(super) fn no_incident(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "no-incident", "There is no such incident", detail)
+            .hint("GET /v1/incidents?state=all lists them.")
+    }
+
     /// There is no such bulk job.
     pub(super) fn no_job(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, "no-job", "There is no such bulk job", detail)

@@ -17,7 +17,7 @@ use crate::engine::{Lane, Shown, ShownPage, Stats, Transition, Waits};
 use crate::model::{Abandoned, Attempt, Id, Place, State};
 use crate::store::{Revision, StateName};
 
-pub(super) use admin::{audited, job, jobs, preview, soundness};
+pub(super) use admin::{audited, incident, incidents, job, jobs, preview, soundness};
 
 #[derive(Serialize)]
 struct MessageShape<'a> {

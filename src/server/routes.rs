@@ -71,6 +71,8 @@ enum Handler {
     CancelJob,
     Audit,
     VerifyAudit,
+    Incidents,
+    ShowIncident,
 }
 
 struct Route {
@@ -112,7 +114,7 @@ const fn route(
 const G: Method = Method::GET;
 const P: Method = Method::POST;
 
-static ROUTES: [Route; 29] = [
+static ROUTES: [Route; 31] = [
     route(G, "/", Right::Anyone, 0, Handler::Root, "what there is to call"),
     route(G, "/healthz", Right::Anyone, 0, Handler::Healthz, "whether the process lives"),
     route(G, "/readyz", Right::Anyone, 0, Handler::Readyz, "whether messages are taken; 503 or 507 where not"),
@@ -246,6 +248,22 @@ static ROUTES: [Route; 29] = [
     ),
     route(
         G,
+        "/v1/incidents",
+        Right::View,
+        0,
+        Handler::Incidents,
+        "failures by destination and cause, those that failed last first: `?state=open`, `closed` or `all`",
+    ),
+    route(
+        G,
+        "/v1/incidents/{id}",
+        Right::View,
+        0,
+        Handler::ShowIncident,
+        "one incident; `incident:ID` is the filter of its messages",
+    ),
+    route(
+        G,
         "/v1/audit",
         Right::View,
         0,
@@ -334,6 +352,8 @@ async fn dispatch(handler: Handler, call: Call<'_>) -> Result<Answer, Problem> {
         Handler::CancelJob => bulk::cancel(call).await,
         Handler::Audit => bulk::audit(call).await,
         Handler::VerifyAudit => bulk::verify(call).await,
+        Handler::Incidents => bulk::incidents(call).await,
+        Handler::ShowIncident => bulk::incident(call).await,
         Handler::Events => events::follow(call),
     }
 }
@@ -446,44 +466,4 @@ impl Right {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_find_their_handlers() {
-        let found = |method: Method, path: &str| find(&method, path).map(|(route, name)| (route.handler, name));
-        assert!(matches!(found(P, "/v1/send/shop%2Fa"), Ok((Handler::PostSend, name)) if name == "shop/a"));
-        assert!(matches!(found(G, "/v1/messages/17/body"), Ok((Handler::ShowBody, name)) if name == "17"));
-        assert!(matches!(found(Method::HEAD, "/healthz"), Ok((Handler::Healthz, _))));
-        for path in ["/v1", "/v1/messages/", "/v1/messages/1/2/body", "/v1/send/", "//", "/healthz/"] {
-            assert!(found(G, path).is_err_and(|no| no.answer().status() == 404), "{path}");
-        }
-        assert!(found(Method::PATCH, "/v1/messages").is_err_and(|no| {
-            let answer = no.answer();
-            answer.status() == 405 && answer.headers().get("allow").is_some_and(|allow| allow == "POST, GET")
-        }));
-    }
-
-    #[test]
-    fn the_page_of_the_routes_is_current() {
-        let kept = include_str!("../../docs/http.md");
-        assert!(kept.contains(&page()), "docs/http.md is stale; its table is now:\n{}", page());
-    }
-
-    #[test]
-    fn no_two_routes_are_the_same() {
-        for (i, route) in ROUTES.iter().enumerate() {
-            let same = |other: &&Route| other.method == route.method && other.path == route.path;
-            assert_eq!(ROUTES.iter().position(|other| same(&other)), Some(i), "{} {}", route.method, route.path);
-        }
-    }
-
-    #[test]
-    fn percent_signs_are_decoded_or_refused() {
-        assert_eq!(decode("a%20b%C5%BC").ok().as_deref(), Some("a bż"));
-        for text in ["%", "%2", "%zz", "%ff"] {
-            assert!(decode(text).is_err(), "{text}");
-        }
-        assert_eq!(pairs("q=a+b&x").ok(), Some(vec![("q".into(), "a b".into()), ("x".into(), String::new())]));
-    }
-}
+mod tests;

@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::cause::Cause;
 use crate::model::{Abandoned, Attempt, Body, Class, Draft, Id, Message, Place, Queued, Record, State, WallMs};
 
 /// The number of a commit, from 1; 0 is the empty store.
@@ -418,6 +419,8 @@ pub struct Query {
     pub reason: Option<String>,
     /// What the destination calls it, exactly.
     pub remote_id: Option<String>,
+    /// Still undelivered, and its last attempt failed by this cause.
+    pub cause: Option<Cause>,
     /// Accepted at or after.
     pub since: Option<WallMs>,
     /// Accepted before.
@@ -602,6 +605,15 @@ impl StateName {
     }
 }
 
+/// Whether the message waits, or came to rest by its failures: not where it arrived, and not where a person or a newer message ended it.
+fn is_undelivered(state: State) -> bool {
+    match state {
+        State::Queued(_) | State::Sending(_) | State::Failed(_) => true,
+        State::Abandoned(Abandoned::Exhausted | Abandoned::Rejected | Abandoned::Expired) => true,
+        State::Abandoned(Abandoned::Superseded(_) | Abandoned::Cancelled) | State::Delivered => false,
+    }
+}
+
 impl Pattern {
     /// Whether the word matches.
     #[must_use]
@@ -614,6 +626,16 @@ impl Pattern {
 }
 
 impl Query {
+    /// Whether the last attempt failed by the cause that is asked for, if one is: what [`Query::matches`] cannot tell from the record alone.
+    #[must_use]
+    pub fn is_by_cause(&self, attempts: &[Attempt]) -> bool {
+        let last = attempts.iter().rev().find_map(|attempt| Some(Cause::of(attempt.class?, &attempt.detail)));
+        self.cause.is_none_or(|cause| {
+            last == Some(cause)
+                || (last.is_some_and(|last| last.class == cause.class) && cause == Cause::of(cause.class, ""))
+        })
+    }
+
     /// Whether a message of this life and envelope is asked for; `before` and the limits are the store's to keep.
     #[must_use]
     pub fn matches(&self, record: &Record, dest: Dest) -> bool {
@@ -628,6 +650,7 @@ impl Query {
             && word(&self.key, record.envelope.key.as_deref())
             && word(&self.kind, record.envelope.kind.as_deref())
             && (self.remote_id.is_none() || self.remote_id == record.remote_id)
+            && self.cause.is_none_or(|cause| record.last.class == Some(cause.class) && is_undelivered(record.state))
             && self.since.is_none_or(|since| at >= since)
             && self.until.is_none_or(|until| at < until)
             && self.reason.as_deref().is_none_or(|reason| {

@@ -131,3 +131,41 @@ pub fn verify(api: &Api) {
     assert!(found["is_sound"] == false && found["wrong"]["what"].as_str().unwrap().contains("written down"));
     api.get("/v1/audit/verify?head=17").expect(400).says("number and the hash");
 }
+
+/// `GET /v1/incidents`.
+pub fn incidents(api: &Api) {
+    let id = api.send("bad");
+    api.until(&id, "abandoned");
+    let all = api.get("/v1/incidents").expect(200).json();
+    let incident =
+        all["incidents"].as_array().unwrap().iter().find(|one| one["destination"] == "bad").expect("there is one");
+    let known = "class closed_at destination detail failures filter first_at id last_at messages oldest open open_is_least reason rested sample state times";
+    assert_eq!(keys(incident).join(" "), known);
+    assert_eq!((&incident["state"], &incident["class"]), (&"open".into(), &"rejected".into()));
+    let filter = incident["filter"].as_str().unwrap();
+    let found = api.get(&format!("/v1/messages?filter={filter}")).expect(200).json();
+    let listed = found["messages"].as_array().unwrap();
+    assert!(listed.iter().any(|message| message["id"] == id.as_str()));
+    assert!(listed.iter().all(|message| message["destination"] == "bad"));
+    assert_eq!(
+        api.get(&format!("/v1/messages?filter={filter}+to:ok")).expect(200).json()["messages"].as_array().map(Vec::len),
+        Some(0)
+    );
+    let none = api.get("/v1/incidents?state=closed").expect(200).json();
+    assert!(none["incidents"].as_array().unwrap().iter().all(|one| one["state"] == "closed"));
+    api.get("/v1/incidents?state=burning").expect(400).says("open, closed or all");
+    api.get("/v1/messages?incident=xyz").expect(400).says("16 hex digits");
+    api.get("/v1/messages?incident=0000000000000001").expect(400).says("no incident");
+}
+
+/// `GET /v1/incidents/{id}`.
+pub fn incident(api: &Api) {
+    let id = api.send("bad");
+    api.until(&id, "abandoned");
+    let all = api.get("/v1/incidents").expect(200).json();
+    let number = all["incidents"][0]["id"].as_str().unwrap();
+    assert_eq!(api.get(&format!("/v1/incidents/{number}")).expect(200).json()["id"], number);
+    for none in ["0000000000000001", "x"] {
+        api.get(&format!("/v1/incidents/{none}")).expect(404).says("no incident");
+    }
+}

@@ -120,6 +120,7 @@ fn gather(shared: &Shared, inbox: &Receiver<Request>, patience: Duration) -> Res
             | Request::Note(..)
             | Request::Bulk(..)
             | Request::Told(_)
+            | Request::Over(_)
             | Request::Stop => requests += 1,
         }
         gathered.push(request);

@@ -1,10 +1,10 @@
-//! The shapes of the administrator's own: bulk jobs and the audit log.
+//! The shapes of the administrator's own: bulk jobs, incidents and the audit log.
 
 use serde::Serialize;
 
 use super::{MessageShape, bytes, shape};
 use crate::admin::when::rfc3339;
-use crate::engine::{Audited, Entry, Head, Job, Shown, Soundness, Target};
+use crate::engine::{Audited, Entry, Head, IncidentShown, Job, Shown, Soundness, Target};
 use crate::model::Id;
 use crate::model::chain::Link;
 use crate::server::bulk::at;
@@ -34,6 +34,34 @@ struct JobShape<'a> {
     begun_at: String,
     ended_at: Option<String>,
     detail: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct IncidentShape<'a> {
+    id: String,
+    destination: &'a str,
+    class: &'a str,
+    reason: &'a str,
+    state: &'a str,
+    failures: u64,
+    messages: u64,
+    rested: u64,
+    open: u64,
+    open_is_least: bool,
+    first_at: String,
+    last_at: String,
+    oldest: Option<OneShape<'a>>,
+    sample: OneShape<'a>,
+    detail: &'a str,
+    closed_at: Option<String>,
+    times: u32,
+    filter: String,
+}
+
+#[derive(Serialize)]
+struct OneShape<'a> {
+    id: Id,
+    key: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -83,6 +111,20 @@ pub(in crate::server) fn jobs(jobs: &[Job]) -> Vec<u8> {
         jobs: Vec<JobShape<'a>>,
     }
     bytes(&Shape { jobs: jobs.iter().map(job_shape).collect() })
+}
+
+/// One incident.
+pub(in crate::server) fn incident(shown: &IncidentShown) -> Vec<u8> {
+    bytes(&incident_shape(shown))
+}
+
+/// Incidents.
+pub(in crate::server) fn incidents(incidents: &[IncidentShown]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        incidents: Vec<IncidentShape<'a>>,
+    }
+    bytes(&Shape { incidents: incidents.iter().map(incident_shape).collect() })
 }
 
 /// One page of the audit log.
@@ -138,6 +180,31 @@ fn job_shape(job: &Job) -> JobShape<'_> {
         begun_at: rfc3339(job.begun_at),
         ended_at: job.ended_at.map(rfc3339),
         detail: job.detail.as_deref(),
+    }
+}
+
+fn incident_shape(shown: &IncidentShown) -> IncidentShape<'_> {
+    let incident = &shown.incident;
+    let id = format!("{:016x}", incident.number);
+    IncidentShape {
+        destination: &shown.destination,
+        class: incident.cause.class.name(),
+        reason: &incident.words,
+        state: if incident.closed_at.is_none() { "open" } else { "closed" },
+        failures: incident.failures,
+        messages: incident.messages,
+        rested: incident.rested,
+        open: shown.open,
+        open_is_least: shown.is_least,
+        first_at: rfc3339(incident.first_at),
+        last_at: rfc3339(incident.last_at),
+        oldest: shown.oldest.as_ref().map(|(id, key)| OneShape { id: *id, key: key.as_deref() }),
+        sample: OneShape { id: incident.sample, key: incident.sample_key.as_deref() },
+        detail: &incident.detail,
+        closed_at: incident.closed_at.map(rfc3339),
+        times: incident.times,
+        filter: format!("incident:{id}"),
+        id,
     }
 }
 

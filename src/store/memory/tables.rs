@@ -226,7 +226,7 @@ impl Tables {
                 break;
             }
             let record = row.record(*place);
-            if query.matches(&record, Dest(row.dest)) {
+            if query.matches(&record, Dest(row.dest)) && query.is_by_cause(&row.attempts) {
                 page.records.push(record);
             }
             last = Some(*place);

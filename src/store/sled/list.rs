@@ -182,7 +182,12 @@ impl<'q> Walk<'q> {
                 continue;
             }
             match read::record(&view.trees, &view.head, place, &slot) {
-                Ok(record) if query.matches(&record, slot.dest) => self.page.records.push(record),
+                Ok(record) if query.matches(&record, slot.dest) => match self.is_by_cause(view, place) {
+                    Ok(true) => self.page.records.push(record),
+                    Ok(false) => {}
+                    Err(StoreError::Damaged(what)) => self.page.damaged.push(format!("message {place}: {what}")),
+                    Err(error) => return Err(error),
+                },
                 Ok(_) => {}
                 Err(StoreError::Damaged(what)) => self.page.damaged.push(format!("message {place}: {what}")),
                 Err(error) => return Err(error),
@@ -194,6 +199,13 @@ impl<'q> Walk<'q> {
         Ok(true)
     }
 
+    fn is_by_cause(&self, view: &View, place: Place) -> Result<bool, StoreError> {
+        if self.query.cause.is_none() {
+            return Ok(true);
+        }
+        Ok(self.query.is_by_cause(&read::attempts(&view.trees, &view.head, place)?))
+    }
+
     /// What can be told from the slot alone.
     fn slot_matches(&self, slot: &Slot) -> bool {
         let query = self.query;
@@ -202,6 +214,7 @@ impl<'q> Walk<'q> {
             && self.hash.is_none_or(|hash| hash == slot.key_hash)
             && (query.key.is_none() || slot.key_hash != 0)
             && (query.remote_id.is_none() || (slot.arrival.is_some() && slot.flags.attempts))
+            && query.cause.is_none_or(|cause| slot.last.class == Some(cause.class))
             && query.reason.as_deref().is_none_or(|reason| {
                 slot.state.reason() == Some(reason) || slot.last.class.is_some_and(|class| class.name() == reason)
             })
@@ -221,7 +234,7 @@ fn source(query: &Query) -> Source {
         Source::Every
     } else if query.states.iter().all(waits) {
         Source::Open
-    } else if query.states.iter().all(abandoned) && failure {
+    } else if query.states.iter().all(abandoned) && (failure || query.cause.is_some()) {
         Source::Bad
     } else {
         Source::Every
