@@ -263,7 +263,7 @@ fn a_change_a_cut_and_a_move_of_any_entry_are_seen() {
     }
     let sound = day.turn.verify_audit(None).expect("reads");
     assert_eq!((sound.entries, sound.head.number, sound.wrong), (40, 40, None));
-    let key = |number: u64| [&b"a"[..], &number.to_be_bytes()].concat();
+    let key = |number: u64| [&b"j"[..], &number.to_be_bytes()].concat();
     let value = |number: u64| day.store.note(&key(number)).expect("reads").expect("is there");
     let write = |notes: Vec<Note>| {
         let committed = day.store.commit(&Batch { notes, ..Batch::default() }).expect("writes");
@@ -312,9 +312,9 @@ fn a_log_that_is_cut_at_its_end_is_seen_by_who_wrote_its_end_down() {
     let (mut day, _) = Day::with_refused(1);
     (0..3).for_each(|_| day.pause());
     let head = day.turn.verify_audit(None).expect("reads").head;
-    let two = link(&day.store.note(&[&b"a"[..], &2_u64.to_be_bytes()].concat()).expect("reads").expect("is there"));
-    let gone = Note { key: [&b"a"[..], &3_u64.to_be_bytes()].concat(), value: Vec::new() };
-    let end = Note { key: b"A".to_vec(), value: [&2_u64.to_be_bytes()[..], &two.bytes()].concat() };
+    let two = link(&day.store.note(&[&b"j"[..], &2_u64.to_be_bytes()].concat()).expect("reads").expect("is there"));
+    let gone = Note { key: [&b"j"[..], &3_u64.to_be_bytes()].concat(), value: Vec::new() };
+    let end = Note { key: b"J".to_vec(), value: [&2_u64.to_be_bytes()[..], &two.bytes()].concat() };
     day.store.commit(&Batch { notes: vec![gone, end], ..Batch::default() }).expect("writes");
     assert_eq!(day.turn.verify_audit(None).expect("reads").wrong, None, "by itself it cannot know");
     let found = day.turn.verify_audit(Some(head)).expect("reads");

@@ -1,8 +1,8 @@
 //! The audit log: every act of a person, in a chain of hashes, written with what it did.
 //!
 //! ```text
-//! note 'a' + number   the entry in JSON, then the link of the chain that covers it and the link before
-//! note 'A'            the number and the link of the last entry: where a start goes on
+//! note 'j' + number   the entry in JSON, then the link of the chain that covers it and the link before
+//! note 'J'            the number and the link of the last entry: where a start goes on
 //! ```
 //!
 //! # What holds
@@ -25,9 +25,9 @@ use crate::model::{Id, Record, State, WallMs};
 use crate::store::{Note, Store, StoreError};
 
 /// The first byte of the keys of entries.
-const KIND: u8 = b'a';
+const KIND: u8 = b'j';
 /// The key of what is known of the last entry.
-const HEAD: &[u8] = b"A";
+const HEAD: &[u8] = b"J";
 /// How often the last link is printed.
 const DAY_MS: u64 = 86_400_000;
 
