@@ -24,6 +24,8 @@ pub enum Error {
     },
     /// What was handed in is beyond a limit or not well-formed; the text says which and where.
     Invalid(String),
+    /// The message cannot wait for the keys that its sender names; the text says why not.
+    After(String),
     /// A body is larger than the registry takes.
     TooLarge {
         /// Its bytes.
@@ -100,6 +102,7 @@ impl Error {
             Error::Stopping => Some("Try again when goniec runs again.".into()),
             Error::Store(source) => Some(source.hint().into()),
             Error::TooLarge { .. } => Some("The limit is `body_max` in [server]; 16MiB at most.".into()),
+            Error::After(_) => Some("`after` names the keys of other messages to the same destination.".into()),
             Error::Overtaken { newer, version: None, .. } => {
                 Some(format!("Resend or edit {newer}, or hand in a new message."))
             }
@@ -116,7 +119,7 @@ impl fmt::Display for Error {
         match self {
             Error::NotFound(id) => write!(f, "no message {id}"),
             Error::UnknownDestination { name, .. } => write!(f, "unknown destination {name:?}"),
-            Error::Invalid(what) | Error::Config(what) => f.write_str(what),
+            Error::Invalid(what) | Error::After(what) | Error::Config(what) => f.write_str(what),
             Error::TooLarge { bytes, bytes_max } => write!(f, "the body has {bytes} bytes, {bytes_max} are allowed"),
             Error::Refused { id, illegal } => {
                 write!(f, "message {id} is {} and does not admit {}", illegal.state, illegal.event.name())
@@ -150,6 +153,7 @@ impl std::error::Error for Error {
             Error::NotFound(_)
             | Error::UnknownDestination { .. }
             | Error::Invalid(_)
+            | Error::After(_)
             | Error::TooLarge { .. }
             | Error::Stale { .. }
             | Error::Conflict { .. }

@@ -7,6 +7,8 @@
 
 #[path = "api/acts.rs"]
 mod acts;
+#[path = "api/after.rs"]
+mod after;
 #[path = "api/bulk.rs"]
 mod bulk;
 #[path = "api/events.rs"]

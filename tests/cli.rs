@@ -135,6 +135,35 @@ fn lines_are_handed_in_whole_and_wrong_ones_are_named() {
     check(&node.feed(&["send", "lgo", "--ndjson"], "1\n"), 1, "unknown destination");
 }
 
+/// What waits for a key waits through a kill, and goes when one of that key was delivered.
+#[test]
+fn an_order_waits_for_its_customer_and_through_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::serve(dir.path(), None, None);
+    let after = ["--after", "customer:77", "--after", "ż,1"];
+    let order = check(&node.run(&[&["send", "log", "x", "--key", "order:1"][..], &after].concat()), 0, "");
+    check(&node.run(&["send", "log", "x", "--key", "k", "--after", "k"]), 1, "would wait for ever");
+    check(
+        &node.feed(&["send", "log", "--ndjson", "--after", "customer:77"], "{\"body\":1,\"key\":\"line\"}\n"),
+        0,
+        "1 messages",
+    );
+    check(&node.feed(&["send", "log", "--ndjson", "--after", "k"], "{\"body\":1,\"key\":\"k\"}\n"), 1, "line 1: ");
+    drop(node);
+
+    let node = Node::serve(dir.path(), None, None);
+    check(&node.run(&["ls", "key:order:1"]), 0, "after customer:77 ż,1");
+    let text = check(&node.run(&["show", &order]), 0, "");
+    assert!(text.lines().any(|line| line == "waits for key    ż,1  no message of it is known"), "{text}");
+    check(&node.run(&["send", "log", "x", "--key", "ż,1"]), 0, "");
+    check(&node.run(&["send", "log", "x", "--key", "customer:77"]), 0, "");
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !check(&node.run(&["stats"]), 0, "").contains("delivered        4") {
+        assert!(std::time::Instant::now() < limit, "{}", check(&node.run(&["ls"]), 0, ""));
+    }
+    assert!(!check(&node.run(&["show", &order]), 0, "delivered").contains("waits for key"));
+}
+
 #[test]
 fn what_is_wrong_is_said_in_one_line_with_the_right_exit_code() {
     let dir = tempfile::tempdir().unwrap();

@@ -27,6 +27,8 @@ struct Faulty {
     damaged: Mutex<HashSet<Place>>,
     /// Whether a commit that meets damage poisons the store: not what the contract says.
     is_brittle: bool,
+    /// How many commits there is room for; without it, for all.
+    room_for: Mutex<Option<usize>>,
     /// Called once, before the next commit: somebody else at the same rows.
     meddle: Mutex<Option<Meddle>>,
 }
@@ -52,6 +54,9 @@ impl Store for Faulty {
     fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         if let Some(meddle) = self.meddle.lock().expect("whole").take() {
             meddle(&self.inner);
+        }
+        if let Some(left) = &mut *self.room_for.lock().expect("whole") {
+            *left = left.checked_sub(1).ok_or(StoreError::Full("no room".into()))?;
         }
         let places = batch.moves.iter().map(|step| step.place).chain(batch.deletes.clone()).chain(batch.told.clone());
         for place in places {
@@ -204,6 +209,28 @@ fn a_damaged_row_hinders_only_its_own_message() {
     store.mend();
     turn.turn(at(4 * MINUTE_MS)).expect("turns");
     assert_eq!(state(&store, ids[2]), State::Delivered);
+}
+
+/// What is met while there is no room is written with the rest of what waited, and takes back nothing that was written meanwhile.
+#[test]
+fn without_room_no_key_is_forgotten_that_was_met() {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store, Destination::new("erp", |_: &Message| ()), at(0));
+    let of = |key: &str, at_ms: u64| Message::to("erp").key(key).not_before(at(at_ms).wall);
+    let order = accept(&mut turn, vec![Message::to("erp").after("a").after("b")], at(0))[0];
+    accept(&mut turn, vec![of("a", 1_000), of("b", 1_500)], at(0));
+    // The delivery is written, and what it means for the order is not.
+    *store.room_for.lock().expect("whole") = Some(1);
+    turn.turn(at(1_000)).expect("turns");
+    let refused = act(&mut turn, order, Act::Release, at(1_200));
+    assert!(matches!(refused, Err(Error::Store(StoreError::Full(_)))), "{refused:?}");
+    assert_eq!(turn.show(order, at(1_200).wall).expect("is there").after.len(), 2);
+    *store.room_for.lock().expect("whole") = None;
+    turn.turn(at(1_500)).expect("turns");
+    assert_ne!(state(&store, order), State::Delivered, "what waits for room waits a second");
+    turn.turn(at(2_500)).expect("turns");
+    assert_eq!(state(&store, order), State::Delivered);
+    store.notes(b"a", &mut |_, _| panic!("a note is left")).expect("reads");
 }
 
 #[test]

@@ -130,6 +130,8 @@ fn every_planted_fault_is_found() {
         Plant::ActNotDone,
         Plant::EditNotDone,
         Plant::RetentionTooKeen,
+        Plant::AfterForgotten,
+        Plant::DeliveredOverlooked,
     ];
     find(&plants, SEEDS, live);
 }

@@ -415,17 +415,16 @@ fn a_disk_without_room_to_open_the_database_is_waited_for() {
     };
     let store = SledStore::open(dir.path(), Options { fault: Some(Arc::new(fault)), ..options() }).expect("opens");
     let erp = store.destination("erp").expect("a number");
-    let batch = Batch { accepts: drafts(erp, 5, 100), ..Batch::default() };
+    let mut batch = Batch { accepts: drafts(erp, 5, 100), ..Batch::default() };
     let before = store.commit(&batch).expect("commits");
     store.sync(before.number).expect("syncs");
     let counts = store.counts();
     let note = |key: &[u8], value: &[u8]| Note { key: key.to_vec(), value: value.to_vec() };
-    let first = Batch { notes: vec![note(b"old", b"1")], ..Batch::default() };
-    store.commit(&first).expect("commits");
-    let mut batch = batch;
+    let notes = vec![note(b"old", b"1"), note(b"kept", b"1")];
+    store.commit(&Batch { notes, ..Batch::default() }).expect("commits");
     batch.accepts[0].note = Some(note(b"old", b"2"));
     batch.accepts[1].note = Some(note(b"old", b"3"));
-    batch.notes = vec![note(b"new", b"1")];
+    (batch.notes, batch.dropped) = (vec![note(b"new", b"1")], vec![b"kept".to_vec()]);
     is_full.store(1, Ordering::SeqCst);
     for _ in 0..3 {
         assert!(matches!(store.commit(&batch), Err(StoreError::Full(_))));
@@ -440,10 +439,11 @@ fn a_disk_without_room_to_open_the_database_is_waited_for() {
     assert_eq!(store.counts(), counts, "what was refused does not stand");
     let noted = |key: &[u8]| store.note(key).expect("reads");
     store.commit(&Batch::default()).expect("goes on");
-    assert_eq!((noted(b"old"), noted(b"new")), (Some(b"1".to_vec()), None), "nor do its notes");
+    assert_eq!([noted(b"old"), noted(b"kept"), noted(b"new")], [Some(b"1".to_vec()), Some(b"1".to_vec()), None]);
     let after = store.commit(&batch).expect("goes on");
     store.sync(after.number).expect("syncs");
-    assert_eq!(noted(b"old"), Some([b"3", &after.accepted[1].0.to_bytes()[..]].concat()));
+    let raised = Some([b"3", &after.accepted[1].0.to_bytes()[..]].concat());
+    assert_eq!((noted(b"old"), noted(b"kept")), (raised, None));
     store.close().expect("closes");
     drop(store);
     let messages: u64 = open(&dir).counts().iter().map(|count| count.messages).sum();

@@ -43,7 +43,10 @@ pub(super) fn ls(arguments: &ArgMatches) -> Result<(), Fail> {
         "ACCEPTED",
     ]);
     for message in &messages {
-        let why = [field(message, "reason"), field(message, "waits_for"), field(message, "last_class")];
+        let after = message.get("after").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let waits_for =
+            std::iter::once(field(message, "waits_for")).chain(after.map(plain)).collect::<Vec<_>>().join(" ");
+        let why = [field(message, "reason"), waits_for, field(message, "last_class")];
         let why = why.into_iter().find(|word| !word.is_empty()).unwrap_or_default();
         let names = ["id", "state", "destination", "key", "type", "attempts"];
         let cells = names.map(|name| field(message, name)).into_iter().chain([why, field(message, "accepted_at")]);
@@ -67,8 +70,14 @@ pub(super) fn show(arguments: &ArgMatches) -> Result<(), Fail> {
         }
         return say(&message.to_string());
     }
-    for name in message.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).map(|(name, _)| name) {
+    let is_plain = |value: &Value| !value.is_null() && !value.is_array();
+    for (name, _) in message.as_object().into_iter().flatten().filter(|(_, value)| is_plain(value)) {
         say(&format!("{name:<16} {}", field(&message, name)))?;
+    }
+    for awaited in message.get("awaited").and_then(Value::as_array).into_iter().flatten() {
+        let stands = ["state", "reason", "newest"].map(|name| field(awaited, name)).join(" ");
+        let stands = if stands.trim().is_empty() { "no message of it is known" } else { &stands };
+        say(&format!("{:<16} {}  {stands}", "waits for key", field(awaited, "key")))?;
     }
     for attempt in attempts.get("attempts").and_then(Value::as_array).into_iter().flatten() {
         let words = ["number", "started_at", "outcome", "class", "status", "detail"].map(|name| field(attempt, name));

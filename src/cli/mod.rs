@@ -220,6 +220,10 @@ fn send_verb() -> Command {
         .arg(option("content-type", "TYPE", "The content type of the body"))
         .arg(option("not-before", "TIME", "Not sent before"))
         .arg(option("deadline", "TIME", "Given up after"))
+        .arg(
+            option("after", "KEY", "Waits until a message of this key has been delivered there; as often as needed")
+                .action(ArgAction::Append),
+        )
         .arg(option("idempotency-key", "KEY", "Makes a repetition recognisable"))
         .arg(switch("ndjson", "One message a line: an envelope where it has a body, else the body"))
 }
@@ -311,6 +315,12 @@ fn text<'a>(arguments: &'a ArgMatches, name: &str) -> Option<&'a str> {
     arguments.try_get_one::<String>(name).ok().flatten().map(String::as_str)
 }
 
+/// What an option says that may be given several times.
+fn texts<'a>(arguments: &'a ArgMatches, name: &str) -> impl Iterator<Item = &'a str> {
+    let given = arguments.try_get_many::<String>(name).ok().flatten();
+    given.into_iter().flatten().map(String::as_str)
+}
+
 /// The text with everything that could steer a terminal shown as an escape.
 fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -349,7 +359,7 @@ impl Fail {
 impl From<Error> for Fail {
     fn from(error: Error) -> Fail {
         let code = match &error {
-            Error::Config(_) | Error::Invalid(_) => USAGE,
+            Error::Config(_) | Error::Invalid(_) | Error::After(_) => USAGE,
             // The directory, not the disk: another one can be named.
             Error::Store(crate::store::StoreError::Locked { .. } | crate::store::StoreError::Foreign(_)) => USAGE,
             Error::Store(_) => STORE,

@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 use crate::transport::http::Answer;
 
 use super::client::{Node, escaped, yes};
-use super::{Fail, USAGE, say, text};
+use super::{Fail, USAGE, say, text, texts};
 
 /// The pauses before a request is sent again, in milliseconds; after the last the node counts as unreachable.
 const PAUSES_MS: [u64; 10] = [50, 100, 200, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000];
@@ -54,6 +54,10 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
             let value = if matches!(name, "key" | "type") { escaped(value) } else { value.to_owned() };
             headers.push((format!("goniec-{name}"), value));
         }
+    }
+    let after: Vec<String> = texts(arguments, "after").map(escaped).collect();
+    if !after.is_empty() {
+        headers.push(("goniec-after".to_owned(), after.join(",")));
     }
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let destination = text(arguments, "destination").unwrap_or_default();

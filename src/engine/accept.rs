@@ -11,6 +11,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::after;
 use super::fence::VERSIONED_KEY_BYTES_MAX;
 use super::place_map::PlaceHash;
 use super::registry::Registry;
@@ -52,16 +53,20 @@ pub(super) fn check(drafts: Vec<Draft>, registry: &Registry) -> Result<Vec<Incom
             Err(Error::Invalid(what)) if !is_single => {
                 return Err(Error::Invalid(format!("message {}: {what}", position + 1)));
             }
+            Err(Error::After(what)) if !is_single => {
+                return Err(Error::After(format!("message {}: {what}", position + 1)));
+            }
             Err(error) => return Err(error),
         }
     }
     Ok(incoming)
 }
 
-fn check_one(draft: Draft, registry: &Registry) -> Result<Incoming, Error> {
+fn check_one(mut draft: Draft, registry: &Registry) -> Result<Incoming, Error> {
     let dest = registry.open_destination(&draft.envelope.destination)?;
     let cycle = registry.rules(dest).and_then(|rules| rules.only_cycle());
     check_body(length(&draft.body), registry)?;
+    after::check(&mut draft, WORD_BYTES_MAX)?;
     let envelope = &draft.envelope;
     let words = [
         ("key", &envelope.key),

@@ -61,6 +61,26 @@ impl Scheduler {
         }
     }
 
+    /// The same, once it awaits no keys.
+    pub(super) fn await_or_stand(&mut self, who: Who, state: State, awaits: bool, now: Stamp) {
+        if awaits { self.await_keys(who, state) } else { self.stand(who, state, now) }
+    }
+
+    /// A message that awaits keys, and then what its state says: it holds back the later ones of its own.
+    pub(super) fn await_keys(&mut self, who: Who, state: State) {
+        let Some(post) = self.posts.get_mut(usize::from(who.dest.0)) else { return };
+        post.lane.defer(who.entry);
+        post.awaiting.insert(who.entry.place, (who.entry.hash, state));
+    }
+
+    /// What the message awaited is met.
+    pub(super) fn met(&mut self, dest: Dest, place: Place, now: Stamp) {
+        let post = self.posts.get_mut(usize::from(dest.0));
+        if let Some((hash, state)) = post.and_then(|post| post.awaiting.remove(&place)) {
+            self.stand(Who { dest, entry: Entry { place, hash } }, state, now);
+        }
+    }
+
     fn await_cycle(&mut self, who: Who, now: Stamp) {
         let Some(post) = self.posts.get_mut(usize::from(who.dest.0)) else { return };
         let Some(cycle) = &post.cycle else {

@@ -203,6 +203,7 @@ impl Committer {
                 if matches!(event, Event::Arrived) {
                     self.overtake(draft, &record, who);
                 }
+                self.let_go(draft, who, event);
                 Ok(Planned { who, record, event, plan, deed })
             }
             Err(error) => {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::accept::Window;
+use super::after::Awaited;
 use super::ages::Aged;
 use super::audit::Log;
 use super::bulk::Ledger;
@@ -54,6 +55,7 @@ pub(super) struct Committer {
     pub(super) latest: Latest,
     pub(super) audit: Log,
     pub(super) bulk: Ledger,
+    pub(super) awaited: Awaited,
     /// Destinations of which it was told that a rule over their answers fails.
     pub(super) failed_rules: HashSet<Dest>,
 }
@@ -63,7 +65,12 @@ impl Committer {
     ///
     /// # Errors
     /// What hinders the read.
-    pub(super) fn new(registry: Arc<Registry>, latest: Latest, now: Stamp) -> Result<Committer, StoreError> {
+    pub(super) fn new(
+        registry: Arc<Registry>,
+        latest: Latest,
+        awaited: Awaited,
+        now: Stamp,
+    ) -> Result<Committer, StoreError> {
         let mut window = Window::default();
         let since = WallMs(now.wall.0.saturating_sub(super::accept::IDEMPOTENCY_MS));
         let aside = registry.store.idempotent(since, &mut |hash, place| window.remember(hash, place, now.mono_ms))?;
@@ -80,6 +87,7 @@ impl Committer {
             latest,
             audit,
             bulk,
+            awaited,
             failed_rules: HashSet::new(),
         })
     }
@@ -102,12 +110,13 @@ impl Committer {
         let mut draft = Draft::new(now);
         if let Some((waiting, _)) = self.waiting.take_if(|(_, until_ms)| *until_ms <= now.mono_ms) {
             draft.take_in(waiting);
+            self.await_anew(&mut draft);
         }
         let put_off = std::mem::take(&mut self.put_off);
         for request in put_off.into_iter().chain(requests) {
             self.enter(&mut draft, request);
         }
-        draft.batch.notes = draft.notes();
+        draft.take_notes();
         if draft.is_empty() {
             return Ok(draft.only_news());
         }
@@ -124,31 +133,31 @@ impl Committer {
         }
     }
 
-    /// Commits the batch with its entries of the audit log.
-    fn commit(&mut self, draft: &mut Draft) -> Result<Committed, StoreError> {
-        let (entries, head) = self.audit.chain(draft.deeds(), draft.now.wall);
-        let own = draft.batch.notes.len();
-        draft.batch.notes.extend(entries);
-        let result = self.commit_what_fits(draft);
-        match &result {
-            Ok(_) => self.audit.advance(head, draft.now.wall),
-            Err(_) => draft.batch.notes.truncate(own),
-        }
-        result
-    }
-
     /// Commits the batch; on a full disk, what of it is not new.
-    fn commit_what_fits(&self, draft: &mut Draft) -> Result<Committed, StoreError> {
-        match self.registry.store.commit(&draft.batch) {
+    fn commit(&mut self, draft: &mut Draft) -> Result<Committed, StoreError> {
+        match self.commit_whole(draft) {
             Err(StoreError::Full(why)) if !draft.accepts.is_empty() => {
                 draft.refuse_accepts(&why);
                 if draft.is_empty() {
                     return Ok(Committed::default());
                 }
-                self.registry.store.commit(&draft.batch)
+                self.commit_whole(draft)
             }
             result => result,
         }
+    }
+
+    /// Commits the batch with its entries of the audit log.
+    fn commit_whole(&mut self, draft: &mut Draft) -> Result<Committed, StoreError> {
+        let (entries, head) = self.audit.chain(draft.deeds(), draft.now.wall);
+        let own = draft.batch.notes.len();
+        draft.batch.notes.extend(entries);
+        let result = self.registry.store.commit(&draft.batch);
+        match &result {
+            Ok(_) => self.audit.advance(head, draft.now.wall),
+            Err(_) => draft.batch.notes.truncate(own),
+        }
+        result
     }
 
     /// A damaged row sinks the whole batch that touches it: written one by one, only what touches it is refused.
@@ -212,6 +221,7 @@ impl Committer {
             ..Pending::default()
         };
         let watched = self.registry.is_watched();
+        self.met(&mut pending, draft.awaitings);
         for (reply, slots) in draft.accepts {
             let id = |slot: Slot| match slot {
                 Slot::New(position) => committed.accepted.get(position).map(|(id, _)| *id),
@@ -242,7 +252,7 @@ impl Committer {
         }
         for (Asking { who, record, reply, .. }, was_there) in draft.deletes.into_iter().zip(&committed.deleted) {
             self.ends(who);
-            pending.news.push(News::Changed { who, state: None, deadline: None });
+            pending.news.push(self.changed(who, None, None));
             pending.replies.push(match was_there {
                 true => Answer::Shown(reply, record),
                 false => Answer::Refused(reply, Error::NotFound(record.id)),
@@ -296,7 +306,8 @@ impl Committer {
             return;
         }
         self.begins(who);
-        let deadline = draft.envelope.deadline;
+        let (deadline, awaits) = (draft.envelope.deadline, !draft.after.is_empty());
+        self.awaits(dest, place, &draft.after);
         let loaded = Loaded {
             message: Message {
                 id,
@@ -308,8 +319,8 @@ impl Committer {
             expect: Expect { state, attempts: 0, revision: 1 },
             series: 0,
         };
-        let fresh = (wait == Queued::Ready).then_some(loaded);
-        pending.news.push(News::Accepted { who, wait, deadline, fresh });
+        let fresh = (wait == Queued::Ready && !awaits).then_some(loaded);
+        pending.news.push(News::Accepted { who, wait, deadline, awaits, fresh });
     }
 
     fn moved(&mut self, pending: &mut Pending, step: &Move, moved: Moved, cause: Cause, now: Stamp, watched: bool) {
@@ -321,6 +332,7 @@ impl Committer {
                 pending.transitions.push(transition(id, envelope, step.to, step.attempts, now.wall, detail));
             }
         };
+        self.meets(step, moved, &cause);
         match state_after(step, moved) {
             Some(state) if !state.is_final() => {}
             Some(_) | None => self.ends(cause.who()),
@@ -348,7 +360,7 @@ impl Committer {
                 if done && !step.to.is_final() {
                     self.begins(who);
                 }
-                pending.news.push(News::Changed { who, state: state_after(step, moved), deadline });
+                pending.news.push(self.changed(who, state_after(step, moved), deadline));
                 pending.replies.push(match refusal(&record, event, moved) {
                     Some(error) => Answer::Refused(reply, error),
                     None => Answer::Shown(reply, record),
@@ -357,11 +369,11 @@ impl Committer {
             Cause::Supersede(who, id, envelope) => {
                 tell(pending, id, &envelope);
                 let deadline = envelope.deadline;
-                pending.news.push(News::Changed { who, state: state_after(step, moved), deadline });
+                pending.news.push(self.changed(who, state_after(step, moved), deadline));
             }
             Cause::Expire(who, _, record) => {
                 tell(pending, record.id, &record.envelope);
-                pending.news.push(News::Changed { who, state: state_after(step, moved), deadline: None });
+                pending.news.push(self.changed(who, state_after(step, moved), None));
             }
         }
     }

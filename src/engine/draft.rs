@@ -4,6 +4,7 @@
 //!
 //! How requests become moves, and what the store makes of them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use super::audit::Deed;
 use super::bulk::Job;
 use super::incident::Stirred;
 use super::latest::Line;
+use super::meet::{self, Awaitings};
 use super::news::{Delivery, News, Who};
 use super::pause;
 use super::pending::{Pending, Steered, poisoned};
@@ -20,7 +22,7 @@ use super::settle::Report;
 use super::words::{Accepted, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Envelope, Event, Id, Place, Record, Stamp, WallMs};
-use crate::store::{Batch, Incoming, Newer, Note, Older, StoreError};
+use crate::store::{Batch, Incoming, Newer, Older, StoreError};
 
 /// A batch in the making: what is asked of the store, and why.
 pub(super) struct Draft {
@@ -32,6 +34,8 @@ pub(super) struct Draft {
     pub(super) news: Vec<News>,
     /// What becomes of destinations.
     pub(super) steered: Vec<Steered>,
+    /// What becomes of the keys that messages await.
+    pub(super) awaitings: Awaitings,
     /// What is kept in the audit log alone.
     pub(super) noted: Vec<(Deed, Reply<()>)>,
     /// What becomes of incidents.
@@ -78,12 +82,16 @@ impl Cause {
     /// The message, as far as its age is concerned; that it goes out changes nothing of that.
     pub(super) fn aged(&self) -> Option<Aged> {
         let Who { dest, entry } = self.who();
-        let of = |id, envelope: &Envelope| Some(Aged::of(dest, entry.place, id, envelope));
+        self.what().map(|(id, envelope)| Aged::of(dest, entry.place, id, envelope))
+    }
+
+    /// Its id and envelope; `None` where it only goes out.
+    pub(super) fn what(&self) -> Option<(Id, &Envelope)> {
         match self {
-            Cause::Report(report) => of(report.loaded.message.id, &report.loaded.message.envelope),
+            Cause::Report(report) => Some((report.loaded.message.id, &report.loaded.message.envelope)),
             Cause::Claim(_) => None,
-            Cause::Act(Asking { record, .. }) | Cause::Expire(.., record) => of(record.id, &record.envelope),
-            Cause::Supersede(_, id, envelope) => of(*id, envelope),
+            Cause::Act(Asking { record, .. }) | Cause::Expire(.., record) => Some((record.id, &record.envelope)),
+            Cause::Supersede(_, id, envelope) => Some((*id, envelope)),
         }
     }
 
@@ -108,6 +116,7 @@ impl Draft {
             deletes: Vec::new(),
             news: Vec::new(),
             steered: Vec::new(),
+            awaitings: Awaitings::new(),
             noted: Vec::new(),
             stirred: Stirred::default(),
             jobs: Vec::new(),
@@ -118,9 +127,19 @@ impl Draft {
 
     /// Whether nothing is asked of the store.
     pub(super) fn is_empty(&self) -> bool {
-        let Batch { accepts, moves, deletes, told, notes, now: _ } = &self.batch;
+        let Batch { accepts, moves, deletes, told, notes, dropped, now: _ } = &self.batch;
         let is_bare = accepts.is_empty() && moves.is_empty() && deletes.is_empty() && told.is_empty();
-        self.accepts.is_empty() && is_bare && notes.is_empty() && self.deeds().next().is_none()
+        let is_silent = notes.is_empty() && dropped.is_empty() && self.deeds().next().is_none();
+        self.accepts.is_empty() && is_bare && is_silent
+    }
+
+    /// Reckons the notes that the batch writes and drops, beside those of new messages.
+    pub(super) fn take_notes(&mut self) {
+        let (met, dropped) = meet::notes(&self.awaitings);
+        let jobs = self.jobs.iter().map(|(job, ..)| job.note());
+        let notes = pause::notes(&self.steered).into_iter().chain(met).chain(jobs);
+        self.batch.notes = notes.chain(self.stirred.notes()).collect();
+        self.batch.dropped = dropped;
     }
 
     /// What there is to say without a write.
@@ -145,6 +164,7 @@ impl Draft {
         for (reply, _) in self.accepts.drain(..) {
             reply(Err(Error::Store(StoreError::Full(why.to_owned()))));
         }
+        self.hold_awaitings();
     }
 
     /// Takes out what people ask for, and tells them that there is no room.
@@ -174,12 +194,20 @@ impl Draft {
         }
         self.noted.drain(..).for_each(|(_, reply)| reply(Err(full())));
         self.jobs.drain(..).for_each(|(.., reply)| reply(Err(full())));
-        self.batch.notes = self.notes();
         self.batch.deletes.clear();
         for Asking { who, reply, .. } in self.deletes.drain(..) {
             self.news.push(News::Unchanged(who));
             reply(Err(full()));
         }
+        self.hold_awaitings();
+    }
+
+    /// Who was to be let go with a step that is not taken awaits what it awaited.
+    fn hold_awaitings(&mut self) {
+        let stepping = self.causes.iter().map(|cause| cause.who().entry.place);
+        let stepping: HashSet<Place> = stepping.chain(self.batch.deletes.iter().copied()).collect();
+        self.awaitings.retain(|place, awaiting| stepping.contains(place) || awaiting.hold());
+        self.take_notes();
     }
 
     /// Adds what another batch asks for that brings neither new messages nor what people ask.
@@ -188,6 +216,12 @@ impl Draft {
         self.causes.extend(other.causes);
         self.batch.told.extend(other.batch.told);
         self.stirred.take_in(other.stirred);
+        for (place, awaiting) in other.awaitings {
+            match self.awaitings.entry(place) {
+                Entry::Occupied(mut own) => own.get_mut().take_in(awaiting),
+                Entry::Vacant(free) => drop(free.insert(awaiting)),
+            }
+        }
         self.steered.extend(other.steered);
         self.news.extend(other.news);
     }
@@ -211,12 +245,6 @@ impl Draft {
         self.jobs.into_iter().for_each(|(.., reply)| reply(Err(poisoned(why))));
     }
 
-    /// What must be remembered of what becomes of destinations and jobs.
-    pub(super) fn notes(&self) -> Vec<Note> {
-        let jobs = self.jobs.iter().map(|(job, ..)| job.note());
-        pause::notes(&self.steered).into_iter().chain(jobs).chain(self.stirred.notes()).collect()
-    }
-
     /// What of it the audit log keeps.
     pub(super) fn deeds(&self) -> impl Iterator<Item = &Deed> {
         let asked = self.causes.iter().filter_map(|cause| match cause {
@@ -234,7 +262,7 @@ impl Draft {
     pub(super) fn split(&mut self) -> Vec<Draft> {
         let now = self.now;
         let batch = std::mem::take(&mut self.batch);
-        let mut parts = Vec::new();
+        let (mut parts, mut awaitings) = self.split_met();
         let mut incoming: Vec<Option<Incoming>> = batch.accepts.into_iter().map(Some).collect();
         // In which part, and where in it, a new message is now.
         let mut at: HashMap<usize, (usize, usize)> = HashMap::new();
@@ -266,33 +294,36 @@ impl Draft {
                 // It stands or falls with the message that takes its place.
                 step.by = Some(*own);
                 if let Some(part) = parts.get_mut(*part) {
+                    part.awaitings.extend(awaitings.remove_entry(&step.place));
                     part.batch.moves.push(step);
                     part.causes.push(cause);
                 }
                 continue;
             }
             let mut part = Draft::new(now);
+            part.awaitings.extend(awaitings.remove_entry(&step.place));
             part.batch.moves.push(step);
             part.causes.push(cause);
             parts.push(part);
         }
-        self.split_rest(batch.deletes, batch.told, &mut parts);
-        parts
-    }
-
-    /// What is left of [`Draft::split`] once messages are accepted and moved.
-    fn split_rest(&mut self, deletes: Vec<Place>, told: Vec<Place>, parts: &mut Vec<Draft>) {
-        let now = self.now;
-        for (place, delete) in deletes.into_iter().zip(self.deletes.drain(..)) {
+        for (place, delete) in batch.deletes.into_iter().zip(self.deletes.drain(..)) {
             let mut part = Draft::new(now);
+            part.awaitings.extend(awaitings.remove_entry(&place));
             part.batch.deletes.push(place);
             part.deletes.push(delete);
             parts.push(part);
         }
+        self.split_rest(batch.told, &mut parts);
+        parts.iter_mut().for_each(Draft::take_notes);
+        parts
+    }
+
+    /// What is left of [`Draft::split`] once messages are accepted, moved and deleted.
+    fn split_rest(&mut self, told: Vec<Place>, parts: &mut Vec<Draft>) {
+        let now = self.now;
         for steered in self.steered.drain(..) {
             let mut part = Draft::new(now);
             part.steered.push(steered);
-            part.batch.notes = part.notes();
             parts.push(part);
         }
         for noted in self.noted.drain(..) {
@@ -308,16 +339,29 @@ impl Draft {
         if !self.stirred.is_empty() {
             let mut part = Draft::new(now);
             part.stirred = std::mem::take(&mut self.stirred);
-            part.batch.notes = part.notes();
             parts.push(part);
         }
         // Last: what a job says that it has done is done before.
         for job in self.jobs.drain(..) {
             let mut part = Draft::new(now);
             part.jobs.push(job);
-            part.batch.notes = part.notes();
             parts.push(part);
         }
+    }
+
+    /// What was met, one message a batch, and who is let go with a step besides. What was met comes first, so that nothing of who is let go is left.
+    fn split_met(&mut self) -> (Vec<Draft>, Awaitings) {
+        let mut awaitings = std::mem::take(&mut self.awaitings);
+        let mut parts = Vec::new();
+        for (place, awaiting) in &awaitings {
+            if let Some(met) = awaiting.clone().held() {
+                let mut part = Draft::new(self.now);
+                let _none = part.awaitings.insert(*place, met);
+                parts.push(part);
+            }
+        }
+        awaitings.retain(|_, awaiting| awaiting.is_let_go());
+        (parts, awaitings)
     }
 
     /// Tells everyone that a damaged row hindered the write; what concerns the order of things to do goes into `news`.
@@ -367,6 +411,11 @@ impl Draft {
         }
         self.noted.into_iter().for_each(|(_, reply)| reply(Err(damaged())));
         self.jobs.into_iter().for_each(|(.., reply)| reply(Err(damaged())));
+        for place in self.awaitings.into_keys() {
+            log::error!(
+                "what message {place} waited for was delivered or is given up, and that cannot be written: {why}"
+            );
+        }
         if !self.batch.told.is_empty() {
             log::error!("a person was told of a message, and that cannot be written: {why}");
         }

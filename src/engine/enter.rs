@@ -14,6 +14,7 @@ use super::commit::Committer;
 use super::draft::{Cause, Draft, Slot};
 use super::fence;
 use super::gate::Ended;
+use super::meet;
 use super::news::{Delivery, News, Who};
 use super::pending::{Steer, Steered};
 use super::request::Request;
@@ -41,6 +42,7 @@ impl Committer {
             Request::Supersede(pairs) => {
                 pairs.into_iter().for_each(|(dest, older, newer)| self.enter_supersede(draft, dest, older, newer));
             }
+            Request::Met(met) => met.into_iter().for_each(|met| self.enter_met(draft, met)),
             Request::Expire(passed) => passed.into_iter().for_each(|(who, at)| self.enter_expire(draft, who, at)),
             Request::Told(told) => told.into_iter().for_each(|(place, at)| self.enter_told(draft, place, at)),
             Request::Stop => {}
@@ -152,6 +154,7 @@ impl Committer {
             self.registry.unfenced(&error);
             return reply(Err(Error::Store(error)));
         }
+        meet::note_fresh(&mut fresh);
         self.take_places(draft, &mut fresh);
         draft.repeated.extend(own);
         draft.batch.accepts.append(&mut fresh);
@@ -219,16 +222,17 @@ impl Committer {
         match self.registry.store.get(who.entry.place) {
             Ok(Some(record)) => match expire(&record) {
                 Some(step) => {
+                    self.let_go(draft, who, Event::Expire);
                     draft.batch.moves.push(step);
                     draft.causes.push(Cause::Expire(who, deadline, Box::new(record)));
                 }
                 None if record.state.is_final() => {
-                    draft.news.push(News::Changed { who, state: None, deadline: None });
+                    draft.news.push(self.changed(who, None, None));
                 }
                 // Its outcome could not be written: it is judged first.
                 None => draft.news.push(News::Unexpired(who, deadline)),
             },
-            Ok(None) => draft.news.push(News::Changed { who, state: None, deadline: None }),
+            Ok(None) => draft.news.push(self.changed(who, None, None)),
             Err(error) => {
                 self.registry.unreadable(who.entry.place, &error);
                 draft.news.push(News::Unexpired(who, deadline));

@@ -18,6 +18,7 @@
 mod accept;
 mod account;
 mod act;
+mod after;
 mod ages;
 mod alarm;
 mod alert;
@@ -33,6 +34,7 @@ mod gate;
 mod incident;
 mod lane;
 mod latest;
+mod meet;
 mod news;
 mod overdue;
 mod parcel;
@@ -59,6 +61,7 @@ use std::time::Duration;
 pub use accept::{
     HEADER_BYTES_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS, MESSAGES_MAX, REQUEST_BYTES_MAX, WORD_BYTES_MAX,
 };
+pub use after::AFTER_KEYS_MAX;
 pub use ages::Age;
 pub use alert::{Alert, Channel, Kind, LogLine, Rule};
 pub use audit::{Audited, Deed, Entry, Head, Soundness, Target};
@@ -68,8 +71,8 @@ pub use incident::{Incident, IncidentShown};
 pub use pause::{Cause, Pause};
 pub use turn::{Flight, Turn};
 pub use words::{
-    Accepted, Account, Act, BatchRule, By, Cycle, Destination, Hand, Lane, Order, Reply, Settings, Shown, ShownPage,
-    Stats, Transition, Waits,
+    Accepted, Account, Act, AwaitedKey, BatchRule, By, Cycle, Destination, Hand, Lane, Order, Reply, Settings, Shown,
+    ShownPage, Stats, Transition, Waits,
 };
 
 use crate::error::Error;
@@ -109,8 +112,8 @@ impl Engine {
         let clock = Clock::start();
         let now = clock.now();
         let registry = Arc::new(Registry::new(store, destinations, settings, WINDOW_MAX, now)?);
-        let (first, latest) = recover::recover(&registry, now)?;
-        let committer = Committer::new(registry.clone(), latest, now)?;
+        let (first, latest, awaited) = recover::recover(&registry, now)?;
+        let committer = Committer::new(registry.clone(), latest, awaited, now)?;
         let (shared, threads) = threads::start(registry, committer, Alerter::new(rules), first, clock)?;
         Ok(Engine { shared, owner: Arc::new(Owner(Mutex::new(Some(threads)))) })
     }
@@ -292,6 +295,14 @@ impl Engine {
     /// [`Error::NotFound`], or what hinders the read.
     pub fn show(&self, id: Id) -> Result<Shown, Error> {
         self.shared.registry.show(id, self.now())
+    }
+
+    /// The keys that a message still awaits, and how the newest message of each stands: up to [`AFTER_KEYS_MAX`] searches by key.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or what hinders the read.
+    pub fn awaited(&self, id: Id) -> Result<Vec<AwaitedKey>, Error> {
+        self.shared.registry.awaited(id, self.now())
     }
 
     /// One message with its newest body.

@@ -21,6 +21,8 @@ pub(super) enum News {
         wait: Queued,
         /// When it is of no more use.
         deadline: Option<WallMs>,
+        /// Whether it awaits keys, whatever it waits for then.
+        awaits: bool,
         /// The message itself, so that a lane that keeps up need not read it back.
         fresh: Option<Loaded>,
     },
@@ -51,9 +53,13 @@ pub(super) enum News {
         state: Option<State>,
         /// When it is of no more use, where that still binds it.
         deadline: Option<WallMs>,
+        /// Whether it still awaits keys.
+        awaits: bool,
     },
     /// It was refused together with others: it goes alone from now on.
     Alone(Who),
+    /// All keys that the message at this place awaited are met.
+    Met(Dest, Place),
     /// A reservation ended without a change.
     Unchanged(Who),
 }

@@ -158,16 +158,16 @@ impl Lateness {
         if self.forecast.due_ms().is_some_and(|due_ms| now.mono_ms < due_ms) {
             return;
         }
-        let (is_paused, cycling) = {
+        let (is_paused, deferred) = {
             let scheduler = registry.scheduler();
-            (scheduler.paused(dest).is_some(), u64::try_from(scheduler.cycling(dest)).unwrap_or(u64::MAX))
+            (scheduler.paused(dest).is_some(), u64::try_from(scheduler.deferred(dest)).unwrap_or(u64::MAX))
         };
         let mut ages = registry.ages();
         if is_paused || !hours.is_open(now.wall) {
             self.forecast.shut();
         } else {
             let sample = ages.sample(dest, now);
-            self.forecast.look(Sample { waiting: sample.waiting.saturating_sub(cycling), ..sample });
+            self.forecast.look(Sample { waiting: sample.waiting.saturating_sub(deferred), ..sample });
         }
         ages.foresee(dest, self.forecast.drain().map(Drain::takes_ms));
     }
@@ -237,7 +237,13 @@ pub(super) fn compose(name: &Arc<str>, registry: &Registry, now: Stamp) -> Optio
     let oldest = oldest(dest, &standing, registry);
     let detail = oldest.as_ref().map(|record| {
         let attempts = registry.store.attempts(record.place).unwrap_or_default();
-        let waits_for = || registry.shown(record.clone(), now.wall).waits_for.map_or("its answer", |why| why.name());
+        let waits_for = || {
+            let shown = registry.shown(record.clone(), now.wall);
+            match shown.after.first() {
+                Some(key) => format!("a message of {key}"),
+                None => shown.waits_for.map_or("its answer", |why| why.name()).to_owned(),
+            }
+        };
         attempts
             .last()
             .map_or_else(|| format!("not tried yet, it waits for: {}", waits_for()), |last| last.detail.clone())

@@ -71,7 +71,9 @@ impl Pending {
                 Answer::Shown(reply, record) => {
                     let shown = match registry.store.get(record.place) {
                         Ok(Some(after)) => registry.shown(after, now.wall),
-                        Ok(None) | Err(_) => Shown { record: *record, waits_for: None, due_at: None },
+                        Ok(None) | Err(_) => {
+                            Shown { record: *record, waits_for: None, after: Vec::new(), due_at: None }
+                        }
                     };
                     reply(Ok(shown));
                 }

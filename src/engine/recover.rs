@@ -13,6 +13,7 @@
 //!
 //! Why the process ended.
 
+use super::after::{Awaited, Noted};
 use super::ages::Aged;
 use super::latest::{self, Latest};
 use super::overdue;
@@ -27,8 +28,9 @@ use crate::store::StoreError;
 ///
 /// # Errors
 /// What hinders the read.
-pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<(Vec<Request>, Latest), StoreError> {
+pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<(Vec<Request>, Latest, Awaited), StoreError> {
     let mut keys = latest::Found::default();
+    let (mut noted, mut awaited) = (Noted::read(registry)?, Awaited::default());
     let mut out: Vec<(crate::store::Dest, Place)> = Vec::new();
     {
         let mut scheduler = registry.scheduler();
@@ -44,7 +46,15 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<(Vec<Request>, 
                     scheduler.arm_found(&found, now);
                     out.push((found.dest, found.place));
                 }
-                State::Queued(_) | State::Failed(_) => scheduler.recover(&found, now),
+                State::Queued(_) => {
+                    let awaits = awaited.found(&found, noted.take(found.place, registry));
+                    if awaits {
+                        registry.sought.add(found.dest, found.place);
+                    }
+                    scheduler.recover(&found, awaits, now);
+                }
+                // It went once, so it awaits nothing.
+                State::Failed(_) => scheduler.recover(&found, false, now),
                 State::Delivered | State::Abandoned(_) => {}
             }
         })?;
@@ -75,5 +85,5 @@ pub(super) fn recover(registry: &Registry, now: Stamp) -> Result<(Vec<Request>, 
         let report = Report::new(who, loaded, interrupted(&before), now, now);
         requests.push(Request::Reports(vec![report]));
     }
-    Ok((requests, keys.latest()))
+    Ok((requests, keys.latest(), awaited))
 }

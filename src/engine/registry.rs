@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::after::{self, Sought};
 use super::ages::Ages;
 use super::alert::{ANSWERING, FAILING, PAUSED, RESUMED, RULE};
 use super::bulk::Ledger;
@@ -23,7 +24,7 @@ use super::pause::{self, Cause, Pause};
 use super::pending::Steer;
 use super::schedule::Scheduler;
 use super::settle::Report;
-use super::words::{Destination, Lane, Settings, Shown, ShownPage, Stats, Transition};
+use super::words::{AwaitedKey, Destination, Lane, Settings, Shown, ShownPage, Stats, Transition, Waits};
 use crate::error::Error;
 use crate::model::breaker::Turned;
 use crate::model::nearest::nearest;
@@ -44,6 +45,8 @@ pub(super) struct Registry {
     damage: Mutex<Damage>,
     /// What became of messages and could not be written, because a row of theirs is damaged.
     unwritten: Mutex<HashMap<Place, Report>>,
+    /// Messages that await keys of which nobody has looked yet whether they were delivered before.
+    pub(super) sought: Sought,
     /// What has become of destinations, and the alerter has not taken yet.
     notices: Mutex<Vec<Notice>>,
     failure: Mutex<Option<String>>,
@@ -127,6 +130,7 @@ impl Registry {
             figures,
             damage: Mutex::default(),
             unwritten: Mutex::default(),
+            sought: Sought::default(),
             notices: Mutex::default(),
             failure: Mutex::new(None),
             jobs: Mutex::default(),
@@ -237,8 +241,33 @@ impl Registry {
         if !record.state.is_final() && scheduler.is_out(record.place) && !matches!(record.state, State::Sending(_)) {
             record.state = State::Sending(record.attempts.saturating_add(1));
         }
-        let (waits_for, due_at) = scheduler.waits(who, record.state, now);
-        Shown { record, waits_for, due_at }
+        let (mut waits_for, due_at) = scheduler.waits(who, record.state, now);
+        drop(scheduler);
+        let mut after = Vec::new();
+        if waits_for == Some(Waits::After) {
+            match after::keys_of(record.place, &*self.store) {
+                // The scheduler has yet to hear of it.
+                Ok(keys) if keys.is_empty() => waits_for = Some(Waits::Due),
+                Ok(keys) => after = keys,
+                // That is said by whoever needs them.
+                Err(_) => {}
+            }
+        }
+        Shown { record, waits_for, after, due_at }
+    }
+
+    /// The keys that a message still awaits, and how they stand.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or what hinders the read.
+    pub(super) fn awaited(&self, id: Id, now: WallMs) -> Result<Vec<AwaitedKey>, Error> {
+        let Shown { record, after, .. } = self.show(id, now)?;
+        let dest = self.destination(&record.envelope.destination)?;
+        let stands = |key: Arc<str>| {
+            let newest = after::newest(dest, &key, &*self.store)?.map(|newest| self.shown(newest, now).record);
+            Ok(AwaitedKey { key, newest: newest.map(|newest| (newest.id, newest.state)) })
+        };
+        after.into_iter().map(stands).collect()
     }
 
     pub(super) fn message(&self, id: Id) -> Result<Message, Error> {

@@ -4,6 +4,7 @@
 //!
 //! How it is written down, and when.
 
+use super::after::Met;
 use super::audit::Deed;
 use super::bulk::{Job, Step as BulkStep};
 use super::incident::Incident;
@@ -32,6 +33,8 @@ pub(super) enum Request {
     Claims(Vec<Delivery>),
     /// The first is to give its place to the second, which is newer and of the same key: destination, both places.
     Supersede(Vec<(Dest, Place, Place)>),
+    /// Messages of these keys were delivered: who awaits them awaits less.
+    Met(Vec<Met>),
     /// Reserved messages' deadlines passed.
     Expire(Vec<(Who, WallMs)>),
     /// A person has been told of these.
@@ -55,6 +58,7 @@ impl Request {
             Request::Bulk(_, reply) => reply(Err(why())),
             Request::Claims(_)
             | Request::Supersede(_)
+            | Request::Met(_)
             | Request::Expire(..)
             | Request::Told(_)
             | Request::Over(_)
@@ -75,6 +79,7 @@ impl Request {
             | Request::Bulk(..)
             | Request::Claims(_)
             | Request::Supersede(_)
+            | Request::Met(_)
             | Request::Expire(..)
             | Request::Told(_)
             | Request::Over(_)

@@ -52,6 +52,8 @@ pub(super) struct Post {
     /// What waits for the next cycle: places and hashes, in order of acceptance.
     pub(super) cycling: BTreeMap<Place, u64>,
     pub(super) cycle_alarm: Option<WallMs>,
+    /// What awaits keys, whatever it waits for then: places, with hashes and states.
+    pub(super) awaiting: BTreeMap<Place, (u64, State)>,
     /// What the destination lets through; `None` where it is not configured, and nothing goes anyway.
     pub(super) gate: Option<Gate>,
     /// When the gate is looked at again, on the monotonic clock.
@@ -106,6 +108,7 @@ impl Scheduler {
             batches: destination.and_then(Batches::of),
             cycling: BTreeMap::new(),
             cycle_alarm: None,
+            awaiting: BTreeMap::new(),
         };
         Scheduler {
             posts: destinations.iter().enumerate().map(post).collect(),
@@ -119,8 +122,8 @@ impl Scheduler {
         }
     }
 
-    /// A message that a start found unfinished. `Sending` does not come here: recovery has judged it.
-    pub(super) fn recover(&mut self, found: &Unfinished, now: Stamp) {
+    /// A message that a start found unfinished, and whether it awaits keys. `Sending` does not come here: recovery has judged it.
+    pub(super) fn recover(&mut self, found: &Unfinished, awaits: bool, now: Stamp) {
         let who = Who { dest: found.dest, entry: Entry { place: found.place, hash: found.key_hash } };
         self.arm_found(found, now);
         // A wall clock that went back while we were down must not stretch a delay.
@@ -129,7 +132,7 @@ impl Scheduler {
             let remains_ms = at.since(now.wall).min(at.since(found.updated_at));
             state = State::Failed(Failed::Due(now.wall.plus(remains_ms)));
         }
-        self.stand(who, state, now);
+        self.await_or_stand(who, state, awaits, now);
     }
 
     /// The deadline of a message that a start found, where it still binds.
@@ -151,7 +154,14 @@ impl Scheduler {
             }
             self.change(&mut changes, now);
             match item {
-                News::Accepted { who, wait, deadline, fresh } => self.accepted(who, wait, deadline, fresh, now),
+                News::Accepted { who, wait, deadline, awaits: true, fresh: _ } => {
+                    deadline.into_iter().for_each(|deadline| self.arm_deadline(who, deadline, now));
+                    self.await_keys(who, State::Queued(wait));
+                }
+                News::Accepted { who, wait, deadline, awaits: false, fresh } => {
+                    self.accepted(who, wait, deadline, fresh, now);
+                }
+                News::Met(dest, place) => self.met(dest, place, now),
                 News::Claimed(delivery) => self.claimed(delivery),
                 News::Alone(who) => self.set_alone(who, true),
                 News::Settled { who, state } => self.settled(who, state, now),
@@ -364,7 +374,7 @@ impl Scheduler {
         }
     }
 
-    fn changed(&mut self, who: Who, state: Option<State>, deadline: Option<WallMs>, now: Stamp) {
+    fn changed(&mut self, who: Who, state: Option<State>, deadline: Option<WallMs>, awaits: bool, now: Stamp) {
         self.claims.remove(&who.entry.place);
         self.set_alone(who, false);
         self.disarm_deadline(who.entry.place);
@@ -372,7 +382,7 @@ impl Scheduler {
             if let Some(deadline) = deadline.filter(|deadline| *deadline > now.wall) {
                 self.arm_deadline(who, deadline, now);
             }
-            self.stand(who, state, now);
+            self.await_or_stand(who, state, awaits, now);
         }
     }
 
@@ -384,7 +394,7 @@ impl Scheduler {
         self.take_out(changes);
         for item in changes.drain(..) {
             match item {
-                News::Changed { who, state, deadline } => self.changed(who, state, deadline, now),
+                News::Changed { who, state, deadline, awaits } => self.changed(who, state, deadline, awaits, now),
                 News::Accepted { .. }
                 | News::Claimed(_)
                 | News::Settled { .. }
@@ -392,6 +402,7 @@ impl Scheduler {
                 | News::Steered
                 | News::Void(_)
                 | News::Alone(_)
+                | News::Met(..)
                 | News::SetBack(_)
                 | News::Unchanged(_)
                 | News::Unexpired(..) => {}
@@ -422,6 +433,7 @@ impl Scheduler {
             if let Some(post) = self.posts.get_mut(usize::from(dest.0)) {
                 for entry in &entries {
                     post.cycling.remove(&entry.place);
+                    post.awaiting.remove(&entry.place);
                 }
                 post.lane.remove(&entries);
             }

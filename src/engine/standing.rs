@@ -33,6 +33,9 @@ impl Scheduler {
         match state {
             State::Sending(_) | State::Delivered | State::Abandoned(_) => (None, None),
             State::Queued(Queued::Held) | State::Failed(Failed::Held) => (Some(Waits::Held), None),
+            State::Queued(_) | State::Failed(_) if post.awaiting.contains_key(&who.entry.place) => {
+                (Some(Waits::After), None)
+            }
             State::Queued(Queued::NotBefore(at)) if at > now => (Some(Waits::NotBefore), Some(at)),
             State::Failed(Failed::Due(at)) if at > now => (Some(Waits::Due), Some(at)),
             State::Queued(Queued::NotBefore(at)) | State::Failed(Failed::Due(at)) => (Some(ready()), Some(at)),
@@ -55,9 +58,9 @@ impl Scheduler {
         (pause, shut, post.lane.out(), post.cycle_alarm)
     }
 
-    /// How many of a lane wait for its cycle.
-    pub(super) fn cycling(&self, dest: Dest) -> usize {
-        self.posts.get(usize::from(dest.0)).map_or(0, |post| post.cycling.len())
+    /// How many of a lane wait for its cycle, or for keys.
+    pub(super) fn deferred(&self, dest: Dest) -> usize {
+        self.posts.get(usize::from(dest.0)).map_or(0, |post| post.cycling.len() + post.awaiting.len())
     }
 
     /// Whether it was its account that let nothing through.
@@ -73,6 +76,8 @@ impl Scheduler {
             post.lane.ready_places().for_each(&mut count);
             post.lane.parked_places().for_each(&mut count);
             post.cycling.keys().for_each(|place| count(*place));
+            let unheld = post.awaiting.iter().filter(|(_, (_, state))| !state.is_held());
+            unheld.for_each(|(place, _)| count(*place));
         }
         for (_, _, alarm) in self.wheel.iter() {
             if let Alarm::Retry(who) | Alarm::NotBefore(who, _) = alarm {

@@ -43,6 +43,7 @@ impl Committer {
         let Ok(to) = advance(expect.state, Event::Supersede(known)) else {
             return draft.news.push(News::Unchanged(who));
         };
+        self.let_go(draft, who, Event::Supersede(known));
         draft.batch.moves.push(Move {
             place: who.entry.place,
             expect,

@@ -15,6 +15,7 @@
 //! * A lane's workers are its own: a destination that hangs holds nobody's threads but its own.
 
 mod give;
+mod seek;
 mod write;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -37,6 +38,7 @@ use crate::error::Error;
 use crate::model::{Outcome, Stamp, WallMs};
 use crate::store::StoreError;
 use give::schedule_loop;
+use seek::seek_loop;
 use write::{commit_loop, sync_loop};
 
 /// How many requests may wait for the committer.
@@ -98,6 +100,7 @@ pub(super) struct Threads {
     committer: JoinHandle<()>,
     syncer: JoinHandle<()>,
     scheduler: JoinHandle<()>,
+    seeker: JoinHandle<()>,
     alerter: JoinHandle<()>,
     runner: JoinHandle<()>,
     crews: Arc<Vec<Option<Crew>>>,
@@ -206,6 +209,7 @@ pub(super) fn start(
     let (stop_alerts, stopped_alerts) = bounded(1);
     let (stop_runner, stopped_runner) = bounded(1);
     let (wake, woken) = bounded(1);
+    let (wake_seeker, to_seek) = bounded(1);
     let shared = Arc::new(Shared {
         registry: registry.clone(),
         clock,
@@ -223,7 +227,9 @@ pub(super) fn start(
     let threads = Threads {
         committer: {
             let shared = shared.clone();
-            spawn("goniec-commit", registry.clone(), move || commit_loop(&shared, committer, &requests, &unsynced))?
+            spawn("goniec-commit", registry.clone(), move || {
+                commit_loop(&shared, committer, &requests, &unsynced, &wake_seeker);
+            })?
         },
         syncer: {
             let (shared, tell) = (shared.clone(), tell.clone());
@@ -232,6 +238,10 @@ pub(super) fn start(
         scheduler: {
             let (shared, crews) = (shared.clone(), crews.clone());
             spawn("goniec-schedule", registry.clone(), move || schedule_loop(&shared, &crews, &heard))?
+        },
+        seeker: {
+            let shared = shared.clone();
+            spawn("goniec-seek", registry.clone(), move || seek_loop(&shared, &to_seek))?
         },
         alerter: {
             let shared = shared.clone();
@@ -307,8 +317,19 @@ impl Threads {
     /// # Errors
     /// The store failed before or during the stop.
     pub(super) fn stop(self, limit: Duration) -> Result<(), Error> {
-        let Threads { shared, committer, syncer, scheduler, alerter, runner, crews, tell, stop_alerts, stop_runner } =
-            self;
+        let Threads {
+            shared,
+            committer,
+            syncer,
+            scheduler,
+            seeker,
+            alerter,
+            runner,
+            crews,
+            tell,
+            stop_alerts,
+            stop_runner,
+        } = self;
         let until = Instant::now() + limit.min(STOP_MAX);
         shared.is_stopping.store(true, Ordering::Release);
         shared.is_draining.store(true, Ordering::Release);
@@ -329,7 +350,7 @@ impl Threads {
         drop(stop_alerts);
         drop(stop_runner);
         let _ = shared.inbox.send(Request::Stop);
-        let joined = [committer.join(), syncer.join()];
+        let joined = [committer.join(), syncer.join(), seeker.join()];
         crews.iter().flatten().for_each(Crew::dismiss);
         let _ = tell.send(Vec::new());
         let joined_rest = [scheduler.join(), runner.join(), join_within(alerter, until + CUT_PATIENCE)];

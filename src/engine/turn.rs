@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use super::accept;
+use super::after;
 use super::alert::{Alerter, Rule};
 use super::audit::{self, Audited, Head, Soundness};
 use super::bulk::{Bulk, Job, Runner, Step as BulkStep};
@@ -109,8 +110,8 @@ impl Turn {
         now: Stamp,
     ) -> Result<Turn, Error> {
         let registry = Arc::new(Registry::new(store, destinations, settings, 0, now)?);
-        let (inbox, latest) = recover(&registry, now)?;
-        let committer = Committer::new(registry.clone(), latest, now)?;
+        let (inbox, latest, awaited) = recover(&registry, now)?;
+        let committer = Committer::new(registry.clone(), latest, awaited, now)?;
         let alerter = Alerter::new(rules);
         let runner = Runner::new(Arc::new(|| {}));
         let mut turn = Turn { registry, committer, alerter, inbox, news: Vec::new(), runner };
@@ -214,6 +215,7 @@ impl Turn {
     pub fn turn_out(&mut self, now: Stamp, flights: &mut Vec<Flight>) -> Result<Option<u64>, Error> {
         loop {
             self.write(now)?;
+            self.inbox.extend(after::seek(&self.registry));
             let told = self.alerter.turn(&self.registry, now, &|| true);
             if !told.is_empty() {
                 self.inbox.push(Request::Told(told));
@@ -233,6 +235,7 @@ impl Turn {
             }
             self.runner.turn(&self.registry, now, &mut |request| self.inbox.push(request));
             let is_idle = self.inbox.is_empty() && self.news.is_empty() && !self.committer.has_put_off();
+            let is_idle = is_idle && self.registry.sought.is_empty();
             if is_idle && !self.registry.scheduler().has_work() {
                 return Ok(self.next_due(now));
             }

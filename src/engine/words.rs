@@ -15,7 +15,7 @@ use super::pause::Pause;
 use crate::model::breaker::BreakerRule;
 use crate::model::rate::Rate;
 use crate::model::timetable::Hours;
-use crate::model::{Body, Id, Policy, Queued, Record, WallMs};
+use crate::model::{Body, Id, Policy, Queued, Record, State, WallMs};
 use crate::store::{Retention, Room, StateName};
 use crate::transport::Transport;
 
@@ -192,6 +192,8 @@ pub enum Waits {
     NotBefore,
     /// The destination's next sync cycle.
     NextCycle,
+    /// Messages of other keys.
+    After,
     /// An earlier message of its key.
     KeyOrder,
     /// The destination's rate.
@@ -213,12 +215,23 @@ pub enum Waits {
 /// A message as the engine shows it: the record, and what only the engine knows.
 #[derive(Debug, Clone)]
 pub struct Shown {
-    /// The record; its state is [`State::Sending`](crate::model::State::Sending) while the message is out.
+    /// The record; its state is [`State::Sending`] while the message is out.
     pub record: Record,
     /// Why it has not gone out; `None` where it is out or final.
     pub waits_for: Option<Waits>,
+    /// The keys that it still awaits.
+    pub after: Vec<Arc<str>>,
     /// When it is due, where it waits for a time or a cycle.
     pub due_at: Option<WallMs>,
+}
+
+/// A key that a message awaits, and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwaitedKey {
+    /// The key.
+    pub key: Arc<str>,
+    /// The newest message of it at that destination, those aside that a newer one superseded; `None` where there is none.
+    pub newest: Option<(Id, State)>,
 }
 
 /// A list as the engine shows it.
@@ -267,7 +280,7 @@ pub struct Transition {
     /// Its key.
     pub key: Option<Arc<str>>,
     /// What it is now.
-    pub state: crate::model::State,
+    pub state: State,
     /// Its attempts in all.
     pub attempts: u16,
     /// When.
@@ -391,6 +404,7 @@ impl Waits {
             Waits::Due => "due",
             Waits::NotBefore => "not-before",
             Waits::NextCycle => "next-cycle",
+            Waits::After => "after",
             Waits::KeyOrder => "key-order",
             Waits::Rate => "rate",
             Waits::Batch => "batch",

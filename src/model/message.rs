@@ -51,6 +51,8 @@ pub struct Envelope {
 pub struct Draft {
     /// Everything but the body.
     pub envelope: Envelope,
+    /// The keys that it waits for: it goes once a message of each has been delivered to the same destination.
+    pub after: Vec<Arc<str>>,
     /// The bytes to deliver.
     pub body: Body,
 }
@@ -74,7 +76,8 @@ impl Message {
     /// Begins a message to the destination of this name.
     #[must_use]
     pub fn to(destination: impl Into<Arc<str>>) -> Draft {
-        Draft { envelope: Envelope { destination: destination.into(), ..Envelope::default() }, body: Arc::from([]) }
+        let envelope = Envelope { destination: destination.into(), ..Envelope::default() };
+        Draft { envelope, after: Vec::new(), body: Arc::from([]) }
     }
 
     /// The bytes to deliver.
@@ -115,6 +118,13 @@ impl Draft {
     #[must_use]
     pub fn version(mut self, version: u64) -> Draft {
         self.envelope.version = Some(version);
+        self
+    }
+
+    /// Adds a key of the same destination: it goes once a message of that key has been delivered.
+    #[must_use]
+    pub fn after(mut self, key: impl Into<Arc<str>>) -> Draft {
+        self.after.push(key.into());
         self
     }
 

@@ -13,6 +13,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
+use crate::engine::AFTER_KEYS_MAX;
 use crate::model::Headers;
 
 /// The most messages of one request.
@@ -38,6 +39,8 @@ pub(super) struct Handed<'a> {
     pub(super) deadline: Option<Word>,
     pub(super) idempotency_key: Option<Word>,
     pub(super) version: Option<u64>,
+    #[serde(default)]
+    pub(super) after: After,
     pub(super) traceparent: Option<Word>,
 }
 
@@ -50,6 +53,10 @@ pub(super) struct Array<'a>(pub(super) Vec<Handed<'a>>);
 /// Headers in the order given.
 #[derive(Default)]
 pub(super) struct Along(pub(super) Headers);
+
+/// The keys that a message waits for. One too many ends the reading.
+#[derive(Default)]
+pub(super) struct After(pub(super) Vec<Arc<str>>);
 
 /// What is said of a request with one message too many.
 pub(super) fn too_many() -> String {
@@ -96,6 +103,35 @@ impl<'de: 'a, 'a> Deserialize<'de> for Array<'a> {
             }
         }
         deserializer.deserialize_seq(Envelopes(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for After {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<After, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = After;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of keys")
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<After, E> {
+                Ok(After::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<After, A::Error> {
+                let mut keys = Vec::new();
+                while let Some(Word(key)) = seq.next_element()? {
+                    if keys.len() >= AFTER_KEYS_MAX {
+                        return Err(de::Error::custom(format!("it waits for more than {AFTER_KEYS_MAX} keys")));
+                    }
+                    keys.push(key);
+                }
+                Ok(After(keys))
+            }
+        }
+        deserializer.deserialize_any(Keys)
     }
 }
 

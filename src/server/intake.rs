@@ -102,7 +102,8 @@ pub(super) async fn send(call: Call<'_>) -> Result<Answer, Problem> {
         version: text(headers, "goniec-version")?.map(version).transpose()?,
         traceparent: common.traceparent,
     };
-    let draft = Draft { envelope, body: Body::from(&*call.body.bytes) };
+    let after = text(headers, "goniec-after")?.map(keys).transpose()?.unwrap_or_default();
+    let draft = Draft { envelope, after, body: Body::from(&*call.body.bytes) };
     match answered(|reply| call.app.engine.accept(vec![draft], reply)).await {
         Ok(accepted) => Ok(taken(&accepted, true)),
         Err(error @ Error::UnknownDestination { .. }) => Err(Problem::no_destination(&error)),
@@ -149,6 +150,11 @@ fn version(text: &str) -> Result<u64, Problem> {
         .ok()
         .filter(|_| is_plain)
         .ok_or_else(|| Problem::bad(format!("goniec-version: {text:?} is no whole number from 0 to {}", u64::MAX)))
+}
+
+/// The keys that a message waits for, as a header writes them: apart by commas, and each as a key is.
+fn keys(text: &str) -> Result<Vec<Arc<str>>, Problem> {
+    text.split(',').map(|key| decode(key.trim()).map(Arc::from)).collect()
 }
 
 /// The wall clock, read at this edge.
@@ -287,6 +293,7 @@ impl Handed<'_> {
                 version: self.version,
                 traceparent: plain(self.traceparent).or_else(|| common.traceparent.clone()),
             },
+            after: self.after.0,
             body,
         })
     }

@@ -56,8 +56,14 @@ pub(super) async fn list(call: Call<'_>) -> Result<Answer, Problem> {
 /// `GET /v1/messages/{id}`.
 pub(super) async fn show(call: Call<'_>) -> Result<Answer, Problem> {
     let id = id(&call)?;
-    let shown = read(&call, move |engine| engine.show(id)).await?;
-    Ok(with_revision(json(StatusCode::OK, render::message(&shown)), shown.record.revision))
+    let (shown, awaited) = read(&call, move |engine| {
+        let shown = engine.show(id)?;
+        // Where that cannot be told, the message is shown all the same.
+        let awaited = if shown.after.is_empty() { Vec::new() } else { engine.awaited(id).unwrap_or_default() };
+        Ok((shown, awaited))
+    })
+    .await?;
+    Ok(with_revision(json(StatusCode::OK, render::message_whole(&shown, &awaited)), shown.record.revision))
 }
 
 /// `GET /v1/messages/{id}/body`: the bytes themselves; `?revision=N` for an older one.

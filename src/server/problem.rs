@@ -176,6 +176,7 @@ impl Problem {
                 (S::UNPROCESSABLE_ENTITY, "unknown-destination", "There is no such destination", None)
             }
             Error::Invalid(_) => (S::BAD_REQUEST, "invalid", "The message is not well-formed", None),
+            Error::After(_) => (S::UNPROCESSABLE_ENTITY, "after", "The message cannot wait for these keys", None),
             Error::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", None),
             Error::Refused { .. } => (S::CONFLICT, "refused", "The message does not admit this now", None),
             Error::Stale { .. } => (S::PRECONDITION_FAILED, "stale", "The message changed meanwhile", None),

@@ -8,12 +8,14 @@
 
 mod admin;
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use crate::admin::when::rfc3339;
-use crate::engine::{Lane, Shown, ShownPage, Stats, Transition, Waits};
+use crate::engine::{AwaitedKey, Lane, Shown, ShownPage, Stats, Transition, Waits};
 use crate::model::{Abandoned, Attempt, Id, Place, State};
 use crate::store::{Revision, StateName};
 
@@ -37,6 +39,7 @@ struct MessageShape<'a> {
     deadline: Option<String>,
     due_at: Option<String>,
     waits_for: Option<&'a str>,
+    after: &'a [Arc<str>],
     last_class: Option<&'a str>,
     last_status: Option<u16>,
     idempotency_key: Option<&'a str>,
@@ -44,6 +47,14 @@ struct MessageShape<'a> {
     superseded_by: Option<Id>,
     supersedes: Option<Id>,
     remote_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct AwaitedShape<'a> {
+    key: &'a str,
+    newest: Option<Id>,
+    state: Option<&'a str>,
+    reason: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -171,6 +182,23 @@ pub(super) fn ids(ids: &[Id], single: bool) -> Vec<u8> {
 /// One message.
 pub(super) fn message(shown: &Shown) -> Vec<u8> {
     bytes(&shape(shown))
+}
+
+/// One message, with how the keys stand that it awaits.
+pub(super) fn message_whole(shown: &Shown, awaited: &[AwaitedKey]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Whole<'a> {
+        #[serde(flatten)]
+        message: MessageShape<'a>,
+        awaited: Vec<AwaitedShape<'a>>,
+    }
+    let awaited = awaited.iter().map(|AwaitedKey { key, newest }| AwaitedShape {
+        key,
+        newest: newest.map(|(id, _)| id),
+        state: newest.map(|(_, state)| state.name()),
+        reason: newest.and_then(|(_, state)| state.reason()),
+    });
+    bytes(&Whole { message: shape(shown), awaited: awaited.collect() })
 }
 
 /// One page of a list.
@@ -324,6 +352,7 @@ fn shape(shown: &Shown) -> MessageShape<'_> {
         deadline: envelope.deadline.map(rfc3339),
         due_at: shown.due_at.or(record.state.due()).map(rfc3339),
         waits_for: shown.waits_for.map(|waits| waits.name()),
+        after: &shown.after,
         last_class: record.last.class.map(|class| class.name()),
         last_status: record.last.status,
         idempotency_key: envelope.idempotency_key.as_deref(),

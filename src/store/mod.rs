@@ -181,6 +181,9 @@ pub struct Batch {
     pub told: Vec<Place>,
     /// What else must be remembered, and stand or fall with this commit. The last word on a key counts; those of [`Batch::accepts`] come first.
     pub notes: Vec<Note>,
+    /// The keys of notes to remove for good, after all others. One that is taken back stays taken back whatever becomes of the registry; one that
+    /// is dropped leaves no row behind, and a salvage may find it again.
+    pub dropped: Vec<Vec<u8>>,
 }
 
 /// A small thing to remember under a key: that a destination is paused, how far a source was read, the newest version of a key.
@@ -198,7 +201,12 @@ impl Batch {
     /// # Errors
     /// A key or a value is too long.
     pub fn check_notes(&self) -> Result<(), StoreError> {
-        self.accepts.iter().filter_map(|one| one.note.as_ref()).chain(&self.notes).try_for_each(Note::check)
+        self.accepts
+            .iter()
+            .filter_map(|one| one.note.as_ref())
+            .chain(&self.notes)
+            .try_for_each(|note| note.check(0))?;
+        self.accepts.iter().filter_map(|one| one.own.as_ref()).try_for_each(|note| note.check(size_of::<u64>()))
     }
 }
 
@@ -208,12 +216,12 @@ pub const NOTE_KEY_BYTES_MAX: usize = 200;
 pub const NOTE_BYTES_MAX: usize = 16_000;
 
 impl Note {
-    /// Whether a store takes it.
+    /// Whether a store takes it, with so much behind its key.
     ///
     /// # Errors
     /// The key or the value is too long.
-    fn check(&self) -> Result<(), StoreError> {
-        if self.key.len() <= NOTE_KEY_BYTES_MAX && self.value.len() <= NOTE_BYTES_MAX {
+    fn check(&self, more_bytes: usize) -> Result<(), StoreError> {
+        if self.key.len() + more_bytes <= NOTE_KEY_BYTES_MAX && self.value.len() <= NOTE_BYTES_MAX {
             return Ok(());
         }
         let sizes = format!("a note of {} bytes under a key of {}", self.value.len(), self.key.len());
@@ -238,6 +246,8 @@ pub struct Incoming {
     pub newer: Option<Newer>,
     /// Something to remember that stands or falls with it. Its id is put behind the value.
     pub note: Option<Note>,
+    /// Something to remember of the message itself, that stands or falls with it. Its place is put behind the key, as eight bytes, the high one first.
+    pub own: Option<Note>,
 }
 
 /// A message that a newer one may take the place of.
@@ -262,7 +272,7 @@ impl Incoming {
     /// A message that is ready to go.
     #[must_use]
     pub fn new(draft: Draft, dest: Dest) -> Incoming {
-        Incoming { draft, dest, wait: Queued::Ready, id: None, older: None, newer: None, note: None }
+        Incoming { draft, dest, wait: Queued::Ready, id: None, older: None, newer: None, note: None, own: None }
     }
 
     /// Its state from the beginning; `accepted` are the messages of its batch before it, or all of them.

@@ -11,10 +11,14 @@ use goniec::store::memory::{MemoryDisk, MemoryStore};
 use goniec::store::{StateName, Store};
 use goniec::{Draft, Error, Id, Message};
 
-fn shop(latest_wins: bool) -> Destination {
+type Rule = fn(&mut Destination);
+
+fn shop(rule: Rule) -> Destination {
     let retry = Retry { backoff: Backoff::Fixed(60_000), jitter_permille: 0, attempts: 50 };
     let policy = Policy { retry, ..Policy::default() };
-    Destination { policy, latest_wins, concurrency: 4, ..Destination::new("shop", |_: &Message| ()) }
+    let mut shop = Destination { policy, concurrency: 4, ..Destination::new("shop", |_: &Message| ()) };
+    rule(&mut shop);
+    shop
 }
 
 pub fn failed() -> Outcome {
@@ -55,19 +59,24 @@ pub struct Day {
     pub turn: Turn,
     pub now: Stamp,
     pub out: Vec<Flight>,
-    latest_wins: bool,
+    rule: Rule,
 }
 
 impl Day {
     pub fn begin(latest_wins: bool) -> Day {
-        Day::on(MemoryDisk::new(), latest_wins)
+        Day::with(if latest_wins { |shop| shop.latest_wins = true } else { |_| () })
     }
 
-    fn on(disk: MemoryDisk, latest_wins: bool) -> Day {
+    /// A day under another rule.
+    pub fn with(rule: Rule) -> Day {
+        Day::on(MemoryDisk::new(), rule)
+    }
+
+    fn on(disk: MemoryDisk, rule: Rule) -> Day {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&disk).expect("opens"));
         let now = Stamp { wall: WallMs(1_795_435_200_000), mono_ms: 0 };
-        let turn = Turn::open(store.clone(), vec![shop(latest_wins)], Settings::default(), Vec::new(), now);
-        let mut day = Day { disk, store, turn: turn.expect("opens"), now, out: Vec::new(), latest_wins };
+        let turn = Turn::open(store.clone(), vec![shop(rule)], Settings::default(), Vec::new(), now);
+        let mut day = Day { disk, store, turn: turn.expect("opens"), now, out: Vec::new(), rule };
         day.run();
         day
     }
@@ -75,16 +84,17 @@ impl Day {
     /// The process dies, and what was written and not synced may be lost; what was out may have arrived.
     pub fn killed(self) -> Day {
         self.disk.crash(self.now.mono_ms);
-        Day::on(self.disk, self.latest_wins)
+        Day::on(self.disk, self.rule)
     }
 
     pub fn run(&mut self) {
         loop {
-            let before = self.out.len();
-            self.turn.turn_out(self.now, &mut self.out).expect("turns");
-            if self.out.len() == before {
+            let mut flights = Vec::new();
+            self.turn.turn_out(self.now, &mut flights).expect("turns");
+            if flights.is_empty() {
                 return;
             }
+            self.out.append(&mut flights);
         }
     }
 

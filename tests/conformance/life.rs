@@ -26,6 +26,7 @@ pub const CASES: &[super::Case] = &[
     ("many messages in one commit come back", many_in_one_commit),
     ("destinations keep their numbers", destinations_keep_their_numbers),
     ("notes stand or fall with their commit, and the last word counts", notes_stand_with_their_commit),
+    ("a message may bring a note under its place, and what is dropped is gone", notes_of_messages),
 ];
 
 fn notes_stand_with_their_commit(world: &World) {
@@ -47,6 +48,29 @@ fn notes_stand_with_their_commit(world: &World) {
     }
     assert_eq!(dump(&*store).messages.len(), 0, "a refused commit keeps nothing");
     commit(&*store, &batch(vec![note(&[b'k'; NOTE_KEY_BYTES_MAX], &[7; NOTE_BYTES_MAX])]));
+    world.reopened(store);
+}
+
+fn notes_of_messages(world: &World) {
+    let store = world.opened();
+    let dest = store.destination("erp").expect("a number");
+    let own = |key: &[u8]| Some(Note { key: key.to_vec(), value: b"k".to_vec() });
+    let one = |own| Incoming { own, ..incoming(dest, draft("x")) };
+    let batch = |accepts| Batch { now: T0, accepts, ..Batch::default() };
+    let done = commit(&*store, &batch(vec![one(own(b"a")), one(None), one(own(b"a"))]));
+    let key = |at: usize| [b"a", &done.accepted[at].1.to_u64().to_be_bytes()[..]].concat();
+    let store = world.reopened(store);
+    assert_eq!(dump(&*store).notes, [(key(0), b"k".to_vec()), (key(2), b"k".to_vec())]);
+    let too_long = batch(vec![one(own(&[b'k'; NOTE_KEY_BYTES_MAX - 7]))]);
+    assert!(matches!(store.commit(&too_long), Err(StoreError::Io(_))), "its place has no room behind it");
+    commit(&*store, &batch(vec![one(own(&[b'k'; NOTE_KEY_BYTES_MAX - 8]))]));
+    // Dropped is the last word, in one commit with others too, and of what is not there.
+    let notes = vec![Note { key: key(2), value: b"more".to_vec() }];
+    let dropped = vec![key(2), key(0), b"nothing".to_vec()];
+    commit(&*store, &Batch { notes, dropped, ..batch(Vec::new()) });
+    let store = world.reopened(store);
+    assert_eq!(dump(&*store).notes.len(), 1);
+    assert!(store.note(&key(2)).expect("reads").is_none());
     world.reopened(store);
 }
 

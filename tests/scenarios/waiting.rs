@@ -1,9 +1,11 @@
-//! Destinations that hang, drip and never end (F10): the attempt ends at its deadline, and beside it nothing is late.
+//! Destinations that hang, drip and never end (F10): the attempt ends at its deadline, and beside it nothing is late. And orders that wait for their customers.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use goniec::cli::sink::{Script, Sink};
 use goniec::engine::Destination;
+use goniec::model::{Backoff, Retry};
 use goniec::store::memory::MemoryStore;
 use goniec::transport::http::Http;
 use goniec::{Goniec, Message};
@@ -75,4 +77,45 @@ fn those_beside_one_that_hangs_are_not_late() {
     }
     assert!(sinks[..2].iter().all(|sink| sink.figures().taken == 0));
     goniec.shutdown(Duration::ZERO).expect("stops");
+}
+
+/// Orders come before their customers, whose first two requests all fail: none reaches the destination before its own customer does.
+#[test]
+fn no_order_comes_before_its_customer() {
+    assert_eq!(early_orders(true), 0);
+    // The control.
+    assert!(early_orders(false) > 0, "orders that wait for nobody come first");
+}
+
+/// How many orders came before their customers.
+fn early_orders(waits: bool) -> usize {
+    const CUSTOMERS: usize = 40;
+    const ORDERS: usize = 5;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let ledger = file.reopen().expect("a file");
+    let script = Script::parse("attempt 1 key customer:* -> 503\nattempt 2 key customer:* -> reset at head").unwrap();
+    let sink = Sink::start("127.0.0.1:0", script, Some(Box::new(ledger))).expect("a sink");
+    let mut erp = Destination::new("erp", Http::post(&format!("http://{}/", sink.addr())));
+    erp.policy.retry = Retry { backoff: Backoff::Fixed(20), jitter_permille: 0, attempts: 50 };
+    let goniec = Goniec::over(std::sync::Arc::new(MemoryStore::new())).with(erp).start().expect("starts");
+    for number in 0..CUSTOMERS {
+        let customer = format!("customer:{number}");
+        let order = |n| Message::to("erp").key(format!("order:{number}/{n}"));
+        let after = |n| if waits { order(n).after(customer.as_str()) } else { order(n) };
+        goniec.send_all((0..ORDERS).map(after).collect()).expect("accepts");
+        goniec.send(Message::to("erp").key(customer)).expect("accepts");
+    }
+    let all = u64::try_from(CUSTOMERS * (ORDERS + 1)).expect("a number");
+    assert!(sink.wait(PATIENCE, |figures| figures.distinct == all), "{:?}", sink.figures());
+    goniec.shutdown(PATIENCE).expect("stops");
+    let lines = std::fs::read_to_string(file.path()).expect("a ledger");
+    let mut came_at: HashMap<String, usize> = HashMap::new();
+    for (number, line) in lines.lines().enumerate() {
+        let came: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        came_at.entry(came["key"].as_str().expect("a key").to_owned()).or_insert(number);
+    }
+    let orders = (0..CUSTOMERS).flat_map(|number| (0..ORDERS).map(move |n| (number, n)));
+    orders
+        .filter(|(number, n)| came_at[&format!("order:{number}/{n}")] < came_at[&format!("customer:{number}")])
+        .count()
 }

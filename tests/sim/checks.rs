@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use goniec::model::{Abandoned, Place, State};
-use goniec::store::{Query, StateName, Store};
+use goniec::store::{Pattern, Query, StateName, Store, Unfinished};
 
+use super::ledger::Made;
 use super::world::{ATTEMPTS_MAX, NAMES, TIMEOUT_MS, World};
 
 fn is_final(state: StateName) -> bool {
@@ -107,15 +108,37 @@ impl World {
         wrong.into_iter().for_each(|what| ledger.violated(what));
     }
 
-    /// How many messages wait for something that comes by itself: neither for a person nor behind one that does.
+    /// Whether it waits for a key of which nothing may come: the newest of it has not arrived, or one of it is not there any more.
+    fn waits_in_vain(&self, found: &Unfinished) -> bool {
+        let record = self.store.inner.get(found.place).expect("reads").expect("a message");
+        let Some(turn) = &self.turn else { return false };
+        let shown = turn.show(record.id, self.now().wall).expect("is shown");
+        let name = &*record.envelope.destination;
+        let ledger = self.ledger.lock().expect("a ledger");
+        shown.after.iter().any(|key| {
+            let is_of_key = |made: &&Made| made.line.0 == name && made.line.1 == **key;
+            let key = Some(Pattern::Exactly(key.to_string()));
+            let query = Query { destinations: vec![found.dest], key, limit: usize::MAX, ..Query::default() };
+            let of_key = self.store.inner.list(&query).expect("lists").records;
+            let mut counts = of_key.iter().map(|record| record.state);
+            let newest = counts.find(|state| !matches!(state, State::Abandoned(Abandoned::Superseded(_))));
+            newest != Some(State::Delivered) || ledger.made.iter().filter(is_of_key).any(|made| made.deleted)
+        })
+    }
+
+    /// How many messages wait for something that comes by itself: neither for a person, nor for a key that may never come, nor behind one that does.
     pub fn waiting(&self) -> usize {
         let (mut blocked, mut waiting) = (BTreeSet::new(), Vec::new());
-        let ordered = [NAMES[0], NAMES[3]].map(|name| self.store.inner.destination(name).expect("a number"));
+        // Where only the latest of a key counts, one goes at a time, too.
+        let in_lines = if self.is_limited { &[NAMES[0], NAMES[1], NAMES[3]][..] } else { &[NAMES[0], NAMES[3]] };
+        let number = |name: &&str| self.store.inner.destination(name).expect("a number");
+        let ordered: Vec<_> = in_lines.iter().map(number).collect();
         let read = self.store.inner.unfinished(&|_| false, &mut |found| {
             let of_key = (found.dest, found.key_hash);
-            if found.state.is_held() && ordered.contains(&found.dest) {
+            let is_stopped = found.state.is_held() || self.waits_in_vain(&found);
+            if is_stopped && ordered.contains(&found.dest) {
                 blocked.insert(of_key);
-            } else if !found.state.is_held() && !blocked.contains(&of_key) {
+            } else if !is_stopped && !blocked.contains(&of_key) {
                 waiting.push(found);
             }
         });

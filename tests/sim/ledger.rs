@@ -2,7 +2,7 @@
 //!
 //! A body says which message and which revision it is (`17.2`), so that a destination needs no other knowledge to tell what it saw.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,6 +46,11 @@ pub struct Made {
     pub refused: bool,
     /// The version it claims, and of which key, where that counts.
     pub version: Option<(String, u64)>,
+    /// Where it goes, its key, and the keys that it waits for.
+    pub line: (&'static str, String),
+    pub after: Vec<String>,
+    /// A person wanted it to go, or may have.
+    pub is_let_go: bool,
     /// Its sender was told yes after somebody had been told so of a newer version.
     pub is_below: bool,
 }
@@ -100,6 +105,8 @@ pub struct Ledger {
     pub out: BTreeMap<String, u16>,
     pub concurrency: u16,
     pub now_wall: u64,
+    /// The keys of which a message has arrived, by destination.
+    pub there: BTreeSet<(&'static str, String)>,
     /// The newest version of a key that anybody was told is accepted.
     pub newest: BTreeMap<String, u64>,
     /// What the destinations of this world are held to; `None` in a world without limits.
@@ -146,6 +153,7 @@ impl Ledger {
         self.note(&format!("end of {} at {}", drawn.n, self.now_mono));
         if drawn.taken {
             *self.accepted.entry(drawn.n).or_default() += 1;
+            self.there.insert(self.made[drawn.n].line.clone());
         }
         if let Some(out) = self.out.get_mut(destination) {
             *out -= 1;
@@ -207,7 +215,7 @@ impl Ledger {
         *newest = version.max(*newest);
     }
 
-    /// Judges a send: S4, S6, S7, S10, R7, and that no retry comes before its delay.
+    /// Judges a send: S4, S6, S7, S10, R7, A1, and that no retry comes before its delay.
     fn judge(&mut self, message: &Message, is_ordered: bool, only_once: bool) -> Option<usize> {
         let text = String::from_utf8_lossy(&message.body).into_owned();
         let Some((n, revision)) = text.split_once('.') else {
@@ -231,6 +239,10 @@ impl Ledger {
                 "R7: {n} went out with version {:?}, and a newer one had come before it",
                 made.version
             ));
+        }
+        let is_there = |key: &String| self.there.contains(&(made.line.0, key.clone()));
+        if let Some(key) = made.after.iter().find(|key| !made.is_let_go && !is_there(key)) {
+            self.violated(format!("A1: {n} went out, and no message of {key}, for which it waits, has arrived"));
         }
         let seen = self.seen.get(&n).copied().unwrap_or_default();
         if only_once && seen.maybe_there {

@@ -31,12 +31,16 @@ impl World {
                 if too_large {
                     draft = draft.body(vec![b'x'; BODY_BYTES_MAX as usize + usize::from(n == first)]);
                 }
+                let after = if self.has_after { self.after(&key) } else { Vec::new() };
+                draft = after.iter().fold(draft, |draft, key| draft.after(key.as_str()));
                 let version = draft.envelope.version;
                 drafts.push(draft);
                 let made = Made {
                     acknowledged: 1,
                     asked: 1,
-                    version: version.map(|version| (key, version)),
+                    version: version.map(|version| (key.clone(), version)),
+                    line: (name, key),
+                    after,
                     ..Made::default()
                 };
                 self.ledger.lock().expect("a ledger").made.push(made);
@@ -59,6 +63,13 @@ impl World {
                 turn.accept(drafts, Box::new(reply));
             }
         }
+    }
+
+    /// The keys that a message of this one waits for. What else comes by chance stays as it is.
+    fn after(&self, own: &str) -> Vec<String> {
+        let mut chance = self.chance.clone();
+        let count = if chance.percent(25) { 1 + chance.below(2) } else { 0 };
+        (0..count).map(|_| format!("k{}", chance.below(6))).filter(|key| key != own).collect()
     }
 
     /// Pauses a destination, or lets it go on.
@@ -107,7 +118,12 @@ impl World {
             1 | 2 => Act::Release,
             3 => Act::Resend(Queued::Ready),
             4 => Act::Cancel,
-            5 => Act::Arrived,
+            5 => {
+                // It may be believed, whatever is heard of that.
+                let line = ledger.made[n].line.clone();
+                ledger.there.insert(line);
+                Act::Arrived
+            }
             6 => {
                 ledger.made[n].deleted = true;
                 Act::Delete
@@ -118,6 +134,8 @@ impl World {
                 Act::Edit { body, content_type: None, read: None }
             }
         };
+        // Who edits what rests sends it, and a message with a deadline or a newer one of its key may come to rest by itself.
+        ledger.made[n].is_let_go |= matches!(what, 1..=3 | 7);
         let asked = ledger.made[n].asked;
         drop(ledger);
         let ledger = self.ledger.clone();

@@ -71,6 +71,10 @@ pub enum Plant {
     LatestIgnored,
     /// A lower version of a key goes as if it were the newest.
     FenceIgnored,
+    /// It is not written down what a message waits for.
+    AfterForgotten,
+    /// What was delivered before somebody waited for it is overlooked.
+    DeliveredOverlooked,
     /// A pause is answered as done, and not written.
     PauseNotKept,
     /// A destination that says that it has a message is taken to say that it has not.
@@ -120,6 +124,9 @@ impl Planted {
         }
         if self.plant == Plant::FenceIgnored {
             thin.accepts.iter_mut().for_each(|one| one.note = None);
+        }
+        if self.plant == Plant::AfterForgotten {
+            thin.accepts.iter_mut().for_each(|one| one.own = None);
         }
         let dropped = (0..).zip(&batch.moves).filter(|(_, step)| is_dropped(step)).map(|(at, _)| at);
         (thin, dropped.collect())
@@ -235,6 +242,9 @@ impl Store for Planted {
     }
 
     fn list(&self, query: &Query) -> Result<Page, StoreError> {
+        if self.plant == Plant::DeliveredOverlooked && query.key.is_some() {
+            return Ok(Page::default());
+        }
         self.inner.list(query)
     }
 

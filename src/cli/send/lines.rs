@@ -23,7 +23,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::cli::client::{Node, refusal};
-use crate::cli::{Fail, NO, UNREACHED, USAGE, plain, say, text};
+use crate::cli::{Fail, NO, UNREACHED, USAGE, plain, say, text, texts};
 
 use super::{answered, run_name, source};
 
@@ -263,9 +263,11 @@ impl Defaults {
             ("deadline", "deadline"),
         ];
         let given = |(field, name)| text(arguments, name).map(|value| (field, Value::from(value).to_string()));
+        let after: Vec<&str> = texts(arguments, "after").collect();
+        let after = (!after.is_empty()).then(|| ("after", Value::from(after).to_string()));
         Defaults {
             run: text(arguments, "idempotency-key").map_or_else(run_name, str::to_owned),
-            fields: fields.into_iter().filter_map(given).collect(),
+            fields: fields.into_iter().filter_map(given).chain(after).collect(),
         }
     }
 }

@@ -40,9 +40,14 @@ pub(super) fn commit_loop(
     mut committer: Committer,
     inbox: &Receiver<Request>,
     unsynced: &Sender<Pending>,
+    wake_seeker: &Sender<()>,
 ) {
     let mut next_care_ms = 0;
     loop {
+        if !shared.registry.sought.is_empty() {
+            // Where it is awake already, it looks again before it sleeps.
+            let _ = wake_seeker.try_send(());
+        }
         let patience = if committer.has_put_off() { AGAIN } else { Duration::from_millis(CARE_MS) };
         let requests = match gather(shared, inbox, patience) {
             Ok(requests) => requests,
@@ -112,7 +117,11 @@ fn gather(shared: &Shared, inbox: &Receiver<Request>, patience: Duration) -> Res
         bytes += size;
         match &request {
             // What comes from within is bounded by what may be out.
-            Request::Reports(_) | Request::Landed(..) | Request::Claims(_) | Request::Supersede(_) => {}
+            Request::Reports(_)
+            | Request::Landed(..)
+            | Request::Claims(_)
+            | Request::Supersede(_)
+            | Request::Met(_) => {}
             Request::Expire(passed) => requests += passed.len(),
             Request::Accept(..)
             | Request::Act(..)

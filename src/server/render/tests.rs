@@ -23,7 +23,7 @@ fn shown(state: State) -> Shown {
         supersedes: None,
         remote_id: Some("4711".into()),
     };
-    Shown { record, waits_for: None, due_at: None }
+    Shown { record, waits_for: None, after: Vec::new(), due_at: None }
 }
 
 #[test]
@@ -45,6 +45,7 @@ fn a_message_has_every_field_of_the_interface() {
         "updated_at",
         "due_at",
         "waits_for",
+        "after",
         "superseded_by",
         "supersedes",
         "remote_id",

@@ -55,6 +55,7 @@ pub(super) fn commit(tables: &Tables, batch: &Batch) -> (Vec<Change>, Committed)
     }
     let notes = batch.notes.iter().map(|note| Change::Note { key: note.key.clone(), value: note.value.clone() });
     plan.changes.extend(notes);
+    plan.changes.extend(batch.dropped.iter().map(|key| Change::Note { key: key.clone(), value: Vec::new() }));
     (plan.finish(), done)
 }
 
@@ -110,6 +111,10 @@ impl Plan<'_> {
         if let Some(note) = &incoming.note {
             let value = [&*note.value, &id.to_bytes()].concat();
             self.changes.push(Change::Note { key: note.key.clone(), value });
+        }
+        if let Some(own) = &incoming.own {
+            let key = [&*own.key, &place.to_u64().to_be_bytes()].concat();
+            self.changes.push(Change::Note { key, value: own.value.clone() });
         }
         // As with what ends later: a clock that is behind must not age it.
         let updated_at = if state.is_final() { now.max(self.last_id_at) } else { now };

@@ -102,7 +102,11 @@ impl Tables {
                 Ok(())
             }
             Change::Note { key, value } => {
-                self.notes.insert(key, value);
+                if value.is_empty() {
+                    self.notes.remove(&key);
+                } else {
+                    self.notes.insert(key, value);
+                }
                 Ok(())
             }
             Change::Status { place, status } => self.change(place, |row| row.status = status),

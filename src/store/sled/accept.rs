@@ -150,6 +150,9 @@ impl Plan<'_> {
         if let Some(note) = &incoming.note {
             self.put(Tree::Note, &note.key, &[&*note.value, &id.to_bytes()].concat());
         }
+        if let Some(own) = &incoming.own {
+            self.put(Tree::Note, &[&*own.key, &place_key(place)].concat(), &own.value);
+        }
         Ok((id, place))
     }
 

@@ -12,7 +12,7 @@
 //! | `part`   | place 8, revision 2, part 2| a piece of a body; revision 0: of an envelope              | what is too big for its row |
 //! | `alias`  | id 16                      | place 8                                                    | ids that were given elsewhere |
 //! | `keys`   | range 8                    | a Bloom filter over the keys of 256 chunks                 | once, when the range is full |
-//! | `note`   | the note's own             | the note                                                   | pauses, cursors, fences: see the engine |
+//! | `note`   | the note's own             | the note                                                   | pauses, fences, what messages wait for: see the engine |
 //! | `meta`   | `c` group 2, `d` number 2  | counters and the head; the name of a destination           | one a commit; rare |
 //!
 //! Every row but the three markers is framed: magic, tree, key, commit, length, body, check sum. So a row can be trusted by itself,

@@ -154,6 +154,9 @@ impl<'a> Plan<'a> {
         for note in &batch.notes {
             self.put(Tree::Note, &note.key, &note.value);
         }
+        for key in &batch.dropped {
+            self.writes.remove(Tree::Note, key);
+        }
         for (place, newer) in followed {
             if let Some((id, _)) = committed.accepted.get(newer) {
                 self.follow(place, *id)?;
