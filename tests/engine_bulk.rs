@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 
-use goniec::engine::{Act, Bulk, BulkAct, By, Destination, Entry, Hand, Head, Job, JobState, Settings, Turn};
+use goniec::engine::{Act, Bulk, BulkAct, By, Destination, Engine, Entry, Hand, Head, Job, JobState, Settings, Turn};
 use goniec::model::chain::Link;
 use goniec::model::{Class, Failure, Outcome, Queued, Receipt, Sent, Stamp, State, WallMs};
 use goniec::store::memory::{DiskFault, MemoryDisk, MemoryStore};
@@ -203,6 +203,39 @@ fn what_does_not_admit_it_is_counted_and_stays() {
 }
 
 #[test]
+fn what_matches_no_longer_when_its_turn_comes_is_left_alone() {
+    let (mut day, ids) = Day::with_refused(3);
+    let job = day.bulk(BulkAct::Delete, |bulk| bulk.rate = Some("1/1s".parse().expect("a rate"))).expect("begins");
+    // A person sends the last one again while the job deletes the others.
+    day.ask(|turn, _, reply| turn.act(ids[2], Act::Resend(Queued::Ready), reply)).expect("resends");
+    (0..500).for_each(|_| day.pass(10));
+    let job = day.job(job.number);
+    assert_eq!((job.state, job.done, job.refused), (JobState::Done, 2, 1));
+    assert!(job.detail.is_some_and(|why| why.contains("no longer matches")));
+    assert_eq!(day.state(ids[2]), State::Delivered);
+}
+
+#[test]
+fn words_that_no_note_can_hold_are_refused_and_stop_nothing() {
+    let (mut day, ids) = Day::with_refused(1);
+    for (filter, why) in [("x".repeat(20_000), String::new()), (String::new(), "x".repeat(2_000))] {
+        let (give, take) = channel();
+        let asked = asked(RESEND, |bulk| bulk.filter = filter);
+        day.turn.bulk(By { why, ..asked }, NOON, Box::new(move |said| give.send(said).expect("listens")));
+        assert!(matches!(take.try_recv(), Ok(Err(Error::Invalid(_)))));
+    }
+    let long = Act::Hold.by("anna", "x".repeat(20_000));
+    let refused = day.ask(|turn, _, reply| turn.act(ids[0], long, reply));
+    assert!(matches!(refused, Err(Error::Invalid(_))));
+    // Every letter takes six in the note.
+    let worst = |letters: usize| String::from_utf8(vec![1; letters]).expect("is text");
+    let hand = Hand::Pause.by(worst(256), worst(1_024));
+    day.ask(|turn, _, reply| turn.steer("shop", hand, reply)).expect("pauses");
+    let bulk = day.bulk(RESEND, |bulk| bulk.filter = worst(1_024)).expect("begins");
+    assert_eq!(day.job(bulk.number).state, JobState::Done);
+}
+
+#[test]
 fn a_job_keeps_its_pace_and_is_cancelled_where_it_is() {
     let (mut day, ids) = Day::with_refused(100);
     let job = day.bulk(RESEND, |bulk| bulk.rate = Some("20/1s".parse().expect("a rate"))).expect("begins");
@@ -305,6 +338,43 @@ fn a_change_a_cut_and_a_move_of_any_entry_are_seen() {
 fn link(value: &[u8]) -> Link {
     let (_, link) = value.split_last_chunk::<{ Link::BYTES }>().expect("has a link");
     Link::from(*link)
+}
+
+#[test]
+fn a_check_of_the_log_is_not_misled_by_what_is_done_meanwhile() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let shop = Shop::default().destination();
+    let engine = Engine::start(store, vec![shop], Settings::default(), Vec::new()).expect("starts");
+    let acting = engine.clone();
+    let acts = std::thread::spawn(move || {
+        for n in 0..400 {
+            let hand = if n % 2 == 0 { Hand::Pause } else { Hand::Resume };
+            acting.steer_wait("shop", hand).expect("steers");
+        }
+    });
+    let mut checks = 0;
+    while !acts.is_finished() {
+        assert_eq!(engine.verify_audit(None).expect("reads").wrong, None);
+        checks += 1;
+    }
+    acts.join().expect("acts");
+    assert!(checks > 0);
+    assert_eq!(engine.verify_audit(None).expect("reads").entries, 400);
+}
+
+#[test]
+fn a_log_whose_end_is_lost_goes_on_and_the_loss_is_seen() {
+    let (mut day, _) = Day::with_refused(1);
+    (0..3).for_each(|_| day.pause());
+    let lost = Note { key: b"J".to_vec(), value: Vec::new() };
+    let committed = day.store.commit(&Batch { notes: vec![lost], ..Batch::default() }).expect("writes");
+    day.store.sync(committed.number).expect("syncs");
+    day.disk.crash(1);
+    let mut day = Day::begin(day.disk.clone(), day.shop.clone());
+    day.pause();
+    let numbers: Vec<u64> = day.audit().iter().map(|entry| entry.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4], "nothing is written over");
+    assert_eq!(day.turn.verify_audit(None).expect("reads").wrong, None);
 }
 
 #[test]

@@ -92,6 +92,8 @@ pub(super) struct Met {
     pub(super) dest: Dest,
     pub(super) key: Arc<str>,
     pub(super) from: Place,
+    /// Nobody after this place awaits it by that: what came later looks for itself.
+    pub(super) to: Place,
 }
 
 /// Whether a message can wait for the keys that its sender names; each of them is then kept once.
@@ -224,8 +226,8 @@ pub(super) fn seek(registry: &Registry) -> Option<Request> {
             false
         }
     };
-    let first = Place::from_u64(0);
-    let met: Vec<Met> = keys.into_iter().filter(is_met).map(|(dest, key)| Met { dest, key, from: first }).collect();
+    let (from, to) = (Place::from_u64(0), sought.iter().map(|(_, place)| *place).max().unwrap_or(Place::from_u64(0)));
+    let met: Vec<Met> = keys.into_iter().filter(is_met).map(|(dest, key)| Met { dest, key, from, to }).collect();
     (!sought.is_empty()).then_some(Request::Met(met))
 }
 

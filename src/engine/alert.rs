@@ -81,7 +81,12 @@ impl Rule {
     fn concerns(&self, (destination, reason): &Cause) -> bool {
         let kind = Kind::of(reason);
         // The messages that came to rest are told themselves where they are heard of.
-        if *reason == INCIDENT_AT_REST && self.hears(Kind::Abandoned) {
+        let is_told_already = match *reason {
+            INCIDENT_AT_REST => self.hears(Kind::Abandoned),
+            INCIDENT_LASTS => !self.hears(Kind::Abandoned),
+            _ => false,
+        };
+        if is_told_already {
             return false;
         }
         let is_of = || self.destinations.is_empty() || self.destinations.contains(destination);
@@ -115,7 +120,7 @@ impl Kind {
             PAUSED | RESUMED => Kind::Paused,
             FAILING | ANSWERING => Kind::Breaker,
             DAMAGED => Kind::Damaged,
-            INCIDENT | INCIDENT_AT_REST | RECOVERED => Kind::Incident,
+            INCIDENT | INCIDENT_AT_REST | INCIDENT_LASTS | RECOVERED => Kind::Incident,
             _ => Kind::Abandoned,
         }
     }
@@ -180,7 +185,9 @@ impl std::fmt::Display for Alert {
             None if *reason == RULE => write!(f, "the rules of {destination} do not tell what it answered")?,
             None if *reason == LATE => write!(f, "{messages} message(s) to {destination} undelivered: late")?,
             None if *reason == WILL_BE_LATE => write!(f, "messages to {destination} will be late")?,
-            None if matches!(*reason, INCIDENT | INCIDENT_AT_REST) => write!(f, "deliveries to {destination} fail")?,
+            None if matches!(*reason, INCIDENT | INCIDENT_AT_REST | INCIDENT_LASTS) => {
+                write!(f, "deliveries to {destination} fail")?
+            }
             None if *reason == RECOVERED => write!(f, "what failed at {destination} is over")?,
             None if *reason == DAMAGED => {
                 write!(f, "{messages} part(s) of the registry cannot be read, and are not delivered")?;
@@ -219,6 +226,7 @@ pub(super) const ACTIVE: &str = "active";
 /// Of failures with one cause: still tried, at rest, and over.
 pub(super) const INCIDENT: &str = "incident";
 pub(super) const INCIDENT_AT_REST: &str = "incident-at-rest";
+pub(super) const INCIDENT_LASTS: &str = "incident-lasts";
 pub(super) const RECOVERED: &str = "recovered";
 
 /// Tells what is untold, by rule and cause.

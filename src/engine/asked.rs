@@ -12,7 +12,7 @@
 
 use super::act::{Plan, plan};
 use super::audit::{Deed, Target, stood};
-use super::bulk::{Job, JobState, Step};
+use super::bulk::{DETAIL_CHARS_MAX, Going, Job, JobState, Step};
 use super::commit::Committer;
 use super::draft::{Asking, Cause, Draft};
 use super::news::{News, Who};
@@ -25,7 +25,7 @@ use super::words::{Act, By, Hand, Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::chain::Link;
 use crate::model::{Body, Event, Id, Illegal, Place, Record, State, WallMs};
-use crate::store::Dest;
+use crate::store::{Dest, Query, StoreError};
 
 /// What an act comes to, on a message that is reserved for it.
 struct Planned {
@@ -58,8 +58,11 @@ impl Committer {
             Ok(place) => place,
             Err(error) => return reply(Err(error)),
         };
-        match self.plan(draft, place, &asked) {
-            Ok(planned) => planned.enter(draft, true, reply),
+        if let Err(error) = asked.check() {
+            return reply(Err(error));
+        }
+        match self.plan(draft, place, &asked, None) {
+            Ok(planned) => planned.enter(draft, None, reply),
             Err(Not::Yet) => self.put_off.push(Request::Act(id, asked, reply)),
             Err(Not::There) => reply(Err(Error::NotFound(id))),
             Err(Not::Because(error)) => reply(Err(error)),
@@ -70,7 +73,7 @@ impl Committer {
         let Some(rules) = self.registry.rules(dest) else {
             return reply(Ok(self.registry.lane_shown(dest, draft.now)));
         };
-        match pause::steer(&asked, rules, draft.now.wall) {
+        match asked.check().and_then(|()| pause::steer(&asked, rules, draft.now.wall)) {
             Ok(steer) => {
                 self.watch.forget(dest);
                 let target = Target::Destination(rules.name.to_string());
@@ -84,10 +87,10 @@ impl Committer {
     pub(super) fn enter_bulk(&mut self, draft: &mut Draft, step: Step, reply: Reply<Job>) {
         match step {
             Step::Begin(job) => self.begin_job(draft, *job, reply),
-            Step::Go { job, places, is_last } => match self.job(draft, job) {
-                Some(job) if job.is_running() => self.step_job(draft, job, &places, is_last, reply),
-                Some(job) => reply(Ok(job)),
-                None => reply(Err(no_job(job))),
+            Step::Go(going) => match self.job(draft, going.job) {
+                Some(job) if job.is_running() => self.step_job(draft, job, &going, reply),
+                Some(job) => draft.jobs.push((job, None, reply)),
+                None => reply(Err(no_job(going.job))),
             },
             Step::Cancel { job, who } => match self.job(draft, job) {
                 Some(mut job) if job.is_running() => {
@@ -95,7 +98,8 @@ impl Committer {
                     let deed = Deed::new(&who, "bulk-cancel", Target::Job(job.number));
                     draft.jobs.push((job, Some(deed), reply));
                 }
-                Some(job) => reply(Ok(job)),
+                // What is planned for it is answered once it is written.
+                Some(job) => draft.jobs.push((job, None, reply)),
                 None => reply(Err(no_job(job))),
             },
         }
@@ -119,25 +123,34 @@ impl Committer {
     }
 
     /// Asks what is next of a job, in order, up to the first message of which something else is to be seen first.
-    fn step_job(&mut self, draft: &mut Draft, mut job: Job, places: &[Place], is_last: bool, reply: Reply<Job>) {
+    fn step_job(&mut self, draft: &mut Draft, mut job: Job, going: &Going, reply: Reply<Job>) {
+        let Going { places, is_last, is_hindered, .. } = going;
         let asked = job.act.act().by(job.who.as_str(), job.why.clone());
         let mut messages = Vec::new();
         let mut handled = 0;
         for place in places {
-            match self.plan(draft, *place, &asked) {
+            if *is_hindered {
+                // A damaged row kept it from being written, alone.
+                job.refuse("what is kept of it is damaged");
+                job.cursor = Some(*place);
+                handled += 1;
+                continue;
+            }
+            match self.plan(draft, *place, &asked, Some(&job.query)) {
                 Ok(planned) => {
                     messages.push(planned.record.id);
-                    planned.enter(draft, false, Box::new(drop));
+                    planned.enter(draft, Some(job.number), Box::new(drop));
                     job.done += 1;
                 }
                 Err(Not::Yet) => break,
-                Err(Not::There) => job.refuse("it is no longer there".into()),
-                Err(Not::Because(error)) => job.refuse(error.to_string()),
+                Err(Not::There) => job.refuse("it is no longer there"),
+                Err(Not::Because(Error::Store(error))) if !matches!(error, StoreError::Damaged(_)) => break,
+                Err(Not::Because(error)) => job.refuse(&error.to_string()),
             }
             job.cursor = Some(*place);
             handled += 1;
         }
-        let is_over = is_last && handled == places.len();
+        let is_over = *is_last && handled == places.len();
         if handled == 0 && !is_over {
             return reply(Ok(job));
         }
@@ -150,8 +163,14 @@ impl Committer {
         draft.jobs.push((job, Some(deed), reply));
     }
 
-    /// Reserves the message, reads it, and plans the act.
-    fn plan(&mut self, draft: &mut Draft, place: Place, asked: &By<Act>) -> Result<Planned, Not> {
+    /// Reserves the message, reads it, and plans the act; not where it is no longer asked for.
+    fn plan(
+        &mut self,
+        draft: &mut Draft,
+        place: Place,
+        asked: &By<Act>,
+        query: Option<&Query>,
+    ) -> Result<Planned, Not> {
         let taken = self.registry.scheduler().reserve(place).err();
         if taken == Some(Taken::Reserved) {
             return Err(Not::Yet);
@@ -178,7 +197,27 @@ impl Committer {
             let illegal = Illegal { state, event: event_of(&asked.what) };
             return Err(Error::Refused { id: record.id, illegal }.into());
         }
-        self.plan_reserved(draft, record, asked)
+        match self.is_asked_for(&record, query) {
+            Ok(true) => self.plan_reserved(draft, record, asked),
+            Ok(false) => {
+                self.registry.scheduler().forget(place);
+                Err(Error::Invalid(format!("message {} no longer matches", record.id)).into())
+            }
+            Err(error) => {
+                self.registry.scheduler().forget(place);
+                Err(Error::Store(error).into())
+            }
+        }
+    }
+
+    /// Whether the message still matches: it may have been delivered since it was found.
+    fn is_asked_for(&self, record: &Record, query: Option<&Query>) -> Result<bool, StoreError> {
+        let Some(query) = query else { return Ok(true) };
+        let dest = self.registry.destination(&record.envelope.destination).unwrap_or(Dest(u16::MAX));
+        if !query.matches(record, dest) {
+            return Ok(false);
+        }
+        Ok(query.cause.is_none() || query.is_by_cause(&self.registry.store.attempts(record.place)?))
     }
 
     fn plan_reserved(&mut self, draft: &mut Draft, record: Record, asked: &By<Act>) -> Result<Planned, Not> {
@@ -249,11 +288,11 @@ impl Committer {
 }
 
 impl Planned {
-    /// Puts it into the batch; whether with an entry of the audit log of its own.
-    fn enter(self, draft: &mut Draft, has_entry: bool, reply: Reply<Shown>) {
+    /// Puts it into the batch; with an entry of the audit log of its own where it is no part of a bulk job, which keeps one for many.
+    fn enter(self, draft: &mut Draft, job: Option<u64>, reply: Reply<Shown>) {
         let Planned { who, record, event, plan, deed } = self;
-        let deed = has_entry.then_some(deed);
-        let asking = Asking { who, record: Box::new(record), event, deed, reply };
+        let deed = Some(deed).filter(|_| job.is_none());
+        let asking = Asking { who, record: Box::new(record), event, deed, job, reply };
         match plan {
             Plan::Step(step) => {
                 draft.batch.moves.push(*step);
@@ -268,9 +307,9 @@ impl Planned {
 }
 
 impl Job {
-    fn refuse(&mut self, why: String) {
+    fn refuse(&mut self, why: &str) {
         self.refused += 1;
-        self.detail = Some(why);
+        self.detail = Some(why.chars().take(DETAIL_CHARS_MAX).collect());
     }
 }
 

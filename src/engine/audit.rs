@@ -19,6 +19,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::registry::Registry;
 use crate::error::Error;
 use crate::model::chain::Link;
 use crate::model::{Id, Record, State, WallMs};
@@ -28,6 +29,8 @@ use crate::store::{Note, Store, StoreError};
 const KIND: u8 = b'j';
 /// The key of what is known of the last entry.
 const HEAD: &[u8] = b"J";
+/// The most bytes of a deed that comes from elsewhere; one of ours is shorter.
+const ENTRY_BYTES_MAX: usize = 12_000;
 /// How often the last link is printed.
 const DAY_MS: u64 = 86_400_000;
 
@@ -134,6 +137,20 @@ impl Deed {
         }
     }
 
+    /// Whether the log takes it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let bytes = serde_json::to_vec(self).map_or(0, |value| value.len());
+        if bytes > ENTRY_BYTES_MAX {
+            return Err(Error::Invalid(format!(
+                "an entry of the audit log has at most {ENTRY_BYTES_MAX} bytes, not {bytes}"
+            )));
+        }
+        Ok(())
+    }
+
     /// A deed to a message, which stood so.
     pub(super) fn to_message(who: &str, act: &str, record: &Record) -> Deed {
         Deed {
@@ -165,8 +182,17 @@ impl Log {
     ///
     /// # Errors
     /// What hinders the read.
-    pub(super) fn open(store: &dyn Store) -> Result<Log, StoreError> {
-        let head = head(store)?;
+    pub(super) fn open(registry: &Registry) -> Result<Log, StoreError> {
+        let store = &*registry.store;
+        let head = match head(store) {
+            Ok(head) if head.number > 0 => head,
+            Ok(_) => last(store, registry)?,
+            Err(StoreError::Damaged(what)) => {
+                registry.set_aside(vec![format!("the audit log: {what}")]);
+                last(store, registry)?
+            }
+            Err(error) => return Err(error),
+        };
         if head.number > 0 {
             log::info!("the audit log ends with entry {} {}", head.number, head.link);
         }
@@ -252,6 +278,25 @@ fn read(store: &dyn Store, number: u64) -> Result<Row, StoreError> {
     })
 }
 
+/// The last entry that can be read, where the note of it is lost.
+fn last(store: &dyn Store, registry: &Registry) -> Result<Head, StoreError> {
+    let mut head = Head::NONE;
+    let read = store.notes(&[KIND], &mut |key, value| {
+        let number = key.get(1..).and_then(|number| <[u8; 8]>::try_from(number).ok()).map(u64::from_be_bytes);
+        if let (Some(number), Some(link)) = (number, value.last_chunk::<{ Link::BYTES }>()) {
+            head = Head { number, link: Link::from(*link) };
+        }
+    });
+    match read {
+        Ok(()) => Ok(head),
+        Err(StoreError::Damaged(what)) => {
+            registry.set_aside(vec![format!("the audit log: {what}")]);
+            Ok(head)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// One page: the entries from `before` (not itself) backwards.
 ///
 /// # Errors
@@ -279,43 +324,66 @@ pub(super) fn page(store: &dyn Store, before: Option<u64>, limit: usize) -> Resu
 /// # Errors
 /// What hinders the read.
 pub(super) fn verify(store: &dyn Store, known: Option<Head>) -> Result<Soundness, Error> {
-    let head = match head(store) {
+    let mut head = match head(store) {
         Ok(head) => head,
         Err(StoreError::Damaged(what)) => {
             return Ok(Soundness { entries: 0, head: Head::NONE, wrong: Some((0, what)) });
         }
         Err(error) => return Err(error.into()),
     };
-    let mut link = Link::START;
-    let wrong = |number: u64, what: String| {
-        Ok(Soundness { entries: number.saturating_sub(1), head, wrong: Some((number, what)) })
-    };
-    for number in 1..=head.number {
+    let (mut link, mut number) = (Link::START, 0);
+    loop {
+        if let Some(wrong) = follow(store, &mut link, &mut number, head, known)? {
+            return Ok(Soundness { entries: wrong.0.saturating_sub(1), head, wrong: Some(wrong) });
+        }
+        // Somebody may have done something meanwhile: then the end is further on.
+        let now = self::head(store)?;
+        if now == head {
+            return Ok(Soundness { entries: head.number, head, wrong: end(store, head, known)? });
+        }
+        head = now;
+    }
+}
+
+/// What is wrong at the end of the chain.
+fn end(store: &dyn Store, head: Head, known: Option<Head>) -> Result<Option<(u64, String)>, Error> {
+    let next = head.number + 1;
+    if !matches!(read(store, next)?, Row::Absent) && self::head(store)? == head {
+        return Ok(Some((next, "it is there, and the log ends before it".into())));
+    }
+    let cut = known.filter(|known| known.number > head.number);
+    Ok(cut.map(|known| (next, format!("the log ends before entry {}, which was written down", known.number))))
+}
+
+/// Follows the chain up to its end, from the entry after `number`; answers with the first that is wrong, and how.
+fn follow(
+    store: &dyn Store,
+    link: &mut Link,
+    number: &mut u64,
+    head: Head,
+    known: Option<Head>,
+) -> Result<Option<(u64, String)>, Error> {
+    let wrong = |number: u64, what: String| Ok(Some((number, what)));
+    while *number < head.number {
+        *number += 1;
+        let number = *number;
         let (entry, bytes, own) = match read(store, number)?.whole() {
             Ok(found) => found,
             Err(what) => return wrong(number, what),
         };
-        link = link.follow(&bytes);
+        *link = link.follow(&bytes);
         if entry.number != number {
             return wrong(number, format!("it says that it is entry {}", entry.number));
         }
-        if own != link {
+        if own != *link {
             return wrong(number, "it does not follow from the one before: one of them was changed".into());
         }
-        if known.is_some_and(|known| known.number == number && known.link != link) {
+        if known.is_some_and(|known| known.number == number && known.link != *link) {
             return wrong(number, "it is not the entry that was written down".into());
         }
     }
-    if link != head.link {
+    if *link != head.link {
         return wrong(head.number, "it is not the last entry that was written".into());
     }
-    if !matches!(read(store, head.number + 1)?, Row::Absent) {
-        return wrong(head.number + 1, "it is there, and the log ends before it".into());
-    }
-    match known {
-        Some(known) if known.number > head.number => {
-            wrong(head.number + 1, format!("the log ends before entry {}, which was written down", known.number))
-        }
-        Some(_) | None => Ok(Soundness { entries: head.number, head, wrong: None }),
-    }
+    Ok(None)
 }

@@ -10,7 +10,7 @@
 //!
 //! * A step of a job and how far it then is are one commit: whatever is killed when, no message is acted on twice by one job, and none is left out
 //!   that matches when its turn comes.
-//! * A message that does not admit the act, because it is out for instance, is counted as refused, and stays as it is.
+//! * A message that does not admit the act, because it is out for instance, or that no longer matches, is counted as refused, and stays as it is.
 //! * What is accepted after the job began is none of it.
 //! * A job that was under way when the process ended goes on with the next start.
 //!
@@ -26,11 +26,11 @@ use serde::{Deserialize, Serialize};
 
 use super::registry::Registry;
 use super::request::Request;
-use super::words::Act;
+use super::words::{Act, Shown};
 use crate::error::Error;
 use crate::model::rate::{Bucket, Rate};
 use crate::model::{Place, Queued, Stamp, WallMs};
-use crate::store::{Note, Query, StoreError};
+use crate::store::{NOTE_BYTES_MAX, Note, Query, StoreError};
 
 /// The first byte of the keys of jobs.
 const KIND: u8 = b'b';
@@ -44,6 +44,9 @@ const STEP_MAX: usize = 200;
 const PAGE: usize = 1_000;
 /// How often a job with a pace takes a step, so that it has not a commit for each message.
 const PACE_MS: u64 = 50;
+/// How much of the reason of a refusal a job keeps: characters, and the most bytes that they take in its note.
+pub(super) const DETAIL_CHARS_MAX: usize = 300;
+const DETAIL_BYTES_MAX: usize = 2_000;
 /// How soon a step is tried again that met a message in the middle of a write, and one that failed.
 const SOON_MS: u64 = 5;
 const AGAIN_MS: u64 = 1_000;
@@ -133,9 +136,31 @@ pub(super) enum Step {
     /// It begins; its number is given now.
     Begin(Box<Job>),
     /// These messages are next, the last of all perhaps.
-    Go { job: u64, places: Vec<Place>, is_last: bool },
+    Go(Going),
     /// Somebody does not want it any more.
     Cancel { job: u64, who: Arc<str> },
+}
+
+/// The messages that are next of a job.
+#[derive(Debug)]
+pub(super) struct Going {
+    pub(super) job: u64,
+    pub(super) places: Vec<Place>,
+    /// Whether there are no more.
+    pub(super) is_last: bool,
+    /// Whether a damaged row keeps them from being written: then they are passed over.
+    pub(super) is_hindered: bool,
+}
+
+/// What a bulk job would do.
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// How many messages match.
+    pub count: u64,
+    /// The newest of them.
+    pub samples: Vec<Shown>,
+    /// What could not be read, and so may be missing, a sentence each.
+    pub damaged: Vec<String>,
 }
 
 impl BulkAct {
@@ -181,12 +206,13 @@ impl Job {
     /// # Errors
     /// [`Error::Counted`] where that is another number than the person believes, or what hinders the read.
     pub(super) fn prepare(registry: &Registry, bulk: Bulk, who: &str, why: String, now: WallMs) -> Result<Job, Error> {
-        let found = find(registry, &bulk.query, None, None)?;
+        let Found { places: found, damaged } = find(registry, &bulk.query, None, None)?;
+        registry.set_aside(damaged);
         let matched = u64::try_from(found.len()).unwrap_or(u64::MAX);
         if let Some(expected) = bulk.count.filter(|expected| *expected != matched) {
             return Err(Error::Counted { expected, found: matched });
         }
-        Ok(Job {
+        let job = Job {
             number: 0,
             act: bulk.act,
             query: bulk.query,
@@ -203,7 +229,12 @@ impl Job {
             last: found.last().copied().unwrap_or(Place::from_u64(0)),
             begun_at: now,
             ended_at: None,
-        })
+        };
+        let bytes = job.note().value.len();
+        if bytes > NOTE_BYTES_MAX - DETAIL_BYTES_MAX {
+            return Err(Error::Invalid(format!("the filter and the reason of a bulk job are too long: {bytes} bytes")));
+        }
+        Ok(job)
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -283,7 +314,15 @@ impl Ledger {
     }
 }
 
-/// The messages that match, in order of acceptance: those after `after`, up to `last`.
+/// Messages that match.
+pub(super) struct Found {
+    /// Where they lie, in order of acceptance.
+    pub(super) places: Vec<Place>,
+    /// What could not be read, and so may be missing.
+    pub(super) damaged: Vec<String>,
+}
+
+/// The messages that match: those after `after`, up to `last`.
 ///
 /// # Errors
 /// What hinders the read.
@@ -292,12 +331,13 @@ pub(super) fn find(
     query: &Query,
     after: Option<Place>,
     last: Option<Place>,
-) -> Result<Vec<Place>, StoreError> {
+) -> Result<Found, StoreError> {
     let before = last.map(|last| Place::from_u64(last.to_u64().saturating_add(1)));
     let mut query = Query { before, limit: PAGE, scan_max: 0, ..query.clone() };
-    let mut places = Vec::new();
+    let (mut places, mut damaged) = (Vec::new(), Vec::new());
     loop {
-        let page = registry.store.list(&query)?;
+        let mut page = registry.store.list(&query)?;
+        damaged.append(&mut page.damaged);
         let is_new = |place: &Place| after.is_none_or(|after| *place > after);
         let found = page.records.len();
         places.extend(page.records.iter().map(|record| record.place).take_while(is_new));
@@ -308,7 +348,7 @@ pub(super) fn find(
         }
     }
     places.reverse();
-    Ok(places)
+    Ok(Found { places, damaged })
 }
 
 /// Asks for the steps of the jobs that are under way.
@@ -325,6 +365,10 @@ struct Running {
     bucket: Option<Bucket>,
     /// Not before this time on the monotonic clock.
     not_before_ms: u64,
+    /// How many messages its steps have: one, where a damaged row hindered the last.
+    most: usize,
+    /// Whether one alone is hindered by that.
+    is_hindered: bool,
     /// The step that is being written: how many messages it has, and what became of it.
     asked: Option<(usize, Said)>,
 }
@@ -353,6 +397,7 @@ impl Runner {
                 },
             };
             if let Some((places, is_last)) = one.next(now) {
+                let is_hindered = one.is_hindered;
                 let said = Said::default();
                 one.asked = Some((places.len(), said.clone()));
                 let wake = self.wake.clone();
@@ -360,7 +405,10 @@ impl Runner {
                     *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
                     wake();
                 };
-                hand_in(Request::Bulk(Step::Go { job: job.number, places, is_last }, Box::new(reply)));
+                hand_in(Request::Bulk(
+                    Step::Go(Going { job: job.number, places, is_last, is_hindered }),
+                    Box::new(reply),
+                ));
             }
         }
     }
@@ -374,8 +422,9 @@ impl Runner {
 impl Running {
     fn begin(registry: &Registry, job: &Job, now: Stamp) -> Result<Running, StoreError> {
         let bucket = job.rate.map(|rate| Bucket::new(rate, now.mono_ms));
-        let left = find(registry, &job.query, job.cursor, Some(job.last))?;
-        Ok(Running { left, bucket, not_before_ms: 0, asked: None })
+        let Found { places: left, damaged } = find(registry, &job.query, job.cursor, Some(job.last))?;
+        registry.set_aside(damaged);
+        Ok(Running { left, bucket, not_before_ms: 0, asked: None, most: STEP_MAX, is_hindered: false })
     }
 
     /// The messages of the next step, and whether they are the last; `None` where it is not time.
@@ -384,7 +433,7 @@ impl Running {
         if now.mono_ms < self.not_before_ms {
             return None;
         }
-        let mut most = self.left.len().min(STEP_MAX);
+        let mut most = self.left.len().min(self.most);
         if let Some(bucket) = &mut self.bucket {
             let room = usize::try_from(bucket.room(now.mono_ms)).unwrap_or(usize::MAX);
             if room == 0 && most > 0 {
@@ -406,12 +455,18 @@ impl Running {
             Ok(job) => {
                 let handled = self.left.partition_point(|place| job.cursor.is_some_and(|cursor| *place <= cursor));
                 self.left.drain(..handled);
+                (self.most, self.is_hindered) = (STEP_MAX, false);
                 if let Some(bucket) = &mut self.bucket {
                     (0..handled).for_each(|_| bucket.take(now.mono_ms));
                     self.not_before_ms = now.mono_ms + PACE_MS;
                 } else if handled < asked {
                     self.not_before_ms = now.mono_ms + SOON_MS;
                 }
+            }
+            Err(Error::Store(StoreError::Damaged(_))) if asked > 0 => {
+                // The one that is damaged is found among fewer and fewer, and passed over.
+                self.is_hindered = asked == 1;
+                self.most = asked.div_ceil(2);
             }
             Err(error) => {
                 log::warn!("a bulk job waits: {error}");

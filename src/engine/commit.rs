@@ -75,7 +75,7 @@ impl Committer {
         let since = WallMs(now.wall.0.saturating_sub(super::accept::IDEMPOTENCY_MS));
         let aside = registry.store.idempotent(since, &mut |hash, place| window.remember(hash, place, now.mono_ms))?;
         registry.set_aside(aside);
-        let audit = Log::open(&*registry.store)?;
+        let audit = Log::open(&registry)?;
         let bulk = registry.jobs().clone();
         Ok(Committer {
             registry,
@@ -116,6 +116,7 @@ impl Committer {
         for request in put_off.into_iter().chain(requests) {
             self.enter(&mut draft, request);
         }
+        draft.stir(&self.registry.incidents());
         draft.take_notes();
         if draft.is_empty() {
             return Ok(draft.only_news());

@@ -5,13 +5,13 @@
 //! How requests become moves, and what the store makes of them.
 
 use std::collections::btree_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::ages::Aged;
 use super::audit::Deed;
 use super::bulk::Job;
-use super::incident::Stirred;
+use super::incident::{Failed, Incident, Incidents, Stirred};
 use super::latest::Line;
 use super::meet::{self, Awaitings};
 use super::news::{Delivery, News, Who};
@@ -38,7 +38,9 @@ pub(super) struct Draft {
     pub(super) awaitings: Awaitings,
     /// What is kept in the audit log alone.
     pub(super) noted: Vec<(Deed, Reply<()>)>,
-    /// What becomes of incidents.
+    /// Incidents that are over.
+    pub(super) over: Vec<Incident>,
+    /// What becomes of incidents by all of it.
     pub(super) stirred: Stirred,
     /// How bulk jobs stand then.
     pub(super) jobs: Vec<(Job, Option<Deed>, Reply<Job>)>,
@@ -75,6 +77,8 @@ pub(super) struct Asking {
     pub(super) event: Event,
     /// The entry of the audit log; `None` where a bulk job keeps one for many.
     pub(super) deed: Option<Deed>,
+    /// The bulk job that it is part of: it stands or falls with the step.
+    pub(super) job: Option<u64>,
     pub(super) reply: Reply<Shown>,
 }
 
@@ -118,6 +122,7 @@ impl Draft {
             steered: Vec::new(),
             awaitings: Awaitings::new(),
             noted: Vec::new(),
+            over: Vec::new(),
             stirred: Stirred::default(),
             jobs: Vec::new(),
             repeated: HashSet::new(),
@@ -129,7 +134,7 @@ impl Draft {
     pub(super) fn is_empty(&self) -> bool {
         let Batch { accepts, moves, deletes, told, notes, dropped, now: _ } = &self.batch;
         let is_bare = accepts.is_empty() && moves.is_empty() && deletes.is_empty() && told.is_empty();
-        let is_silent = notes.is_empty() && dropped.is_empty() && self.deeds().next().is_none();
+        let is_silent = notes.is_empty() && dropped.is_empty() && self.over.is_empty() && self.deeds().next().is_none();
         self.accepts.is_empty() && is_bare && is_silent
     }
 
@@ -140,6 +145,28 @@ impl Draft {
         let notes = pause::notes(&self.steered).into_iter().chain(met).chain(jobs);
         self.batch.notes = notes.chain(self.stirred.notes()).collect();
         self.batch.dropped = dropped;
+        self.batch.dropped.extend(self.stirred.dropped());
+    }
+
+    /// Counts what failed, and closes what is over: what waited for room is counted with the rest, on what is known by then.
+    pub(super) fn stir(&mut self, known: &Incidents) {
+        self.stirred = Stirred::default();
+        for (step, cause) in self.batch.moves.iter().zip(&self.causes) {
+            // What could not be written before was counted then.
+            if let Cause::Report(report) = cause
+                && !report.is_heard
+            {
+                let message = &report.loaded.message;
+                let failed = Failed {
+                    dest: report.who.dest,
+                    id: message.id,
+                    key: message.envelope.key.as_deref(),
+                    at: self.now.wall,
+                };
+                self.stirred.count(known, &failed, step);
+            }
+        }
+        self.over.iter().for_each(|seen| self.stirred.close(known, seen, self.now.wall));
     }
 
     /// What there is to say without a write.
@@ -215,7 +242,6 @@ impl Draft {
         self.batch.moves.extend(other.batch.moves);
         self.causes.extend(other.causes);
         self.batch.told.extend(other.batch.told);
-        self.stirred.take_in(other.stirred);
         for (place, awaiting) in other.awaitings {
             match self.awaitings.entry(place) {
                 Entry::Occupied(mut own) => own.get_mut().take_in(awaiting),
@@ -289,6 +315,8 @@ impl Draft {
             part.accepts.push((reply, slots));
             parts.push(part);
         }
+        // The steps of bulk jobs, each of which is one thing.
+        let mut steps: BTreeMap<u64, Draft> = BTreeMap::new();
         for (mut step, cause) in batch.moves.into_iter().zip(self.causes.drain(..)) {
             if let Some((part, own)) = step.by.and_then(|by| at.get(&by)) {
                 // It stands or falls with the message that takes its place.
@@ -300,26 +328,31 @@ impl Draft {
                 }
                 continue;
             }
-            let mut part = Draft::new(now);
+            let job = match &cause {
+                Cause::Act(asking) => asking.job,
+                Cause::Report(_) | Cause::Claim(_) | Cause::Supersede(..) | Cause::Expire(..) => None,
+            };
+            let mut part = job.and_then(|job| steps.remove(&job)).unwrap_or_else(|| Draft::new(now));
             part.awaitings.extend(awaitings.remove_entry(&step.place));
             part.batch.moves.push(step);
             part.causes.push(cause);
-            parts.push(part);
+            put(part, job, &mut parts, &mut steps);
         }
         for (place, delete) in batch.deletes.into_iter().zip(self.deletes.drain(..)) {
-            let mut part = Draft::new(now);
+            let job = delete.job;
+            let mut part = job.and_then(|job| steps.remove(&job)).unwrap_or_else(|| Draft::new(now));
             part.awaitings.extend(awaitings.remove_entry(&place));
             part.batch.deletes.push(place);
             part.deletes.push(delete);
-            parts.push(part);
+            put(part, job, &mut parts, &mut steps);
         }
-        self.split_rest(batch.told, &mut parts);
+        self.split_rest(batch.told, steps, &mut parts);
         parts.iter_mut().for_each(Draft::take_notes);
         parts
     }
 
     /// What is left of [`Draft::split`] once messages are accepted, moved and deleted.
-    fn split_rest(&mut self, told: Vec<Place>, parts: &mut Vec<Draft>) {
+    fn split_rest(&mut self, told: Vec<Place>, mut steps: BTreeMap<u64, Draft>, parts: &mut Vec<Draft>) {
         let now = self.now;
         for steered in self.steered.drain(..) {
             let mut part = Draft::new(now);
@@ -341,9 +374,9 @@ impl Draft {
             part.stirred = std::mem::take(&mut self.stirred);
             parts.push(part);
         }
-        // Last: what a job says that it has done is done before.
+        // What a job says that it has done stands or falls with that.
         for job in self.jobs.drain(..) {
-            let mut part = Draft::new(now);
+            let mut part = steps.remove(&job.0.number).unwrap_or_else(|| Draft::new(now));
             part.jobs.push(job);
             parts.push(part);
         }
@@ -419,5 +452,13 @@ impl Draft {
         if !self.batch.told.is_empty() {
             log::error!("a person was told of a message, and that cannot be written: {why}");
         }
+    }
+}
+
+/// Puts a part where it belongs: among the steps of jobs, or among the others.
+fn put(part: Draft, job: Option<u64>, parts: &mut Vec<Draft>, steps: &mut BTreeMap<u64, Draft>) {
+    match job {
+        Some(job) => drop(steps.insert(job, part)),
+        None => parts.push(part),
     }
 }

@@ -34,10 +34,7 @@ impl Committer {
             Request::Steer(dest, hand, reply) => self.enter_steer(draft, dest, hand, reply),
             Request::Note(deed, reply) => draft.noted.push((deed, reply)),
             Request::Bulk(step, reply) => self.enter_bulk(draft, step, reply),
-            Request::Over(incidents) => {
-                let known = self.registry.incidents();
-                incidents.iter().for_each(|one| draft.stirred.close(&known, one, draft.now.wall));
-            }
+            Request::Over(mut incidents) => draft.over.append(&mut incidents),
             Request::Claims(claims) => claims.into_iter().for_each(|claim| self.enter_claim(draft, claim)),
             Request::Supersede(pairs) => {
                 pairs.into_iter().for_each(|(dest, older, newer)| self.enter_supersede(draft, dest, older, newer));
@@ -106,9 +103,6 @@ impl Committer {
         let rules = self.registry.rules(dest).map(|rules| &**rules);
         let policy = rules.map_or(&self.policy, |rules| &rules.policy);
         let step = settle(&report, policy, rules, is_free);
-        let envelope = &report.loaded.message.envelope;
-        let (id, key) = (report.loaded.message.id, envelope.key.as_deref());
-        draft.stirred.count(&self.registry.incidents(), dest, &step, id, key, draft.now.wall);
         let successor = self.latest.successor(report.who.entry.place);
         let given = successor.filter(|_| matches!(step.to, State::Failed(_)));
         let (who, message) = (report.who, report.loaded.message.clone());

@@ -19,17 +19,18 @@
 //! Who is told, and how messages are found.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::{INCIDENT, INCIDENT_AT_REST, RECOVERED};
+use super::alert::{INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS, RECOVERED};
 use super::registry::{Notice, Registry};
 use super::settle::must_be_told;
 use crate::error::Error;
 use crate::model::cause::{Cause, words};
 use crate::model::span::show_span;
-use crate::model::{Attempt, Id, Place, Stamp, WallMs};
+use crate::model::{Id, Place, Stamp, WallMs};
 use crate::store::{Dest, Move, Note, Query, StateName, Store, StoreError};
 
 /// The first byte of the keys of incidents.
@@ -41,6 +42,8 @@ const FAILURES_MIN: u64 = 5;
 const LASTS_MS: u64 = 60_000;
 /// How often it is looked whether an incident is over.
 const LOOK_MS: u64 = 10_000;
+/// How many incidents are looked at together.
+const LOOKED_AT_MAX: usize = 32;
 /// How many messages of an incident are counted, and how far they are looked for.
 const OPEN_MAX: usize = 1_000;
 const SCAN_MAX: usize = 200_000;
@@ -122,9 +125,19 @@ impl Incident {
         self.closed_at.is_none()
     }
 
-    /// Whether a person should hear of it.
-    fn is_serious(&self, now: WallMs) -> bool {
-        self.rested > 0 || (self.failures >= FAILURES_MIN && now.0.saturating_sub(self.first_at.0) >= LASTS_MS)
+    /// Whether it has gone on for long.
+    fn lasts(&self) -> bool {
+        self.failures >= FAILURES_MIN && self.last_at.0.saturating_sub(self.first_at.0) >= LASTS_MS
+    }
+
+    /// What is to be told of it, where that was told before.
+    fn news(&self, told: Option<&'static str>) -> Option<&'static str> {
+        match told {
+            None if self.lasts() => Some(INCIDENT),
+            None if self.rested > 0 => Some(INCIDENT_AT_REST),
+            Some(INCIDENT_AT_REST) if self.lasts() => Some(INCIDENT_LASTS),
+            Some(_) | None => None,
+        }
     }
 
     fn summary(&self) -> String {
@@ -135,8 +148,13 @@ impl Incident {
     pub(super) fn note(&self) -> Note {
         // What is short and ours can always be written.
         let value = serde_json::to_vec(self).unwrap_or_default();
-        Note { key: [&[KIND][..], &self.number.to_be_bytes()].concat(), value }
+        Note { key: key(self.number), value }
     }
+}
+
+/// Where the note of an incident lies.
+fn key(number: u64) -> Vec<u8> {
+    [&[KIND][..], &number.to_be_bytes()].concat()
 }
 
 /// The number of a cause at a destination.
@@ -187,10 +205,18 @@ impl Incidents {
     }
 
     /// The one that has been closed longest, where there is no room for another.
-    fn least(&self) -> Option<u64> {
-        let closed = self.0.values().filter_map(|incident| Some((incident.closed_at?, incident.number)));
-        closed.min().map(|(_, number)| number)
+    fn least(&self, is_taken: impl Fn(u64) -> bool) -> Option<u64> {
+        let free = self.0.values().filter(|incident| !is_taken(incident.number));
+        free.filter_map(|incident| Some((incident.closed_at?, incident.number))).min().map(|(_, number)| number)
     }
+}
+
+/// Whose attempt failed, and when.
+pub(super) struct Failed<'a> {
+    pub(super) dest: Dest,
+    pub(super) id: Id,
+    pub(super) key: Option<&'a str>,
+    pub(super) at: WallMs,
 }
 
 /// What becomes of incidents by a batch.
@@ -206,8 +232,9 @@ impl Stirred {
         self.changed.is_empty()
     }
 
-    /// Counts a failed attempt; `is_first` where its message has not failed before.
-    pub(super) fn count(&mut self, known: &Incidents, dest: Dest, step: &Move, id: Id, key: Option<&str>, at: WallMs) {
+    /// Counts a failed attempt.
+    pub(super) fn count(&mut self, known: &Incidents, failed: &Failed<'_>, step: &Move) {
+        let Failed { dest, id, key, at } = *failed;
         let Some((attempt, class)) = step.attempt.as_ref().and_then(|attempt| Some((attempt, attempt.class?))) else {
             return;
         };
@@ -216,8 +243,9 @@ impl Stirred {
         let mut words = words(&attempt.detail);
         let mut cause = cause;
         let is_known = |number: u64| self.changed.contains_key(&number) || known.get(number).is_some();
-        if !is_known(number) && known.0.len() + self.changed.len() >= INCIDENTS_MAX {
-            match known.least().filter(|number| !self.gone.contains(number) && !self.changed.contains_key(number)) {
+        let fresh = self.changed.keys().filter(|number| known.get(**number).is_none()).count();
+        if !is_known(number) && known.0.len() + fresh >= INCIDENTS_MAX + self.gone.len() {
+            match known.least(|number| self.gone.contains(&number) || self.changed.contains_key(&number)) {
                 Some(least) => self.gone.push(least),
                 None => {
                     cause = Cause::of(class, "");
@@ -226,6 +254,7 @@ impl Stirred {
                 }
             }
         }
+        self.gone.retain(|gone| *gone != number);
         let before = self.changed.remove(&number).or_else(|| known.get(number).cloned());
         let times = before.as_ref().map_or(0, |before| before.times);
         let mut incident = before.filter(Incident::is_open).unwrap_or_else(|| Incident {
@@ -245,7 +274,7 @@ impl Stirred {
             times: times.saturating_add(1),
         });
         incident.failures += 1;
-        incident.messages += u64::from(is_first(step, attempt));
+        incident.messages += u64::from(attempt.number <= 1);
         incident.rested += u64::from(must_be_told(step.to));
         incident.last_at = at;
         self.changed.insert(number, incident);
@@ -260,36 +289,28 @@ impl Stirred {
     }
 
     pub(super) fn notes(&self) -> impl Iterator<Item = Note> {
-        let gone = self
-            .gone
-            .iter()
-            .map(|number| Note { key: [&[KIND][..], &number.to_be_bytes()].concat(), value: Vec::new() });
-        self.changed.values().map(Incident::note).chain(gone)
+        self.changed.values().map(Incident::note)
+    }
+
+    /// The keys of the notes of those that make room.
+    pub(super) fn dropped(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.gone.iter().map(|number| key(*number))
     }
 
     pub(super) fn apply(&self, to: &mut Incidents) {
         self.gone.iter().for_each(|number| to.remove(*number));
         self.changed.values().for_each(|incident| to.insert(incident.clone()));
     }
-
-    /// Takes in what another batch would have done later.
-    pub(super) fn take_in(&mut self, other: Stirred) {
-        self.changed.extend(other.changed);
-        self.gone.extend(other.gone);
-    }
-}
-
-/// Whether the attempt is the first of its message.
-fn is_first(step: &Move, attempt: &Attempt) -> bool {
-    attempt.number <= 1 || step.series <= 1
 }
 
 /// Looks after what is open: what is to be told, and what is over.
 #[derive(Default)]
 pub(super) struct Lookout {
-    /// When each that was told opened, by its number.
-    told: BTreeMap<u64, WallMs>,
+    /// What was told of each, and when it had opened then, by its number.
+    told: BTreeMap<u64, (WallMs, &'static str)>,
     next_ms: u64,
+    /// The last that was looked at: the next look goes on behind it.
+    last: u64,
 }
 
 impl Lookout {
@@ -299,28 +320,34 @@ impl Lookout {
             return (Vec::new(), Vec::new());
         }
         self.next_ms = now.mono_ms.saturating_add(LOOK_MS);
-        let open: Vec<Incident> =
-            registry.incidents().0.values().filter(|incident| incident.is_open()).cloned().collect();
+        let open: Vec<Incident> = {
+            let incidents = registry.incidents();
+            let after = incidents.0.range((Bound::Excluded(self.last), Bound::Unbounded));
+            let around = after.chain(incidents.0.range(..=self.last)).map(|(_, incident)| incident);
+            around.filter(|incident| incident.is_open()).take(LOOKED_AT_MAX).cloned().collect()
+        };
+        self.last = open.last().map_or(0, |incident| incident.number);
         let mut notices = Vec::new();
         let mut over = Vec::new();
         for incident in open {
             let name = registry.name(incident.dest);
-            let is_told = self.told.get(&incident.number) == Some(&incident.first_at);
+            let told = self.told.get(&incident.number).filter(|(opened, _)| *opened == incident.first_at);
+            let told = told.map(|(_, reason)| *reason);
             match incident.is_over(&*registry.store) {
                 Ok(true) => {
                     self.told.remove(&incident.number);
-                    if is_told {
+                    if told.is_some() {
                         let lasted = show_span((now.wall.0.saturating_sub(incident.first_at.0) / 1_000).max(1) * 1_000);
                         notices.push((name, RECOVERED, format!("{}; it is over after {lasted}", incident.summary())));
                     }
                     over.push(incident);
                 }
-                Ok(false) if !is_told && incident.is_serious(now.wall) => {
-                    let reason = if incident.rested > 0 { INCIDENT_AT_REST } else { INCIDENT };
-                    notices.push((name, reason, incident.summary()));
-                    self.told.insert(incident.number, incident.first_at);
+                Ok(false) => {
+                    if let Some(reason) = incident.news(told) {
+                        notices.push((name, reason, incident.summary()));
+                        self.told.insert(incident.number, (incident.first_at, reason));
+                    }
                 }
-                Ok(false) => {}
                 Err(error) => log::error!("cannot look after incident {:016x}: {error}", incident.number),
             }
         }

@@ -2,8 +2,8 @@
 //!
 //! # What holds
 //!
-//! * The delivery that meets a key is written first; who awaited it is written by a commit after it. A crash between the two loses nothing: a start
-//!   looks for what was delivered before.
+//! * The delivery that meets a key is written first; who awaited it is written by a commit after it. After a crash between the two a start
+//!   looks at the newest message of the key: only where a newer one has come and was not delivered does the message go on waiting, for that one.
 //! * However many messages await one key, a commit lets go so many at a time.
 //! * What ends a message, or sends it on a person's word, ends its waiting in the same commit.
 //!
@@ -100,9 +100,10 @@ pub(super) fn note_fresh(fresh: &mut [Incoming]) {
 impl Committer {
     /// A message of this key was delivered: who awaits it awaits one key less.
     pub(super) fn enter_met(&mut self, draft: &mut Draft, met: Met) {
-        let Met { dest, key, from } = &met;
+        let Met { dest, key, from, to } = &met;
         let room = MET_MAX.saturating_sub(draft.awaitings.len());
-        let mut places: Vec<Place> = self.awaited.of(*dest, key, *from).take(room + 1).collect();
+        let awaiting = self.awaited.of(*dest, key, *from).take_while(|place| place <= to);
+        let mut places: Vec<Place> = awaiting.take(room + 1).collect();
         if let Some(from) = places.get(room).copied() {
             places.truncate(room);
             self.put_off.push(Request::Met(vec![Met { from, ..met.clone() }]));
@@ -199,10 +200,10 @@ impl Committer {
         if moved != Moved::Done || step.to != State::Delivered || self.awaited.is_empty() {
             return;
         }
-        let (dest, from) = (cause.who().dest, Place::from_u64(0));
+        let (dest, from, to) = (cause.who().dest, Place::from_u64(0), Place::from_u64(u64::MAX));
         let key = cause.what().and_then(|(_, envelope)| envelope.key.clone());
         if let Some(key) = key.filter(|key| self.awaited.of(dest, key, from).next().is_some()) {
-            self.put_off.push(Request::Met(vec![Met { dest, key, from }]));
+            self.put_off.push(Request::Met(vec![Met { dest, key, from, to }]));
         }
     }
 

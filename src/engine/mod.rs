@@ -65,7 +65,7 @@ pub use after::AFTER_KEYS_MAX;
 pub use ages::Age;
 pub use alert::{Alert, Channel, Kind, LogLine, Rule};
 pub use audit::{Audited, Deed, Entry, Head, Soundness, Target};
-pub use bulk::{Bulk, BulkAct, Job, JobState};
+pub use bulk::{Bulk, BulkAct, Job, JobState, Preview};
 pub use fence::VERSIONED_KEY_BYTES_MAX;
 pub use incident::{Incident, IncidentShown};
 pub use pause::{Cause, Pause};
@@ -188,10 +188,11 @@ impl Engine {
     ///
     /// # Errors
     /// What hinders the read.
-    pub fn preview(&self, query: &Query, samples: usize) -> Result<(u64, Vec<Shown>), Error> {
-        let count = bulk::find(&self.shared.registry, query, None, None)?.len();
+    pub fn preview(&self, query: &Query, samples: usize) -> Result<Preview, Error> {
+        let found = bulk::find(&self.shared.registry, query, None, None)?;
         let page = self.list(&Query { limit: samples, ..query.clone() })?;
-        Ok((u64::try_from(count).unwrap_or(u64::MAX), page.messages))
+        let count = u64::try_from(found.places.len()).unwrap_or(u64::MAX);
+        Ok(Preview { count, samples: page.messages, damaged: found.damaged })
     }
 
     /// Begins a bulk job, and returns it once it is durable. Its messages are counted first, which may take a while.
@@ -199,6 +200,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Counted`] where another number matches than was believed, [`Error::Busy`] where too many are under way, or what hinders the read.
     pub fn bulk(&self, asked: By<Bulk>) -> Result<Job, Error> {
+        asked.check()?;
         let By { what, who, why } = asked;
         let job = Job::prepare(&self.shared.registry, what, &who, why, self.now())?;
         let (reply, answer) = answer();
@@ -262,6 +264,7 @@ impl Engine {
     /// # Errors
     /// Nothing was kept.
     pub fn record(&self, deed: Deed) -> Result<(), Error> {
+        deed.check()?;
         let (reply, answer) = answer();
         self.shared.hand_in(Request::Note(deed, reply), false);
         answer()

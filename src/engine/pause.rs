@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gate::is_ours;
 use super::pending::{Steer, Steered};
-use super::words::{By, Destination, Hand};
+use super::words::{By, Destination, Hand, WHY_BYTES_MAX};
 use crate::error::Error;
 use crate::model::{Class, Outcome, WallMs, codec};
 use crate::store::{Dest, Note, Store, StoreError};
@@ -50,8 +50,6 @@ pub enum Cause {
 
 /// The first byte of the keys of pauses.
 const KIND: u8 = b'p';
-/// The most bytes of a reason, and of a name.
-const WHY_BYTES_MAX: usize = 1_024;
 
 impl Cause {
     /// As the interface spells it.
@@ -68,13 +66,10 @@ impl Cause {
 /// What a person asked for, as it is done.
 ///
 /// # Errors
-/// [`Error::Invalid`]: the reason is too long, or there is no cycle.
+/// [`Error::Invalid`]: there is no cycle.
 pub(super) fn steer(hand: &By<Hand>, rules: &Destination, now: WallMs) -> Result<Steer, Error> {
     let By { what, who, why } = hand;
     match what {
-        Hand::Pause if who.len() > WHY_BYTES_MAX || why.len() > WHY_BYTES_MAX => {
-            Err(Error::Invalid(format!("a reason has at most {WHY_BYTES_MAX} bytes")))
-        }
         Hand::Pause => {
             let (who, why) = (who.to_string(), why.clone());
             Ok(Steer::Pause(Some(Pause { cause: Cause::Person, who, why, at: now })))

@@ -145,8 +145,9 @@ impl Turn {
 
     /// Begins a bulk job: what matches is counted now, and the next turn writes it down and answers.
     pub fn bulk(&mut self, asked: By<Bulk>, now: WallMs, reply: Reply<Job>) {
+        let checked = asked.check();
         let By { what, who, why } = asked;
-        match Job::prepare(&self.registry, what, &who, why, now) {
+        match checked.and_then(|()| Job::prepare(&self.registry, what, &who, why, now)) {
             Ok(job) => self.inbox.push(Request::Bulk(BulkStep::Begin(Box::new(job)), reply)),
             Err(error) => reply(Err(error)),
         }

@@ -19,6 +19,11 @@ use crate::model::{Body, Id, Policy, Queued, Record, State, WallMs};
 use crate::store::{Retention, Room, StateName};
 use crate::transport::Transport;
 
+/// The most bytes of a reason.
+pub(super) const WHY_BYTES_MAX: usize = 1_024;
+/// The most bytes of the name of whoever asks.
+const WHO_BYTES_MAX: usize = 256;
+
 /// How a request is answered: called once, from a thread of the engine; it must not block.
 pub type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 
@@ -292,6 +297,23 @@ pub struct Transition {
 impl<T> From<T> for By<T> {
     fn from(what: T) -> By<T> {
         By { what, who: Arc::from(""), why: String::new() }
+    }
+}
+
+impl<T> By<T> {
+    /// Whether the audit log takes who and why.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let (who, why) = (self.who.len(), self.why.len());
+        if who > WHO_BYTES_MAX {
+            return Err(Error::Invalid(format!("a name has at most {WHO_BYTES_MAX} bytes, not {who}")));
+        }
+        if why > WHY_BYTES_MAX {
+            return Err(Error::Invalid(format!("a reason has at most {WHY_BYTES_MAX} bytes, not {why}")));
+        }
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model::Queued;
 use crate::model::rate::Rate;
 
 use super::intake::now;
-use super::manage::{WHY_BYTES_MAX, asked, parameters, read, when};
+use super::manage::{asked, parameters, read, when};
 use super::payload::Answer;
 use super::problem::Problem;
 use super::render;
@@ -21,6 +21,8 @@ use super::routes::{Call, json};
 
 /// How many messages a dry run shows.
 const SAMPLES: usize = 10;
+/// The most bytes of a filter that a job keeps.
+const FILTER_BYTES_MAX: usize = 1_024;
 /// The entries of a page of the audit log where nothing is said, and at most.
 const LIMIT: usize = 50;
 const LIMIT_MAX: usize = 1_000;
@@ -47,8 +49,9 @@ pub(super) async fn begin(call: Call<'_>) -> Result<Answer, Problem> {
     })?;
     let act = act(&handed)?;
     let rate: Option<Rate> = handed.rate.as_deref().map(str::parse).transpose().map_err(Problem::bad)?;
-    if handed.why.len() > WHY_BYTES_MAX {
-        return Err(Problem::bad(format!("a reason has at most {WHY_BYTES_MAX} bytes, not {}", handed.why.len())));
+    if handed.filter.len() > FILTER_BYTES_MAX {
+        let bytes = handed.filter.len();
+        return Err(Problem::bad(format!("a filter has at most {FILTER_BYTES_MAX} bytes here, not {bytes}")));
     }
     let filter = Filter::parse(&handed.filter, now()).map_err(|bad| Problem::bad(bad.to_string()))?;
     if filter.is_all() {
@@ -57,8 +60,8 @@ pub(super) async fn begin(call: Call<'_>) -> Result<Answer, Problem> {
     }
     let query = asked(&call.app.engine, filter)?;
     if handed.dry_run {
-        let (count, samples) = read(&call, move |engine| engine.preview(&query, SAMPLES)).await?;
-        return Ok(json(StatusCode::OK, render::preview(act.name(), &handed.filter, count, &samples)));
+        let preview = read(&call, move |engine| engine.preview(&query, SAMPLES)).await?;
+        return Ok(json(StatusCode::OK, render::preview(act.name(), &handed.filter, &preview)));
     }
     let Handed { filter, count, why, .. } = handed;
     let asked = By { what: Bulk { act, query, filter, rate, count }, who: call.who.as_str().into(), why };

@@ -33,8 +33,6 @@ const LIMIT: usize = 50;
 const LIMIT_MAX: usize = 1_000;
 /// The most messages that one request for a page looks at.
 const SCAN_MAX: usize = 200_000;
-/// The most bytes of a reason.
-pub(super) const WHY_BYTES_MAX: usize = 1_024;
 
 /// `GET /v1/messages`.
 pub(super) async fn list(call: Call<'_>) -> Result<Answer, Problem> {
@@ -309,9 +307,6 @@ fn id(call: &Call<'_>) -> Result<Id, Problem> {
 /// Why: what the query says, or the header.
 fn reason(call: &Call<'_>, in_query: Option<String>) -> Result<String, Problem> {
     let why = in_query.or(text(&call.headers, "x-goniec-why")?.map(str::to_owned)).unwrap_or_default();
-    if why.len() > WHY_BYTES_MAX {
-        return Err(Problem::bad(format!("a reason has at most {WHY_BYTES_MAX} bytes, not {}", why.len())));
-    }
     Ok(why)
 }
 

@@ -109,7 +109,7 @@ pub fn audit(api: &Api) {
     assert_eq!(number(&older, 0) + 1, number(&page, 1));
     api.get("/v1/audit?limit=0").expect(400).says("limit");
     api.get("/v1/audit?cursor=x").expect(400).says("cursor");
-    let long = "x".repeat(1_025);
+    let (long, id) = ("x".repeat(1_025), api.waiting("x"));
     api.post(&format!("/v1/messages/{id}/hold?why={long}")).expect(400).says("1024 bytes");
 }
 

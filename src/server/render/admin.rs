@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{MessageShape, bytes, shape};
 use crate::admin::when::rfc3339;
-use crate::engine::{Audited, Entry, Head, IncidentShown, Job, Shown, Soundness, Target};
+use crate::engine::{Audited, Entry, Head, IncidentShown, Job, Preview, Soundness, Target};
 use crate::model::Id;
 use crate::model::chain::Link;
 use crate::server::bulk::at;
@@ -95,8 +95,9 @@ struct HeadShape {
 }
 
 /// What a bulk job would do.
-pub(in crate::server) fn preview(action: &str, filter: &str, count: u64, samples: &[Shown]) -> Vec<u8> {
-    bytes(&PreviewShape { action, filter, count, is_exact: true, sample: samples.iter().map(shape).collect() })
+pub(in crate::server) fn preview(action: &str, filter: &str, found: &Preview) -> Vec<u8> {
+    let sample = found.samples.iter().map(shape).collect();
+    bytes(&PreviewShape { action, filter, count: found.count, is_exact: found.damaged.is_empty(), sample })
 }
 
 /// One bulk job.

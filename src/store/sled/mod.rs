@@ -319,7 +319,7 @@ impl Store for SledStore {
     }
 
     fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(|view| start::note(&view.trees, key))
+        self.read_on(|view| start::note(&view.trees, key))
     }
 
     fn notes(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
