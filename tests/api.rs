@@ -11,12 +11,18 @@ mod acts;
 mod after;
 #[path = "api/bulk.rs"]
 mod bulk;
+#[path = "api/described.rs"]
+mod described;
 #[path = "api/events.rs"]
 mod events;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/intake.rs"]
 mod intake;
+#[path = "api/keys.rs"]
+mod keys;
+#[path = "api/machines.rs"]
+mod machines;
 #[path = "api/reads.rs"]
 mod reads;
 #[path = "api/refusals.rs"]
@@ -31,7 +37,7 @@ use harness::Api;
 type Case = fn(&Api);
 
 /// The test of each route.
-const CASES: [(&str, &str, Case); 31] = [
+const CASES: [(&str, &str, Case); 37] = [
     ("GET", "/", reads::root),
     ("GET", "/healthz", reads::healthz),
     ("GET", "/readyz", reads::readyz),
@@ -63,6 +69,12 @@ const CASES: [(&str, &str, Case); 31] = [
     ("GET", "/v1/audit", bulk::audit),
     ("GET", "/v1/audit/verify", bulk::verify),
     ("GET", "/v1/events", events::follow),
+    ("GET", "/v1/history", machines::history),
+    ("GET", "/metrics", machines::metrics),
+    ("GET", "/openapi.json", machines::document),
+    ("GET", "/v1/keys", self::keys::list),
+    ("GET", "/v1/keys/{destination}/{key}", self::keys::show),
+    ("GET", "/v1/explain", self::keys::explain),
 ];
 
 /// Method, path and right of every route that the server has.

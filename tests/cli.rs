@@ -102,6 +102,33 @@ fn a_message_is_handed_in_shown_edited_resent_and_removed() {
 }
 
 #[test]
+fn a_key_is_explained_and_what_is_behind_is_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::serve(dir.path(), None, None);
+    let held = check(&node.run(&["send", "log", "for Jan Kowalski", "--key", "order 7", "--not-before", "1h"]), 0, "");
+    check(&node.run(&["send", "log", "for nobody", "--key", "order 8", "--not-before", "1h"]), 0, "");
+    check(&node.run(&["keys", "--stale"]), 0, "order 7");
+    let one = check(&node.run(&["keys", "--key", "order 7", "--destination", "log", "--json"]), 0, "");
+    let one: serde_json::Value = serde_json::from_str(&one).unwrap();
+    assert_eq!((&one["in_sync"], &one["last_accepted"]["id"]), (&false.into(), &held.as_str().into()));
+    check(&node.run(&["keys", "--older-than", "1h"]), 1, "no key matches");
+    check(&node.run(&["keys", "--older-than", "0s"]), 0, "order 8");
+    check(&node.run(&["keys", "--older-than", "15"]), 2, "no unit");
+
+    let story = check(&node.run(&["explain", "order 7"]), 0, "accepted, not to go before");
+    assert!(story.lines().last().unwrap().starts_with("now "), "{story}");
+    check(&node.run(&["explain", "order 7", "--json"]), 0, "\"what\":\"waits\"");
+    check(&node.run(&["explain", "order 9"]), 1, "no message has the key");
+
+    for filter in ["\"Jan Kowalski\"", "text:Kowalski", &format!("id:{held}")] {
+        let found = check(&node.run(&["ls", filter, "--json"]), 0, &held);
+        assert_eq!(found.lines().count(), 1, "{filter}: {found}");
+    }
+    check(&node.run(&["ls", "--text", "kowalski"]), 1, "no message matches");
+    check(&node.run(&["ls", "Kowalski"]), 2, "in double quotes");
+}
+
+#[test]
 fn destinations_are_listed_paused_and_resumed() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("goniec.toml");

@@ -1,7 +1,8 @@
-//! The one filter language: `state:failed to:courier key:sku-1* type:order.* reason:rate remote:4711 since:2h`.
+//! The one filter language: `state:failed to:courier key:sku-1* type:order.* reason:rate remote:4711 "Kowalski" since:2h`.
 //!
 //! Words are joined by *and*; several values of one word (`state:failed,abandoned`, or the word twice) by *or*. A `*` at the end
-//! of a key or type stands for any ending. A value with spaces is put in double quotes. `since:` and `until:` speak of the time of acceptance.
+//! of a key or type stands for any ending. A value with spaces is put in double quotes; a word that begins with
+//! a quote is what stands somewhere in the body, as `text:` is. `since:` and `until:` speak of the time of acceptance.
 //!
 //! # What it does not know
 //!
@@ -9,6 +10,7 @@
 
 use std::fmt;
 
+use crate::model::id::NotAnId;
 use crate::model::nearest::nearest;
 use crate::model::{Abandoned, Class, Id, Record, WallMs};
 use crate::store::{Pattern, StateName};
@@ -32,6 +34,10 @@ pub struct Filter {
     pub remote_id: Option<String>,
     /// The incident that it is undelivered by.
     pub incident: Option<u64>,
+    /// What stands somewhere in the body, byte for byte.
+    pub text: Option<String>,
+    /// Ids; empty for all.
+    pub ids: Vec<Id>,
     /// Accepted at or after.
     pub since: Option<WallMs>,
     /// Accepted before.
@@ -48,7 +54,8 @@ pub struct BadFilter {
 }
 
 /// The words of the language.
-pub const WORDS: [&str; 9] = ["state", "to", "key", "type", "reason", "remote", "incident", "since", "until"];
+pub const WORDS: [&str; 11] =
+    ["state", "to", "key", "type", "reason", "remote", "incident", "text", "id", "since", "until"];
 
 /// The names of the states, as the interface spells them.
 pub const STATES: [(&str, StateName); 5] = [
@@ -67,10 +74,17 @@ impl Filter {
     /// [`BadFilter`] points at the word that is wrong.
     pub fn parse(text: &str, now: WallMs) -> Result<Filter, BadFilter> {
         let mut filter = Filter::default();
-        for (column, word) in split(text)? {
+        for Word { column, word, is_quoted } in split(text)? {
             let at = |what: String| BadFilter { what, column };
+            if is_quoted {
+                filter.add("text", &word, now).map_err(at)?;
+                continue;
+            }
             let Some((name, value)) = word.split_once(':') else {
-                return Err(at(format!("{word:?} is not a filter word; write one of {}", spelled())));
+                return Err(at(format!(
+                    "{word:?} is not a filter word; write one of {}, or in double quotes what stands in the body",
+                    spelled()
+                )));
             };
             filter.add(name, value, now).map_err(at)?;
         }
@@ -89,12 +103,14 @@ impl Filter {
         let when = || parse_when(value, Toward::Past, now);
         match name {
             "state" => self.states.extend(each(value, state)?),
-            "to" => self.destinations.extend(each(value, |name| Ok(name.to_owned()))?),
+            "to" => self.destinations.extend(each_word(value)?),
             "key" => set(&mut self.key, name, pattern(value))?,
             "type" => set(&mut self.kind, name, pattern(value))?,
             "reason" => set(&mut self.reason, name, reason(value)?)?,
             "remote" => set(&mut self.remote_id, name, value.to_owned())?,
             "incident" => set(&mut self.incident, name, incident(value)?)?,
+            "text" => set(&mut self.text, name, value.to_owned())?,
+            "id" => self.ids.extend(each(value, |id| id.parse::<Id>().map_err(|wrong: NotAnId| wrong.to_string()))?),
             "since" => set(&mut self.since, name, when()?)?,
             "until" => set(&mut self.until, name, when()?)?,
             _ => {
@@ -111,17 +127,18 @@ impl Filter {
         *self == Filter::default()
     }
 
-    /// Whether a message that is seen in passing matches: what is known of it is its destination, key and state.
+    /// Whether a message that is seen in passing matches: what is known of it is its id, destination, key and state.
     #[must_use]
     pub fn matches(&self, id: Id, destination: &str, key: Option<&str>, state: StateName) -> bool {
         (self.states.is_empty() || self.states.contains(&state))
             && (self.destinations.is_empty() || self.destinations.iter().any(|name| name == destination))
             && self.key.as_ref().is_none_or(|pattern| key.is_some_and(|key| pattern.matches(key)))
+            && (self.ids.is_empty() || self.ids.contains(&id))
             && self.since.is_none_or(|since| id.accepted_at() >= since)
             && self.until.is_none_or(|until| id.accepted_at() < until)
     }
 
-    /// Whether the record matches.
+    /// Whether the record matches, as far as that can be told without its body.
     #[must_use]
     pub fn admits(&self, record: &Record) -> bool {
         let envelope = &record.envelope;
@@ -151,6 +168,11 @@ fn each<T>(value: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<
     value.split(',').map(part).collect()
 }
 
+/// Words with commas between them.
+pub(crate) fn each_word(value: &str) -> Result<Vec<String>, String> {
+    each(value, |word| Ok(word.to_owned()))
+}
+
 fn state(name: &str) -> Result<StateName, String> {
     match STATES.iter().find(|(known, _)| *known == name) {
         Some((_, state)) => Ok(*state),
@@ -162,7 +184,8 @@ fn incident(value: &str) -> Result<u64, String> {
     u64::from_str_radix(value, 16).map_err(|_| format!("{value:?} is no incident; it has 16 hex digits"))
 }
 
-fn pattern(value: &str) -> Pattern {
+/// A word, or with a `*` at its end the beginning of one.
+pub(crate) fn pattern(value: &str) -> Pattern {
     match value.strip_suffix('*') {
         Some(beginning) => Pattern::Prefix(beginning.to_owned()),
         None => Pattern::Exactly(value.to_owned()),
@@ -200,9 +223,19 @@ fn unknown(what: &str, name: &str, names: &[&str]) -> String {
     format!("unknown {what} {name:?};{hint} There are {}", names.join(", "))
 }
 
+/// A word of a filter.
+struct Word {
+    /// Where it begins: a column from 1, in characters.
+    column: usize,
+    /// The word, without its quotes.
+    word: String,
+    /// Whether it begins with a quote: then it is a text, not a word with a value.
+    is_quoted: bool,
+}
+
 /// The words with their columns; quotes keep spaces together.
-fn split(text: &str) -> Result<Vec<(usize, String)>, BadFilter> {
-    let mut words: Vec<(usize, String)> = Vec::new();
+fn split(text: &str) -> Result<Vec<Word>, BadFilter> {
+    let mut words: Vec<Word> = Vec::new();
     let mut quote_at = None;
     let mut inside = false;
     for (position, letter) in text.chars().enumerate() {
@@ -214,11 +247,11 @@ fn split(text: &str) -> Result<Vec<(usize, String)>, BadFilter> {
             continue;
         }
         if !inside {
-            words.push((column, String::new()));
+            words.push(Word { column, word: String::new(), is_quoted: letter == '"' });
             inside = true;
         }
-        if let (true, Some((_, word))) = (letter != '"', words.last_mut()) {
-            word.push(letter);
+        if let (true, Some(last)) = (letter != '"', words.last_mut()) {
+            last.word.push(letter);
         }
     }
     match quote_at {
@@ -254,7 +287,8 @@ mod tests {
     #[test]
     fn every_word_of_the_interface_is_read() {
         let filter = read(
-            "state:failed to:courier key:sku-1* type:order.* reason:rate remote:4711 since:2h until:2026-11-23T14:00:00Z",
+            "state:failed to:courier key:sku-1* type:order.* reason:rate remote:4711 text:4.20 id:019012f0-0000-7000-8000-000000000001 \
+             since:2h until:2026-11-23T14:00:00Z",
         );
         assert_eq!(
             filter,
@@ -266,6 +300,8 @@ mod tests {
                 reason: Some("rate-limited".into()),
                 remote_id: Some("4711".into()),
                 incident: None,
+                text: Some("4.20".into()),
+                ids: vec!["019012f0-0000-7000-8000-000000000001".parse().expect("an id")],
                 since: Some(WallMs(NOW.0 - 7_200_000)),
                 until: Some(WallMs(1_795_442_400_000)),
             }
@@ -277,6 +313,8 @@ mod tests {
         assert_eq!(read("state:failed,queued state:abandoned").states.len(), 3);
         assert_eq!(read("key:\"a b\"").key, Some(Pattern::Exactly("a b".into())));
         assert_eq!(read("key:order:17").key, Some(Pattern::Exactly("order:17".into())));
+        assert_eq!(read("\"Jan Kowalski\" to:erp").text.as_deref(), Some("Jan Kowalski"));
+        assert_eq!(read("\"state:failed\"").text.as_deref(), Some("state:failed"));
         assert!(read("  ").is_all());
     }
 
@@ -293,6 +331,9 @@ mod tests {
         check_bad("state:", 1, "no value");
         check_bad("to:,", 1, "empty part");
         check_bad("state:failed,", 1, "empty part");
+        check_bad("to:erp \"\"", 8, "no value");
+        check_bad("\"a\" text:b", 5, "twice");
+        check_bad("to:erp id:17", 8, "17");
     }
 
     #[test]

@@ -1,9 +1,12 @@
-//! What concerns the administrator: filters and times, the same in the command line, the API and the console; and the ways to be told.
+//! What concerns the administrator: filters and times, the same in the command line, the API and the console; what
+//! becomes of a key; and the ways to be told.
 //!
 //! # What it does not know
 //!
 //! HTTP servers, terminals, clocks, async.
 
 pub mod channel;
+pub mod explain;
 pub mod filter;
+pub mod keys;
 pub mod when;

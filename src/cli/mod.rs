@@ -14,8 +14,10 @@ mod allocator;
 mod bench;
 mod bulk;
 mod client;
+mod keys;
 mod lanes;
 mod messages;
+mod notify;
 mod offline;
 mod pages;
 mod send;
@@ -72,6 +74,8 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "send" => send::run(arguments),
         "ls" => messages::ls(arguments),
         "show" => messages::show(arguments),
+        "keys" => keys::list(arguments),
+        "explain" => keys::explain(arguments),
         "edit" => messages::edit(arguments),
         "resend" | "cancel" | "hold" | "release" | "rm" | "resolve" => messages::act(verb, arguments),
         "destinations" => lanes::list(arguments),
@@ -106,6 +110,7 @@ fn command() -> Command {
             option("limit", "N", "At most so many").default_value("50").value_parser(clap::value_parser!(u64).range(1..)),
         ))
         .subcommand(remote("show", "Shows one message whole: life, attempts, revisions").arg(id()))
+        .subcommands(key_verbs())
         .subcommand(
             remote("edit", "Gives a message a new body, and queues it again")
                 .arg(id())
@@ -154,6 +159,23 @@ fn command() -> Command {
                 .about("Prints the manual page of a verb, or of the program")
                 .arg(Arg::new("verb").value_name("VERB").help("The verb")),
         )
+}
+
+fn key_verbs() -> [Command; 2] {
+    [
+        remote("keys", "Lists what should be in sync and what is: each key of each destination, by its newest message")
+            .arg(option("destination", "NAME", "The destination"))
+            .arg(option("key", "KEY", "The business key; * at its end for any ending"))
+            .arg(switch("stale", "Only those that are behind"))
+            .arg(option("older-than", "TIME", "Only those that have been behind for longer, as 15m"))
+            .arg(
+                option("limit", "N", "At most so many")
+                    .default_value("50")
+                    .value_parser(clap::value_parser!(u64).range(1..)),
+            ),
+        remote("explain", "Tells the whole story of a business key over all destinations, and why something waits")
+            .arg(Arg::new("key").value_name("KEY").required(true).help("The business key")),
+    ]
 }
 
 fn lane_verbs() -> [Command; 4] {
@@ -269,7 +291,7 @@ fn filtered(command: Command) -> Command {
             Arg::new("filter")
                 .value_name("FILTER")
                 .num_args(0..)
-                .help("Words like state:failed to:erp key:sku-1* since:2h"),
+                .help("Words like state:failed to:erp key:sku-1* \"Kowalski\" since:2h"),
         )
         .arg(option("state", "STATE", "queued, sending, delivered, failed, abandoned"))
         .arg(option("destination", "NAME", "The destination"))
@@ -278,6 +300,7 @@ fn filtered(command: Command) -> Command {
         .arg(option("reason", "REASON", "Why it was abandoned, or how it last failed"))
         .arg(option("remote", "ID", "What the destination calls it"))
         .arg(option("incident", "ID", "Undelivered by this incident"))
+        .arg(option("text", "TEXT", "What stands somewhere in the body"))
         .arg(option("since", "TIME", "Accepted at or after"))
         .arg(option("until", "TIME", "Accepted before"))
 }

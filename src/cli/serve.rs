@@ -23,6 +23,7 @@ use crate::store::sled::{Options, SledStore};
 use crate::transport::http::Http;
 use crate::transport::secret::Secret;
 
+use super::notify::Manager;
 use super::{Fail, STORE, USAGE, say, text};
 
 /// How long requests and deliveries that are under way may take to end.
@@ -69,7 +70,10 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
          '{{\"hello\":\"world\"}}' {url}/v1/send/{first}",
         env!("CARGO_PKG_VERSION")
     ));
-    let failure = wait(&signals, &engine, &running);
+    let mut manager = Manager::of_environment();
+    manager.ready(&format!("listens on {url}"));
+    let failure = wait(&signals, &engine, &running, &mut manager);
+    manager.stopping();
     log::info!("stopping: nothing new is taken, what is out comes home");
     running.stop(REQUESTS_LIMIT);
     let closed = engine.shutdown(DELIVERIES_LIMIT);
@@ -92,8 +96,8 @@ fn signals() -> Result<Arc<AtomicU32>, Fail> {
     Ok(signals)
 }
 
-/// Waits for a signal, or for what makes going on senseless.
-fn wait(signals: &AtomicU32, engine: &Engine, running: &server::Running) -> Option<Error> {
+/// Waits for a signal, or for what makes going on senseless, and passes on that the scheduler lives.
+fn wait(signals: &AtomicU32, engine: &Engine, running: &server::Running, manager: &mut Manager) -> Option<Error> {
     while signals.load(Ordering::SeqCst) == 0 {
         if let Some(error) = engine.failure() {
             return Some(error);
@@ -101,6 +105,7 @@ fn wait(signals: &AtomicU32, engine: &Engine, running: &server::Running) -> Opti
         if !running.is_running() {
             return Some(Error::Stopping);
         }
+        manager.beat(engine.beats());
         // The pace of a loop that has an end.
         std::thread::sleep(LOOK);
     }

@@ -217,7 +217,14 @@ impl Committer {
         if !query.matches(record, dest) {
             return Ok(false);
         }
-        Ok(query.cause.is_none() || query.is_by_cause(&self.registry.store.attempts(record.place)?))
+        if query.cause.is_some() && !query.is_by_cause(&self.registry.store.attempts(record.place)?) {
+            return Ok(false);
+        }
+        if query.text.is_none() {
+            return Ok(true);
+        }
+        let newest = self.registry.store.revision(record.place, record.revision)?;
+        Ok(newest.and_then(|newest| newest.body).is_some_and(|body| query.is_in(&body)))
     }
 
     fn plan_reserved(&mut self, draft: &mut Draft, record: Record, asked: &By<Act>) -> Result<Planned, Not> {

@@ -209,6 +209,7 @@ impl Committer {
     /// Sorts what the store did to those who wait for it.
     fn pending(&mut self, draft: Draft, committed: &Committed) -> Pending {
         self.count_ages(&draft, committed);
+        self.registry.figures.count(&draft, committed);
         draft.jobs.iter().for_each(|(job, ..)| self.bulk.insert(job.clone()));
         if !draft.stirred.is_empty() {
             draft.stirred.apply(&mut self.registry.incidents());
@@ -298,7 +299,6 @@ impl Committer {
         if let Some(key) = &draft.envelope.idempotency_key {
             self.window.remember(idempotency_hash(key), place, now.mono_ms);
         }
-        self.registry.figures.accepted.fetch_add(1, Ordering::Relaxed);
         if watched {
             pending.transitions.push(transition(id, &draft.envelope, state, 0, now.wall, None));
         }
@@ -345,7 +345,6 @@ impl Committer {
                 pending.news.extend(ended.map(|ended| News::Ended(report.who.dest, ended)));
                 let Report { who, loaded: Loaded { message, .. }, .. } = *report;
                 if done {
-                    self.count(step);
                     tell(pending, message.id, &message.envelope);
                 } else {
                     log::warn!("late outcome of message {}: it is {moved:?} by now", message.id);
@@ -389,14 +388,6 @@ impl Committer {
     fn ends(&mut self, who: Who) {
         if who.entry.hash != 0 {
             self.latest.ended((who.dest, who.entry.hash), who.entry.place);
-        }
-    }
-
-    fn count(&self, step: &Move) {
-        let figures = &self.registry.figures;
-        figures.attempts.fetch_add(1, Ordering::Relaxed);
-        if step.to == State::Delivered {
-            figures.delivered.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -132,6 +132,11 @@ impl Gate {
         self.pause.as_ref()
     }
 
+    /// What its breaker lets through, where it has one.
+    pub(super) fn breaker(&self) -> Option<Phase> {
+        self.breaker.as_ref().map(Breaker::phase)
+    }
+
     /// Why nothing but a probe may go.
     fn paused(&mut self, out: usize, now: Stamp) -> Option<Room> {
         match self.pause.as_ref()?.cause {

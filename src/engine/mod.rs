@@ -30,11 +30,14 @@ mod crew;
 mod draft;
 mod enter;
 mod fence;
+mod figures;
 mod gate;
+mod history;
 mod incident;
 mod lane;
 mod latest;
 mod meet;
+mod named;
 mod news;
 mod overdue;
 mod parcel;
@@ -67,6 +70,8 @@ pub use alert::{Alert, Channel, Kind, LogLine, Rule};
 pub use audit::{Audited, Deed, Entry, Head, Soundness, Target};
 pub use bulk::{Bulk, BulkAct, Job, JobState, Preview};
 pub use fence::VERSIONED_KEY_BYTES_MAX;
+pub use figures::{Counted, CountedOf, Histogram};
+pub use history::{Chart, Due, Past};
 pub use incident::{Incident, IncidentShown};
 pub use pause::{Cause, Pause};
 pub use turn::{Flight, Turn};
@@ -354,6 +359,18 @@ impl Engine {
         self.shared.registry.stats()
     }
 
+    /// What was counted since the start, by destination.
+    #[must_use]
+    pub fn counted(&self) -> Counted {
+        self.shared.registry.counted()
+    }
+
+    /// The last hour by minutes, and what is due in the next one.
+    #[must_use]
+    pub fn chart(&self) -> Chart {
+        self.shared.registry.chart(self.shared.clock.now())
+    }
+
     /// The number that stands for a destination in a [`Query`].
     ///
     /// # Errors
@@ -383,6 +400,12 @@ impl Engine {
     #[must_use]
     pub fn failure(&self) -> Option<Error> {
         self.shared.registry.failure().map(|why| poisoned(&why))
+    }
+
+    /// How often the scheduler has gone round, which it does once a second at least: one that stands still hangs.
+    #[must_use]
+    pub fn beats(&self) -> u64 {
+        self.shared.beats.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Calls `each` with every transition from now on, from a thread of the engine; it must not block, and ends the watch by answering `false`.

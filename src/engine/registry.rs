@@ -10,13 +10,15 @@
 //! Threads and channels, and how anything is changed.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::after::{self, Sought};
 use super::ages::Ages;
 use super::alert::{ANSWERING, FAILING, PAUSED, RESUMED, RULE};
 use super::bulk::Ledger;
+use super::figures::{Counted, Figures};
+use super::history::Chart;
 use super::incident::Incidents;
 use super::lane::Entry;
 use super::news::Who;
@@ -70,17 +72,6 @@ pub(super) type Notice = (Arc<str>, &'static str, String);
 
 pub(super) type Watcher = Box<dyn FnMut(&Transition) -> bool + Send>;
 
-/// Counted since the start.
-#[derive(Debug, Default)]
-pub(super) struct Figures {
-    pub(super) accepted: AtomicU64,
-    pub(super) attempts: AtomicU64,
-    pub(super) delivered: AtomicU64,
-    pub(super) commit: AtomicU64,
-    pub(super) late: AtomicU64,
-    pub(super) started_ms: AtomicU64,
-}
-
 impl Registry {
     /// Joins the configured destinations with those that the store has met.
     ///
@@ -115,8 +106,7 @@ impl Registry {
         let scheduler = Mutex::new(Scheduler::new(&rules, advance_max, now));
         let late_after_ms = rules.iter().map(|rules| rules.and_then(|rules| rules.late_after_ms));
         let ages = Mutex::new(Ages::new(late_after_ms, now));
-        let figures = Figures::default();
-        figures.started_ms.store(now.wall.0, Ordering::Relaxed);
+        let figures = Figures::new(lanes, now);
         let known = Incidents::open(&*store)?;
         let registry = Registry {
             store,
@@ -292,7 +282,7 @@ impl Registry {
     }
 
     pub(super) fn list(&self, query: &Query, now: WallMs) -> Result<ShownPage, Error> {
-        let page = self.store.list(query)?;
+        let page = if query.ids.is_empty() { self.store.list(query)? } else { self.named(query)? };
         Ok(ShownPage {
             messages: page.records.into_iter().map(|record| self.shown(record, now)).collect(),
             next: page.next,
@@ -311,14 +301,26 @@ impl Registry {
                 .map(|count| (name(count.dest), count.state, count.messages))
                 .collect(),
             sending: u64::try_from(self.scheduler().out()).unwrap_or(u64::MAX),
-            accepted: self.figures.accepted.load(Ordering::Relaxed),
-            attempts: self.figures.attempts.load(Ordering::Relaxed),
-            delivered: self.figures.delivered.load(Ordering::Relaxed),
+            accepted: self.figures.accepted(),
+            attempts: self.figures.attempts(),
+            delivered: self.figures.delivered(),
             commit: self.figures.commit.load(Ordering::Relaxed),
             room: self.store.room(),
-            started_at: WallMs(self.figures.started_ms.load(Ordering::Relaxed)),
+            started_at: self.figures.started.wall,
             damaged: self.damage().known.iter().cloned().collect(),
         }
+    }
+
+    /// What was counted since the start.
+    pub(super) fn counted(&self) -> Counted {
+        self.figures.shown(&self.names)
+    }
+
+    /// The last hour, and what is due in the next.
+    pub(super) fn chart(&self, now: Stamp) -> Chart {
+        let minutes = self.figures.history().shown(now);
+        let (due, is_due_whole) = self.scheduler().due(now);
+        Chart { minutes, due, is_due_whole }
     }
 
     /// Stops the engine from taking anything more, for this reason. The first reason stays.
@@ -453,7 +455,7 @@ impl Registry {
         let rules = self.rules(dest);
         let scheduler = self.scheduler();
         let (pause, waits_for, out, begins) = scheduler.standing(dest);
-        let is_by_account = scheduler.is_shut_by_account(dest);
+        let (is_by_account, breaker) = (scheduler.is_shut_by_account(dest), scheduler.breaker(dest));
         drop(scheduler);
         let account = rules.and_then(|rules| rules.account.as_ref()).filter(|_| is_by_account);
         let standing = self.ages().standing(dest, now);
@@ -466,6 +468,7 @@ impl Registry {
             out,
             age: standing.age,
             drains_in_ms: standing.drains_in_ms,
+            breaker,
             cycle: rules.and_then(|rules| rules.cycle.clone()).map(|cycle| (cycle, begins)),
         }
     }

@@ -16,6 +16,7 @@ use super::news::Who;
 use super::pause::Pause;
 use super::schedule::Scheduler;
 use super::words::Waits;
+use crate::model::breaker::Phase;
 use crate::model::{Failed, Place, Queued, State, WallMs};
 use crate::store::Dest;
 
@@ -56,6 +57,16 @@ impl Scheduler {
         let pause = post.gate.as_ref().and_then(Gate::pause).cloned();
         let shut = if post.gate.is_none() || pause.is_some() { Some(Waits::Paused) } else { post.shut };
         (pause, shut, post.lane.out(), post.cycle_alarm)
+    }
+
+    /// What a lane's breaker lets through, where it has one.
+    pub(super) fn breaker(&self, dest: Dest) -> Option<Phase> {
+        self.posts.get(usize::from(dest.0))?.gate.as_ref()?.breaker()
+    }
+
+    /// How many of a lane wait for its cycle.
+    pub(super) fn cycling(&self, dest: Dest) -> usize {
+        self.posts.get(usize::from(dest.0)).map_or(0, |post| post.cycling.len())
     }
 
     /// How many of a lane wait for its cycle, or for keys.

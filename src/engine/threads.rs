@@ -18,7 +18,7 @@ mod give;
 mod seek;
 mod write;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -92,6 +92,8 @@ pub(super) struct Shared {
     full: AtomicBool,
     /// Wakes the thread of bulk jobs.
     wake: Sender<()>,
+    /// How often the scheduler has gone round.
+    pub(super) beats: AtomicU64,
 }
 
 /// The threads of a running engine.
@@ -220,6 +222,7 @@ pub(super) fn start(
         is_draining: AtomicBool::new(false),
         full: AtomicBool::new(false),
         wake: wake.clone(),
+        beats: AtomicU64::new(0),
     });
     let crews: Arc<Vec<Option<Crew>>> = Arc::new(
         registry.lanes().map(|(_, rules)| rules.map(|rules| Crew::new(rules.clone(), tell.clone()))).collect(),

@@ -16,6 +16,8 @@ use super::alert::{Alerter, Rule};
 use super::audit::{self, Audited, Head, Soundness};
 use super::bulk::{Bulk, Job, Runner, Step as BulkStep};
 use super::commit::Committer;
+use super::figures::Counted;
+use super::history::Chart;
 use super::incident::{self, IncidentShown};
 use super::news::{Delivery, News, Parcel, Step};
 use super::pending::Pending;
@@ -392,6 +394,18 @@ impl Turn {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.registry.stats()
+    }
+
+    /// What was counted since the start, by destination.
+    #[must_use]
+    pub fn counted(&self) -> Counted {
+        self.registry.counted()
+    }
+
+    /// The last hour by minutes, and what is due in the next one.
+    #[must_use]
+    pub fn chart(&self, now: Stamp) -> Chart {
+        self.registry.chart(now)
     }
 
     /// How often each unfinished message is waited for: by a queue, a timer, a cycle or a claim. For checks of the whole: every message that is

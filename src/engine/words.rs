@@ -12,7 +12,7 @@ pub use crate::model::timetable::Cycle;
 
 use super::ages::Age;
 use super::pause::Pause;
-use crate::model::breaker::BreakerRule;
+use crate::model::breaker::{BreakerRule, Phase};
 use crate::model::rate::Rate;
 use crate::model::timetable::Hours;
 use crate::model::{Body, Id, Policy, Queued, Record, State, WallMs};
@@ -184,6 +184,8 @@ pub struct Lane {
     /// How many milliseconds it takes until all have gone that wait, as it drains now; `None` where nothing waits, where that is not known, and
     /// without `late_after`.
     pub drains_in_ms: Option<u64>,
+    /// What its breaker lets through, where it has one.
+    pub breaker: Option<Phase>,
     /// Its timetable, and when it begins next where something waits for it.
     pub cycle: Option<(Cycle, Option<WallMs>)>,
 }

@@ -76,6 +76,19 @@ pub enum Turned {
     Closed,
 }
 
+impl Phase {
+    /// The word of the interface.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Closed => "closed",
+            Phase::Open(_) => "open",
+            Phase::Probing(_) => "probing",
+            Phase::Ramp(..) => "widening",
+        }
+    }
+}
+
 impl Default for BreakerRule {
     fn default() -> BreakerRule {
         BreakerRule { failures: 5, window_ms: 30_000, probe_ms: 15_000 }

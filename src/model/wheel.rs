@@ -141,10 +141,17 @@ impl<T: Copy> Wheel<T> {
 
     /// Every timer: its handle, the moment it is due (rounded up to a tick) and its payload, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (Handle, u64, T)> + '_ {
-        (0u32..).zip(&self.entries).filter(|(_, entry)| entry.list != VACANT).map(|(index, entry)| {
+        self.look(usize::MAX).0
+    }
+
+    /// As [`Wheel::iter`], with a look at so many places at most, of which some may be vacant; and whether these are all.
+    pub fn look(&self, places_max: usize) -> (impl Iterator<Item = (Handle, u64, T)> + '_, bool) {
+        let occupied = (0u32..).zip(self.entries.iter().take(places_max)).filter(|(_, entry)| entry.list != VACANT);
+        let timers = occupied.map(|(index, entry)| {
             let handle = Handle { index, generation: entry.generation };
             (handle, entry.due_tick.saturating_mul(TICK_MS), entry.payload)
-        })
+        });
+        (timers, self.entries.len() <= places_max)
     }
 
     /// Takes every timer out, in no particular order, for a rebuild. Handles given before become stale.

@@ -28,7 +28,7 @@ use super::render;
 use super::routes::{Call, json, pairs};
 
 /// The messages of a page where nothing is said.
-const LIMIT: usize = 50;
+pub(super) const LIMIT: usize = 50;
 /// The most messages of a page.
 const LIMIT_MAX: usize = 1_000;
 /// The most messages that one request for a page looks at.
@@ -43,8 +43,7 @@ pub(super) async fn list(call: Call<'_>) -> Result<Answer, Problem> {
             let place = render::place(&value).ok_or_else(|| Problem::bad("the cursor is none of a `next`"))?;
             query.before = Some(place);
         } else {
-            let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-            query.limit = limit.ok_or_else(|| Problem::bad(format!("limit is a number from 1 to {LIMIT_MAX}")))?;
+            query.limit = limit(&value)?;
         }
     }
     let page = read(&call, move |engine| engine.list(&query)).await?;
@@ -220,10 +219,31 @@ pub(super) async fn steer(call: Call<'_>, hand: Hand) -> Result<Answer, Problem>
     Ok(json(StatusCode::OK, render::lane(&lane)))
 }
 
+/// The parameters that the words of the filter are.
+pub(super) const FILTER_NAMES: [&str; 13] = [
+    "filter",
+    "state",
+    "destination",
+    "to",
+    "key",
+    "type",
+    "reason",
+    "remote",
+    "incident",
+    "text",
+    "id",
+    "since",
+    "until",
+];
+
+/// The length of a page.
+pub(super) fn limit(text: &str) -> Result<usize, Problem> {
+    let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    limit.ok_or_else(|| Problem::bad(format!("limit is a number from 1 to {LIMIT_MAX}")))
+}
+
 /// The filter of a query: its words as parameters, or the whole language as `filter`. Gives back the parameters named in `others`.
 pub(super) fn filter(query: &str, now: WallMs, others: &[&str]) -> Result<(Filter, Vec<(String, String)>), Problem> {
-    const NAMES: [&str; 11] =
-        ["filter", "state", "destination", "to", "key", "type", "reason", "remote", "incident", "since", "until"];
     let mut pairs = pairs(query)?;
     let whole = pairs.iter().position(|(name, _)| name == "filter").map(|position| pairs.remove(position).1);
     let mut filter = match whole {
@@ -234,11 +254,11 @@ pub(super) fn filter(query: &str, now: WallMs, others: &[&str]) -> Result<(Filte
     for (name, value) in pairs {
         if others.contains(&name.as_str()) {
             rest.push((name, value));
-        } else if NAMES.contains(&name.as_str()) {
+        } else if FILTER_NAMES.contains(&name.as_str()) {
             let word = if name == "destination" { "to" } else { name.as_str() };
             filter.add(word, &value, now).map_err(Problem::bad)?;
         } else {
-            let known = NAMES.iter().chain(others).copied();
+            let known = FILTER_NAMES.iter().chain(others).copied();
             let problem = Problem::bad(format!("unknown parameter {name:?}"));
             return Err(match nearest(&name, known) {
                 Some(near) => problem.hint(format!("Did you mean {near}?")),
@@ -277,6 +297,8 @@ pub(super) fn asked(engine: &Engine, filter: Filter) -> Result<Query, Problem> {
         reason: filter.reason,
         remote_id: filter.remote_id,
         cause: cause.map(|(_, cause)| cause),
+        text: filter.text,
+        ids: filter.ids,
         since: filter.since,
         until: filter.until,
         before: None,
@@ -285,6 +307,7 @@ pub(super) fn asked(engine: &Engine, filter: Filter) -> Result<Query, Problem> {
     })
 }
 
+/// What a read of the engine finds, on a thread that may block.
 pub(super) async fn read<T: Send + 'static>(
     call: &Call<'_>,
     read: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,

@@ -10,7 +10,10 @@
 //! intake   POST /v1/messages, POST /v1/send/{destination}
 //! manage   what is read, and what a person asks of a message
 //! bulk     one act on all that match, incidents, and the audit log
+//! keys     what should be in sync and what is, key by key
+//! metrics  figures for machines: OpenMetrics, and the last hour by minutes
 //! events   transitions as server-sent events
+//! openapi  the table of routes, described for machines
 //! render   every shape of JSON; problem: every error
 //! ```
 //!
@@ -30,8 +33,11 @@ mod events;
 mod guard;
 mod handed;
 mod intake;
+mod keys;
 mod listen;
 mod manage;
+mod metrics;
+mod openapi;
 mod payload;
 mod problem;
 mod render;

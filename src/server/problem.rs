@@ -94,6 +94,13 @@ impl Problem {
         problem
     }
 
+    /// A destination has no message of this key.
+    pub(super) fn no_key(destination: &str, key: &str) -> Problem {
+        let shown: String = key.chars().take(128).collect();
+        let detail = format!("{destination} has no message of the key {shown:?}");
+        Problem::new(StatusCode::NOT_FOUND, "no-key", "There is no such key", detail).hint("GET /v1/keys lists them.")
+    }
+
     /// The path of the request is too long.
     pub(super) fn uri_too_long(bytes_max: usize) -> Problem {
         let detail = format!("the path and query have more than {bytes_max} bytes");

@@ -6,8 +6,6 @@
 //!
 //! Where any of it comes from.
 
-mod admin;
-
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -16,10 +14,17 @@ use serde::Serialize;
 
 use crate::admin::when::rfc3339;
 use crate::engine::{AwaitedKey, Lane, Shown, ShownPage, Stats, Transition, Waits};
+use crate::model::breaker::Phase;
 use crate::model::{Abandoned, Attempt, Id, Place, State};
 use crate::store::{Revision, StateName};
 
+mod admin;
+mod chart;
+mod keys;
+
 pub(super) use admin::{audited, incident, incidents, job, jobs, preview, soundness};
+pub(super) use chart::chart;
+pub(super) use keys::{key, keys, story};
 
 #[derive(Serialize)]
 struct MessageShape<'a> {
@@ -44,6 +49,7 @@ struct MessageShape<'a> {
     last_status: Option<u16>,
     idempotency_key: Option<&'a str>,
     version: Option<u64>,
+    traceparent: Option<&'a str>,
     superseded_by: Option<Id>,
     supersedes: Option<Id>,
     remote_id: Option<&'a str>,
@@ -130,6 +136,7 @@ struct LaneShape<'a> {
     late: u64,
     oldest: Option<String>,
     drains_in_ms: Option<u64>,
+    breaker: Option<&'a str>,
     cycle: Option<String>,
     cycle_at: Option<String>,
 }
@@ -297,6 +304,7 @@ fn lane_shape(lane: &Lane) -> LaneShape<'_> {
         late: lane.age.late,
         oldest: lane.age.oldest.map(rfc3339),
         drains_in_ms: lane.drains_in_ms,
+        breaker: lane.breaker.map(Phase::name),
         cycle: lane.cycle.as_ref().map(|(cycle, _)| cycle.to_string()),
         cycle_at: lane.cycle.as_ref().and_then(|(_, begins)| *begins).map(rfc3339),
     }
@@ -357,6 +365,7 @@ fn shape(shown: &Shown) -> MessageShape<'_> {
         last_status: record.last.status,
         idempotency_key: envelope.idempotency_key.as_deref(),
         version: envelope.version,
+        traceparent: envelope.traceparent.as_deref(),
         superseded_by: superseded_by(record.state),
         supersedes: record.supersedes,
         remote_id: record.remote_id.as_deref(),

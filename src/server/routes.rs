@@ -17,7 +17,7 @@ use super::guard::Head;
 use super::listen::App;
 use super::payload::{Answer, BodyLimits, Reply, Taken, take};
 use super::problem::Problem;
-use super::{access, bulk, events, intake, manage};
+use super::{access, bulk, events, intake, keys, manage, metrics, openapi};
 
 /// The most bytes of a path with its query.
 const URI_BYTES_MAX: usize = 4 << 10;
@@ -41,7 +41,7 @@ pub(super) enum Right {
 
 /// Who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Handler {
+pub(super) enum Handler {
     Root,
     Healthz,
     Readyz,
@@ -73,15 +73,22 @@ enum Handler {
     VerifyAudit,
     Incidents,
     ShowIncident,
+    History,
+    Metrics,
+    OpenApi,
+    Keys,
+    Key,
+    Explain,
 }
 
-struct Route {
-    method: Method,
-    path: &'static str,
-    right: Right,
+/// A line of the table.
+pub(super) struct Route {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) right: Right,
     bytes_max: usize,
-    handler: Handler,
-    what: &'static str,
+    pub(super) handler: Handler,
+    pub(super) what: &'static str,
 }
 
 /// A request whose head has been judged.
@@ -94,6 +101,8 @@ pub(super) struct Call<'a> {
     pub(super) headers: HeaderMap,
     /// What the path has in place of `{..}`, decoded.
     pub(super) name: String,
+    /// What it has in place of the second `{..}`, decoded.
+    pub(super) second: String,
     /// The query, as it came.
     pub(super) query: String,
     /// Its body.
@@ -114,7 +123,8 @@ const fn route(
 const G: Method = Method::GET;
 const P: Method = Method::POST;
 
-static ROUTES: [Route; 31] = [
+/// The table.
+pub(super) static ROUTES: [Route; 37] = [
     route(G, "/", Right::Anyone, 0, Handler::Root, "what there is to call"),
     route(G, "/healthz", Right::Anyone, 0, Handler::Healthz, "whether the process lives"),
     route(G, "/readyz", Right::Anyone, 0, Handler::Readyz, "whether messages are taken; 503 or 507 where not"),
@@ -286,6 +296,33 @@ static ROUTES: [Route; 31] = [
         Handler::Events,
         "transitions as they happen, as server-sent events; the words of the filter",
     ),
+    route(
+        G,
+        "/v1/history",
+        Right::View,
+        0,
+        Handler::History,
+        "the last hour by minutes, and what is due in the next one",
+    ),
+    route(G, "/metrics", Right::View, 0, Handler::Metrics, "the figures of the node as OpenMetrics text"),
+    route(G, "/openapi.json", Right::Anyone, 0, Handler::OpenApi, "this interface, described for machines"),
+    route(
+        G,
+        "/v1/keys",
+        Right::View,
+        0,
+        Handler::Keys,
+        "what should be in sync and what is: `destination`, `key`, `state=behind` or `in-sync`, `limit`, `cursor`",
+    ),
+    route(G, "/v1/keys/{destination}/{key}", Right::View, 0, Handler::Key, "how one key of a destination stands"),
+    route(
+        G,
+        "/v1/explain",
+        Right::View,
+        0,
+        Handler::Explain,
+        "the whole story of `?key=`, over all destinations, in plain words",
+    ),
 ];
 
 /// The answer to a request, whatever it is.
@@ -307,7 +344,7 @@ async fn judge(app: &Rc<App>, head: Head, request: Request<Incoming>) -> Result<
     if path_bytes > URI_BYTES_MAX {
         return Err(Problem::uri_too_long(URI_BYTES_MAX));
     }
-    let (route, name) = find(&parts.method, parts.uri.path())?;
+    let (route, [name, second]) = find(&parts.method, parts.uri.path())?;
     let who = access::check(&app.config, &parts.method, &parts.headers, route.right)?.to_owned();
     if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Problem::unsupported("the body is compressed", "Send it without content-encoding."));
@@ -315,7 +352,7 @@ async fn judge(app: &Rc<App>, head: Head, request: Request<Incoming>) -> Result<
     let limits = BodyLimits { bytes_max: route.bytes_max, whole: Duration::from_millis(app.config.body_ms_max) };
     let body = take(&parts.headers, body, limits, &app.budget).await?;
     let query = parts.uri.query().unwrap_or_default().to_owned();
-    let call = Call { app, who, headers: parts.headers, name, query, body };
+    let call = Call { app, who, headers: parts.headers, name, second, query, body };
     dispatch(route.handler, call).await
 }
 
@@ -355,16 +392,22 @@ async fn dispatch(handler: Handler, call: Call<'_>) -> Result<Answer, Problem> {
         Handler::Incidents => bulk::incidents(call).await,
         Handler::ShowIncident => bulk::incident(call).await,
         Handler::Events => events::follow(call),
+        Handler::History => metrics::history(call).await,
+        Handler::Metrics => metrics::metrics(call).await,
+        Handler::OpenApi => openapi::answer(&call),
+        Handler::Keys => keys::list(call).await,
+        Handler::Key => keys::show(call).await,
+        Handler::Explain => keys::story(call).await,
     }
 }
 
-/// The route of a request, and what stands in the place of its `{..}`.
-fn find(method: &Method, path: &str) -> Result<(&'static Route, String), Problem> {
-    let here: Vec<(&Route, &str)> =
-        ROUTES.iter().filter_map(|route| holds(route.path, path).map(|name| (route, name))).collect();
+/// The route of a request, and what stands in the places of its `{..}`, two at most.
+fn find(method: &Method, path: &str) -> Result<(&'static Route, [String; 2]), Problem> {
+    let here: Vec<(&Route, [&str; 2])> =
+        ROUTES.iter().filter_map(|route| holds(route.path, path).map(|names| (route, names))).collect();
     let wanted = if method == Method::HEAD { &Method::GET } else { method };
     match here.iter().find(|(route, _)| route.method == *wanted) {
-        Some((route, name)) => Ok((*route, decode(name)?)),
+        Some((route, [name, second])) => Ok((*route, [decode(name)?, decode(second)?])),
         None if here.is_empty() => Err(Problem::no_route(path)),
         None => {
             let allow: Vec<&str> = here.iter().map(|(route, _)| route.method.as_str()).collect();
@@ -373,15 +416,21 @@ fn find(method: &Method, path: &str) -> Result<(&'static Route, String), Problem
     }
 }
 
-/// What stands in the place of `{..}`, where the path has the form.
-fn holds<'a>(form: &str, path: &'a str) -> Option<&'a str> {
-    let (before, rest) = match form.split_once('{') {
-        None => return (form == path).then_some(""),
-        Some(parts) => parts,
-    };
-    let (_, after) = rest.split_once('}')?;
-    let name = path.strip_prefix(before)?.strip_suffix(after)?;
-    (!name.is_empty() && !name.contains('/')).then_some(name)
+/// What stands in the places of `{..}`, where the path has the form.
+fn holds<'a>(form: &str, path: &'a str) -> Option<[&'a str; 2]> {
+    let (mut forms, mut parts) = (form.split('/'), path.split('/'));
+    let mut names = Vec::new();
+    loop {
+        match (forms.next(), parts.next()) {
+            (None, None) => {
+                let mut names = names.into_iter();
+                return Some([names.next().unwrap_or_default(), names.next().unwrap_or_default()]);
+            }
+            (Some(form), Some(part)) if form.starts_with('{') && !part.is_empty() => names.push(part),
+            (Some(form), Some(part)) if form == part => {}
+            (Some(_) | None, _) => return None,
+        }
+    }
 }
 
 /// The text that percent signs stand for.
@@ -424,7 +473,8 @@ fn text(status: StatusCode, text: String) -> Answer {
     with_type(status, text.into_bytes(), "text/plain; charset=utf-8")
 }
 
-fn with_type(status: StatusCode, bytes: Vec<u8>, content_type: &'static str) -> Answer {
+/// An answer of this type.
+pub(super) fn with_type(status: StatusCode, bytes: Vec<u8>, content_type: &'static str) -> Answer {
     let mut answer = Response::new(Reply::whole(bytes));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -455,7 +505,7 @@ fn page() -> String {
 }
 
 impl Right {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Right::Anyone => "anyone",
             Right::Produce => "produce",

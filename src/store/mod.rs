@@ -431,6 +431,10 @@ pub struct Query {
     pub remote_id: Option<String>,
     /// Still undelivered, and its last attempt failed by this cause.
     pub cause: Option<Cause>,
+    /// What stands somewhere in the newest body, byte for byte. A body counts as one message looked at more for each KiB.
+    pub text: Option<String>,
+    /// One of these; empty for all.
+    pub ids: Vec<Id>,
     /// Accepted at or after.
     pub since: Option<WallMs>,
     /// Accepted before.
@@ -646,7 +650,7 @@ impl Query {
         })
     }
 
-    /// Whether a message of this life and envelope is asked for; `before` and the limits are the store's to keep.
+    /// Whether a message of this life and envelope is asked for; `before`, the limits and, after all else, `cause` and `text` are the store's to keep.
     #[must_use]
     pub fn matches(&self, record: &Record, dest: Dest) -> bool {
         let at = record.id.accepted_at();
@@ -661,11 +665,27 @@ impl Query {
             && word(&self.kind, record.envelope.kind.as_deref())
             && (self.remote_id.is_none() || self.remote_id == record.remote_id)
             && self.cause.is_none_or(|cause| record.last.class == Some(cause.class) && is_undelivered(record.state))
+            && (self.ids.is_empty() || self.ids.contains(&record.id))
             && self.since.is_none_or(|since| at >= since)
             && self.until.is_none_or(|until| at < until)
             && self.reason.as_deref().is_none_or(|reason| {
                 record.state.reason() == Some(reason) || record.last.class.map(Class::name) == Some(reason)
             })
+    }
+}
+
+impl Query {
+    /// Whether the text that is asked for stands in this body.
+    #[must_use]
+    pub fn is_in(&self, body: &[u8]) -> bool {
+        let Some(text) = self.text.as_deref().filter(|text| !text.is_empty()) else { return true };
+        body.windows(text.len()).any(|part| part == text.as_bytes())
+    }
+
+    /// How many messages looked at a look into a body counts for.
+    #[must_use]
+    pub fn costs(body: &[u8]) -> usize {
+        body.len() / 1_024
     }
 }
 

@@ -13,6 +13,8 @@ use goniec::store::memory::{MemoryDisk, MemoryStore};
 use goniec::{Message, model};
 use serde_json::Value;
 
+use super::described;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A valid id that names no message.
@@ -85,8 +87,15 @@ impl Api {
         self.gate.1.notify_all();
     }
 
-    /// Sends a request; a refusal must have the form of a problem.
+    /// Sends a request; a refusal must have the form of a problem, and the answer must be one that the interface tells of.
     pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let answer = self.call_plainly(method, path, headers, body);
+        described::check(self, method, path, &answer);
+        answer
+    }
+
+    /// The same, without a look at what the interface tells.
+    pub fn call_plainly(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -162,6 +171,11 @@ impl Answer {
     pub fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some("application/json"));
         serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    /// The body of an answer that is text.
+    pub fn plain(&self) -> String {
+        String::from_utf8(self.body.clone()).expect("text")
     }
 
     pub fn text(&self, field: &str) -> String {

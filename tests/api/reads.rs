@@ -63,6 +63,12 @@ pub fn list(api: &Api) {
         ("key=sku-*&since=1h", &[&failed, &rejected, &delivered]),
         ("key=sku-*&until=1h", &[]),
         ("filter=key:sku-*+state:failed", &[&failed]),
+        ("key=sku-*&text=x", &[&failed, &rejected, &delivered]),
+        ("key=sku-*&text=y", &[]),
+        ("filter=key:sku-*+%22x%22+to:bad", &[&rejected]),
+        (&format!("id={delivered},{failed}"), &[&failed, &delivered]),
+        (&format!("filter=id:{delivered}+state:failed"), &[]),
+        (&format!("id={UNKNOWN}"), &[]),
         ("filter=key:sku-*+to:bad+type:price.removed+since:1h", &[&rejected]),
     ] {
         let list = api.get(&format!("/v1/messages?{query}")).expect(200).json();
@@ -122,6 +128,9 @@ pub fn show(api: &Api) {
         assert!(shown.get(field).is_some(), "{field} in {shown}");
     }
     assert_eq!((shown["body_bytes"].as_u64(), shown["attempts"].as_u64()), (Some(1), Some(0)));
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traced = api.call("POST", "/v1/send/ok", &[("traceparent", trace)], b"x").expect(202).text("id");
+    assert_eq!(api.get(&format!("/v1/messages/{traced}")).expect(200).json()["traceparent"], trace);
     let accepted_at = shown["accepted_at"].as_str().unwrap();
     assert!(accepted_at.len() == 24 && accepted_at.ends_with('Z'), "{accepted_at}");
     check_unknown(api, "");

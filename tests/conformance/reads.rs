@@ -1,8 +1,9 @@
 //! Cases of what can be read: a start, lists, counts, attempts, what nobody was told of.
 
 use super::*;
+use goniec::Message;
 use goniec::model::{Abandoned, Failed, Id, NodeTag, Place, Queued, State, WallMs};
-use goniec::store::{Batch, Incoming, Move, Pattern, Query, StateName, Unfinished, key_hash};
+use goniec::store::{Amendment, Batch, Incoming, Move, Pattern, Query, StateName, Unfinished, key_hash};
 
 pub const CASES: &[super::Case] = &[
     ("a start finds every unfinished message as it was left", a_start_finds_the_unfinished),
@@ -11,6 +12,7 @@ pub const CASES: &[super::Case] = &[
     ("what nobody was told of stays so until someone is", untold_until_told),
     ("counts follow every change", counts_follow),
     ("lists filter by every part of a query", lists_filter),
+    ("lists look into bodies", lists_look_into_bodies),
     ("pages join without gap or overlap", pages_join),
     ("a budget ends a page and says how far it looked", a_budget_ends_a_page),
     ("the last sixteen failed attempts are kept whole", attempts_are_kept),
@@ -247,6 +249,43 @@ fn lists_filter(world: &World) {
         assert_eq!(page.records.iter().map(|r| r.place).collect::<Vec<_>>(), expected, "{query:?}");
         assert!(page.records.iter().all(|shown| *shown == record(&*store, shown.place)), "a list shows whole records");
     }
+}
+
+fn lists_look_into_bodies(world: &World) {
+    let store = world.opened();
+    let mut places = Vec::new();
+    // The third is too long for the row of its chunk, and one is edited: then only the new body counts.
+    for body in ["name: Kowalski", "name: Nowak", &format!("{}Kowalski", "x".repeat(50_000)), "Kowalsk", "Kowalski"] {
+        let draft = Message::to("erp").body(body.as_bytes().to_vec());
+        places.push(accept(&*store, T0, draft).1);
+    }
+    let amend =
+        |body: &str| Amendment { body: body.as_bytes().into(), content_type: None, who: "a".into(), why: "b".into() };
+    let edit = |place, body| Move { amend: Some(amend(body)), ..step(&*store, place, State::Queued(Queued::Ready)) };
+    moved(&*store, T0, vec![edit(places[1], "now Kowalski"), edit(places[4], "now Nowak")]);
+    let store = world.reopened(store);
+    let query = |text: &str| Query { text: Some(text.into()), limit: 10, ..Query::default() };
+    let found = |query: Query| -> Vec<Place> {
+        store.list(&query).expect("lists").records.iter().map(|record| record.place).collect()
+    };
+    assert_eq!(found(query("Kowalski")), [places[2], places[1], places[0]]);
+    assert_eq!(found(query("now ")), [places[4], places[1]]);
+    assert_eq!(found(Query { limit: 1, ..query("Kowalski") }), [places[2]]);
+    assert_eq!(found(query("kowalski")), []);
+    // A long body uses up a budget that five short ones would not.
+    let page = store.list(&Query { scan_max: 20, ..query("Kowalski") }).expect("lists");
+    assert_eq!(page.records.iter().map(|record| record.place).collect::<Vec<_>>(), [places[2]]);
+    assert!(page.next.is_some() && page.scanned_until.is_some());
+    let page = store.list(&Query { scan_max: 20, before: page.next, ..query("Kowalski") }).expect("lists");
+    assert_eq!(page.records.iter().map(|record| record.place).collect::<Vec<_>>(), [places[1], places[0]]);
+    // More than is read at a time: none is passed over, and none comes twice.
+    let long =
+        |n: usize| incoming(Dest(0), Message::to("erp").body(format!("{}needle{n}", "y".repeat(200_000)).into_bytes()));
+    let accepts = (0..7).map(|n| Incoming { dest: store.destination("erp").expect("a number"), ..long(n) }).collect();
+    let accepted = commit(&*store, &Batch { now: T0, accepts, ..Batch::default() }).accepted;
+    let newest: Vec<Place> = accepted.iter().rev().map(|(_, place)| *place).collect();
+    assert_eq!(found(query("needle")), newest);
+    assert_eq!(found(query("needle3")), [accepted[3].1]);
 }
 
 fn pages_join(world: &World) {

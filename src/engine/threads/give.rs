@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TrySendError};
@@ -51,6 +52,7 @@ pub(super) fn schedule_loop(shared: &Arc<Shared>, crews: &[Option<Crew>], heard:
             }
             news.append(&mut more);
         }
+        shared.beats.fetch_add(1, Ordering::Relaxed);
         let now = shared.clock.now();
         let mut steps = Vec::new();
         let next_due = {

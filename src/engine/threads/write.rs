@@ -34,12 +34,15 @@ const AGAIN: Duration = Duration::from_millis(1);
 /// How often a stop looks whether what was put off can be written.
 const PUT_OFF_TRIES: usize = 500;
 
+/// A write that is not yet durable, and when it was begun, in nanoseconds.
+pub(super) type Begun = (Pending, u64);
+
 /// Writes down what comes in, until the last sender is gone.
 pub(super) fn commit_loop(
     shared: &Shared,
     mut committer: Committer,
     inbox: &Receiver<Request>,
-    unsynced: &Sender<Pending>,
+    unsynced: &Sender<Begun>,
     wake_seeker: &Sender<()>,
 ) {
     let mut next_care_ms = 0;
@@ -54,11 +57,11 @@ pub(super) fn commit_loop(
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => Vec::new(),
         };
-        let now = shared.clock.now();
+        let (now, began) = (shared.clock.now(), shared.clock.nanos());
         let is_last = requests.iter().any(|request| matches!(request, Request::Stop));
         match committer.write(requests, now) {
             Ok(Some(pending)) => {
-                if unsynced.send(pending).is_err() {
+                if unsynced.send((pending, began)).is_err() {
                     return;
                 }
             }
@@ -88,14 +91,15 @@ fn refuse_rest(shared: &Shared, inbox: &Receiver<Request>, mut is_last: bool) {
 }
 
 /// The last of the committer: what it put off is written or refused, and what came too late is refused.
-fn wind_up(shared: &Shared, committer: &mut Committer, inbox: &Receiver<Request>, unsynced: &Sender<Pending>) {
+fn wind_up(shared: &Shared, committer: &mut Committer, inbox: &Receiver<Request>, unsynced: &Sender<Begun>) {
     for _ in 0..PUT_OFF_TRIES {
         if !committer.has_put_off() {
             break;
         }
         std::thread::park_timeout(AGAIN);
+        let began = shared.clock.nanos();
         if let Ok(Some(pending)) = committer.write(Vec::new(), shared.clock.now())
-            && unsynced.send(pending).is_err()
+            && unsynced.send((pending, began)).is_err()
         {
             break;
         }
@@ -168,11 +172,11 @@ fn care(shared: &Shared, now: Stamp) -> bool {
 }
 
 /// Makes durable what was written, and tells whom it concerns.
-pub(super) fn sync_loop(shared: &Shared, to_sync: &Receiver<Pending>, tell: &Sender<Vec<News>>) {
+pub(super) fn sync_loop(shared: &Shared, to_sync: &Receiver<Begun>, tell: &Sender<Vec<News>>) {
     while let Ok(first) = to_sync.recv() {
         let mut pendings = vec![first];
         pendings.extend(to_sync.try_iter());
-        let number = pendings.iter().map(|pending| pending.number).max().unwrap_or(0);
+        let number = pendings.iter().map(|(pending, _)| pending.number).max().unwrap_or(0);
         let synced = match (number, shared.registry.failure()) {
             (0, _) => Ok(()),
             (_, Some(why)) => Err(StoreError::Poisoned(why)),
@@ -182,7 +186,11 @@ pub(super) fn sync_loop(shared: &Shared, to_sync: &Receiver<Pending>, tell: &Sen
             Ok(()) => {
                 let now = shared.clock.now();
                 let mut news = Vec::new();
-                for pending in pendings {
+                let nanos = shared.clock.nanos();
+                for (pending, began) in pendings {
+                    if pending.number > 0 {
+                        shared.registry.figures.committed(nanos.saturating_sub(began) / 1_000);
+                    }
                     pending.announce(&shared.registry, now, &mut news);
                 }
                 if !news.is_empty() && tell.send(news).is_err() {
@@ -192,7 +200,7 @@ pub(super) fn sync_loop(shared: &Shared, to_sync: &Receiver<Pending>, tell: &Sen
             Err(error) => {
                 let why = error.to_string();
                 shared.registry.poison(&why);
-                for pending in pendings {
+                for (pending, _) in pendings {
                     pending.refuse(&why);
                 }
             }

@@ -218,8 +218,8 @@ impl Tables {
     pub(super) fn list(&self, query: &Query) -> Page {
         let mut page = Page::default();
         let before = query.before.unwrap_or(Place::from_u64(u64::MAX));
-        let mut last = None;
-        for (looked_at, (place, row)) in self.rows.range(..before).rev().enumerate() {
+        let (mut last, mut looked_at) = (None, 0_usize);
+        for (place, row) in self.rows.range(..before).rev() {
             if page.records.len() >= query.limit {
                 page.next = last;
                 break;
@@ -229,9 +229,15 @@ impl Tables {
                 page.scanned_until = last.and_then(|place| self.row(place)).map(|row| row.id.accepted_at());
                 break;
             }
+            looked_at += 1;
             let record = row.record(*place);
             if query.matches(&record, Dest(row.dest)) && query.is_by_cause(&row.attempts) {
-                page.records.push(record);
+                let body = row.editions.last().and_then(|edition| edition.body.as_deref());
+                let costs = body.filter(|_| query.text.is_some()).map_or(0, Query::costs);
+                looked_at = looked_at.saturating_add(costs);
+                if query.text.is_none() || body.is_some_and(|body| query.is_in(body)) {
+                    page.records.push(record);
+                }
             }
             last = Some(*place);
         }

@@ -6,7 +6,7 @@
 //! # What holds
 //!
 //! * Nothing is passed over in silence: what cannot be read is an entry of [`Page::damaged`].
-//! * The caller advances by one chunk under the lock, so that a long list does not hold up commits.
+//! * The caller advances by one chunk under the lock, or by as many bodies as are read in a moment, so that a long list does not hold up commits.
 //!
 //! # What it does not know
 //!
@@ -17,8 +17,11 @@ use super::layout::{Cursor, RANGE_CHUNKS, Tree, damaged};
 use super::plan::View;
 use super::read;
 use super::slot::{Slot, Stat};
-use crate::model::Place;
+use crate::model::{Place, Record};
 use crate::store::{Page, Pattern, Query, StateName, StoreError, key_hash};
+
+/// How many bytes of bodies are read under the lock, and then one more body.
+const READ_BYTES_MAX: usize = 256 << 10;
 
 /// Which chunks may hold what is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,10 @@ pub(super) struct Walk<'q> {
     looked_at: usize,
     /// Only chunks below it are left to look at; `None` before the first.
     below: Option<u64>,
+    /// Where a chunk was left half-way, because enough bodies had been read under the lock: what is here and above was looked at.
+    left_at: Option<Place>,
+    /// How many bytes of bodies were read since the lock was last let go.
+    read_bytes: usize,
     /// Whether times of ids rise with chunks: not where ids were given elsewhere.
     by_time: bool,
     /// The range whose filter admitted the key.
@@ -53,7 +60,18 @@ impl<'q> Walk<'q> {
             Some(Pattern::Prefix(_)) | None => None,
         };
         let page = Page::default();
-        Walk { query, source: source(query), hash, page, looked_at: 0, below: None, by_time: false, admitted: None }
+        Walk {
+            query,
+            source: source(query),
+            hash,
+            page,
+            looked_at: 0,
+            below: None,
+            left_at: None,
+            read_bytes: 0,
+            by_time: false,
+            admitted: None,
+        }
     }
 
     pub(super) fn page(self) -> Page {
@@ -73,7 +91,7 @@ impl<'q> Walk<'q> {
             self.page.next = None;
             return Ok(false);
         };
-        self.below = Some(chunk);
+        (self.below, self.read_bytes) = (Some(chunk), 0);
         match read::stat(&view.trees, &view.head, chunk) {
             Ok(Some(stat)) => self.chunk(view, chunk, &stat),
             Ok(None) => Ok(true),
@@ -169,7 +187,7 @@ impl<'q> Walk<'q> {
         }
         for (number, slot) in stat.slots().rev() {
             let place = Place::new(chunk, number);
-            if query.before.is_some_and(|before| place >= before) {
+            if query.before.into_iter().chain(self.left_at).any(|before| place >= before) {
                 continue;
             }
             if query.scan_max > 0 && self.looked_at >= query.scan_max {
@@ -182,7 +200,7 @@ impl<'q> Walk<'q> {
                 continue;
             }
             match read::record(&view.trees, &view.head, place, &slot) {
-                Ok(record) if query.matches(&record, slot.dest) => match self.is_by_cause(view, place) {
+                Ok(record) if query.matches(&record, slot.dest) => match self.is_by_what_is_kept(view, &record) {
                     Ok(true) => self.page.records.push(record),
                     Ok(false) => {}
                     Err(StoreError::Damaged(what)) => self.page.damaged.push(format!("message {place}: {what}")),
@@ -195,15 +213,30 @@ impl<'q> Walk<'q> {
             if self.page.records.len() >= query.limit {
                 return Ok(false);
             }
+            if self.read_bytes > READ_BYTES_MAX {
+                (self.below, self.left_at) = (Some(chunk.saturating_add(1)), Some(place));
+                return Ok(true);
+            }
         }
         Ok(true)
     }
 
-    fn is_by_cause(&self, view: &View, place: Place) -> Result<bool, StoreError> {
-        if self.query.cause.is_none() {
+    /// Whether its attempts and its newest body are those that are asked for: only then are they read.
+    fn is_by_what_is_kept(&mut self, view: &View, record: &Record) -> Result<bool, StoreError> {
+        if self.query.cause.is_some() {
+            let attempts = read::attempts(&view.trees, &view.head, record.place)?;
+            if !self.query.is_by_cause(&attempts) {
+                return Ok(false);
+            }
+        }
+        if self.query.text.is_none() {
             return Ok(true);
         }
-        Ok(self.query.is_by_cause(&read::attempts(&view.trees, &view.head, place)?))
+        let newest = read::revision(&view.trees, &view.head, record.place, record.revision)?;
+        let Some(body) = newest.and_then(|newest| newest.body) else { return Ok(false) };
+        self.read_bytes = self.read_bytes.saturating_add(body.len());
+        self.looked_at = self.looked_at.saturating_add(Query::costs(&body));
+        Ok(self.query.is_in(&body))
     }
 
     /// What can be told from the slot alone.
@@ -213,6 +246,7 @@ impl<'q> Walk<'q> {
             && (query.destinations.is_empty() || query.destinations.contains(&slot.dest))
             && self.hash.is_none_or(|hash| hash == slot.key_hash)
             && (query.key.is_none() || slot.key_hash != 0)
+            && (query.text.is_none() || !slot.flags.bodiless)
             && (query.remote_id.is_none() || (slot.arrival.is_some() && slot.flags.attempts))
             && query.cause.is_none_or(|cause| slot.last.class == Some(cause.class))
             && query.reason.as_deref().is_none_or(|reason| {
