@@ -11,6 +11,8 @@ mod acts;
 mod after;
 #[path = "api/bulk.rs"]
 mod bulk;
+#[path = "api/console.rs"]
+mod console;
 #[path = "api/described.rs"]
 mod described;
 #[path = "api/events.rs"]
@@ -37,7 +39,7 @@ use harness::Api;
 type Case = fn(&Api);
 
 /// The test of each route.
-const CASES: [(&str, &str, Case); 37] = [
+const CASES: [(&str, &str, Case); 42] = [
     ("GET", "/", reads::root),
     ("GET", "/healthz", reads::healthz),
     ("GET", "/readyz", reads::readyz),
@@ -75,6 +77,11 @@ const CASES: [(&str, &str, Case); 37] = [
     ("GET", "/v1/keys", self::keys::list),
     ("GET", "/v1/keys/{destination}/{key}", self::keys::show),
     ("GET", "/v1/explain", self::keys::explain),
+    ("POST", "/v1/login", console::login),
+    ("POST", "/v1/logout", console::logout),
+    ("GET", "/v1/me", console::me),
+    ("GET", "/console", console::page),
+    ("GET", "/console/{file}", console::files),
 ];
 
 /// Method, path and right of every route that the server has.

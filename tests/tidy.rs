@@ -24,7 +24,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file below the folder whose name ends like this, by its path from the top.
+/// Every file below the folder whose name ends like this, by its path from the top; pictures are not read.
 fn files(folder: &str, ending: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root().join(folder)];
@@ -33,7 +33,7 @@ fn files(folder: &str, ending: &str) -> BTreeMap<String, String> {
         for path in entries.map(|entry| entry.expect("is listed").path()) {
             if path.is_dir() {
                 folders.push(path);
-            } else if path.to_string_lossy().ends_with(ending) {
+            } else if path.to_string_lossy().ends_with(ending) && path.extension().is_none_or(|kind| kind != "png") {
                 let name = path.strip_prefix(root()).expect("is below").to_string_lossy().replace('\\', "/");
                 found.insert(name, fs::read_to_string(&path).expect("is text"));
             }

@@ -259,7 +259,8 @@ fn checked(words: &str) -> Result<(), Fail> {
 
 /// The flags of a filter that are set.
 fn flags(arguments: &ArgMatches) -> impl Iterator<Item = (&'static str, &str)> {
-    const NAMES: [&str; 9] = ["state", "destination", "key", "type", "reason", "remote", "incident", "since", "until"];
+    const NAMES: [&str; 10] =
+        ["state", "destination", "key", "type", "reason", "remote", "incident", "text", "since", "until"];
     NAMES.into_iter().filter_map(|name| text(arguments, name).map(|value| (name, value)))
 }
 

@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     // A reader that has gone away ends no node.
     let _told = say(&format!(
         "goniec {} listens on {url}, registry in {data}\nhand in a first message:\n  curl {bearer}-H 'content-type: application/json' -d \
-         '{{\"hello\":\"world\"}}' {url}/v1/send/{first}",
+         '{{\"hello\":\"world\"}}' {url}/v1/send/{first}\nthe console: {url}/console",
         env!("CARGO_PKG_VERSION")
     ));
     let mut manager = Manager::of_environment();

@@ -51,6 +51,7 @@ mod schedule;
 mod send;
 mod send_batch;
 mod settle;
+mod shown;
 mod standing;
 mod supersede;
 mod threads;

@@ -208,10 +208,8 @@ pub(super) fn start(
     let (inbox, requests) = bounded(INBOX_MAX);
     let (unsynced, to_sync) = bounded(UNSYNCED_MAX);
     let (tell, heard) = bounded(NEWS_MAX);
-    let (stop_alerts, stopped_alerts) = bounded(1);
-    let (stop_runner, stopped_runner) = bounded(1);
-    let (wake, woken) = bounded(1);
-    let (wake_seeker, to_seek) = bounded(1);
+    let ((stop_alerts, stopped_alerts), (stop_runner, stopped_runner)) = (bounded(1), bounded(1));
+    let ((wake, woken), (wake_seeker, to_seek)) = (bounded(1), bounded(1));
     let shared = Arc::new(Shared {
         registry: registry.clone(),
         clock,

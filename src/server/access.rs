@@ -1,7 +1,8 @@
-//! Who may call: bearers of tokens by their roles, and pages in a browser that have no business here.
+//! Who may call: bearers of tokens by their roles, sessions of the console by theirs, and pages in a browser that have no business here.
 //!
 //! A page that a user of this machine visits can reach a loopback address. Two checks keep it out: the `Host` must be a name of
-//! this machine (a rebound name is not), and a change that bears an `Origin` must come from this server's own pages.
+//! this machine (a rebound name is not), and a change that bears an `Origin` must come from this server's own pages. A change with the
+//! cookie of a session must prove that.
 //!
 //! # What it does not know
 //!
@@ -16,39 +17,86 @@ use hyper::http::uri::Authority;
 use super::ServerConfig;
 use super::problem::Problem;
 use super::routes::Right;
+use super::session::Sessions;
 use crate::config::Role;
 
+/// Who calls, as the token or the session tells.
+#[derive(Debug)]
+pub(super) struct Caller {
+    /// The name of the token.
+    pub(super) name: String,
+    /// Its role.
+    pub(super) role: Role,
+    /// Whether a session tells it: a browser sends the cookie by itself, also where another page made it call.
+    pub(super) by_cookie: bool,
+}
+
 /// Lets the request pass, or says why not. Answers with whom changes are ascribed to.
-pub(super) fn check<'a>(
-    config: &'a ServerConfig,
+pub(super) fn check(
+    config: &ServerConfig,
+    sessions: &Sessions,
     method: &Method,
     headers: &HeaderMap,
     right: Right,
-) -> Result<&'a str, Problem> {
+) -> Result<String, Problem> {
     let host = host(headers)?;
     if config.listen.ip().is_loopback() {
         local(host.as_ref())?;
     }
     same_origin(method, headers, host.as_ref())?;
-    if config.tokens.is_empty() || right == Right::Anyone {
-        return Ok(NOBODY);
+    let caller = caller(config, sessions, headers);
+    if caller.as_ref().is_some_and(|caller| caller.by_cookie) {
+        from_the_console(method, headers)?;
     }
-    // Every token is compared, so that the time does not tell which one was nearly right.
-    let borne = bearer(headers).unwrap_or_default();
-    let known = config.tokens.iter().fold(None, |known, token| token.secret.is(borne).then_some(token).or(known));
-    let token = known.ok_or_else(Problem::unauthorized)?;
-    if may(token.role, right) {
-        return Ok(&token.name);
+    if !needs_login(config) || right == Right::Anyone {
+        return Ok(NOBODY.to_owned());
+    }
+    let caller = caller.ok_or_else(Problem::unauthorized)?;
+    if may(caller.role, right) {
+        return Ok(caller.name);
     }
     Err(Problem::forbidden(format!(
         "the token {:?} has the role {}, which may not do this",
-        token.name,
-        token.role.name()
+        caller.name,
+        caller.role.name()
     )))
+}
+
+/// Whether calls must bear a token or a session.
+pub(super) fn needs_login(config: &ServerConfig) -> bool {
+    !config.tokens.is_empty()
+}
+
+/// Who calls. A token that is borne counts before a session, also where it is wrong; a session counts as long as its token is there.
+pub(super) fn caller(config: &ServerConfig, sessions: &Sessions, headers: &HeaderMap) -> Option<Caller> {
+    if !headers.contains_key(AUTHORIZATION) {
+        let is_there =
+            |caller: &Caller| config.tokens.iter().any(|token| token.name == caller.name && token.role == caller.role);
+        return sessions.find(headers).filter(is_there);
+    }
+    let (name, role) = bearer_of(config, bearer(headers)?)?;
+    Some(Caller { name: name.to_owned(), role, by_cookie: false })
+}
+
+/// Whose token this is. Every token is compared, so that the time does not tell which one was nearly right.
+pub(super) fn bearer_of<'a>(config: &'a ServerConfig, borne: &[u8]) -> Option<(&'a str, Role)> {
+    let known = config.tokens.iter().fold(None, |known, token| token.secret.is(borne).then_some(token).or(known));
+    known.map(|token| (token.name.as_str(), token.role))
+}
+
+/// What the bearer of this role may do; everything where no token is needed.
+pub(super) fn rights(config: &ServerConfig, role: Option<Role>) -> Vec<Right> {
+    let holds = |right: &Right| !needs_login(config) || role.is_some_and(|role| may(role, *right));
+    Right::ALL.into_iter().filter(holds).collect()
 }
 
 /// Whom changes are ascribed to where no token is needed.
 const NOBODY: &str = "local";
+
+/// What only the console's own script sends.
+const CONSOLE: &str = "goniec-console";
+/// Where the page that calls is from, as the browser tells.
+const FETCH_SITE: &str = "sec-fetch-site";
 
 /// Which role may do what.
 fn may(role: Role, right: Right) -> bool {
@@ -101,6 +149,17 @@ fn same_origin(method: &Method, headers: &HeaderMap, host: Option<&Authority>) -
     }
 }
 
+/// A change that a browser makes with its cookie must show that it comes from the console: the browser says where the page is from, and
+/// only a page of this server can set the header.
+fn from_the_console(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    let is_ours = headers.contains_key(ORIGIN) || headers.get(FETCH_SITE).is_some_and(|site| site == "same-origin");
+    if is_read || (is_ours && headers.get(CONSOLE).is_some_and(|value| value == "1")) {
+        return Ok(());
+    }
+    Err(Problem::not_the_console())
+}
+
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked(7)?;
@@ -125,8 +184,8 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).expect("a value")))
             .collect();
-        let status =
-            check(&config, method, &headers, Right::Operate).map_or_else(|no| no.answer().status().as_u16(), |_| 200);
+        let status = check(&config, &Sessions::default(), method, &headers, Right::Operate)
+            .map_or_else(|no| no.answer().status().as_u16(), |_| 200);
         assert_eq!(status, expect, "{headers:?}");
     }
 

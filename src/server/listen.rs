@@ -33,6 +33,7 @@ use super::ServerConfig;
 use super::guard::{Guarded, HEAD_BYTES_MAX, HEADERS_MAX, Wire};
 use super::payload::Budget;
 use super::routes;
+use super::session::Sessions;
 
 /// Threads for what blocks: reads of the store.
 const READERS_MAX: usize = 4;
@@ -51,6 +52,8 @@ pub(super) struct App {
     pub(super) stopped: watch::Receiver<Option<Duration>>,
     /// How many follow the events.
     pub(super) followers: Cell<usize>,
+    /// Who is in the console.
+    pub(super) sessions: Sessions,
 }
 
 /// The connections there are.
@@ -89,7 +92,8 @@ pub(super) fn run(
             Ok((listener, addr)) => {
                 tell(Ok(addr));
                 let budget = Rc::new(Budget::new(config.bodies_bytes_max));
-                serve(listener, Rc::new(App { engine, config, budget, stopped, followers: Cell::new(0) })).await;
+                let (followers, sessions) = (Cell::new(0), Sessions::default());
+                serve(listener, Rc::new(App { engine, config, budget, stopped, followers, sessions })).await;
             }
             Err(source) => tell(Err(source)),
         }
@@ -117,7 +121,7 @@ async fn serve(listener: TcpListener, app: Rc<App>) {
             None => break,
             Some(Ok((stream, peer))) => match crowd.admit(peer.ip(), &app.config) {
                 Some(admission) => {
-                    tokio::task::spawn_local(connection(stream, Rc::clone(&app), admission));
+                    tokio::task::spawn_local(connection(stream, peer.ip(), Rc::clone(&app), admission));
                 }
                 None => turn_away(&stream),
             },
@@ -145,7 +149,7 @@ fn turn_away(stream: &TcpStream) {
     }
 }
 
-async fn connection(stream: TcpStream, app: Rc<App>, admission: Admission) {
+async fn connection(stream: TcpStream, peer: IpAddr, app: Rc<App>, admission: Admission) {
     if let Err(source) = stream.set_nodelay(true) {
         log::debug!("cannot set nodelay: {source}");
     }
@@ -158,7 +162,7 @@ async fn connection(stream: TcpStream, app: Rc<App>, admission: Admission) {
         let head = wire.next();
         let (app, wire) = (Rc::clone(&app), Rc::clone(&wire));
         async move {
-            let answer = routes::answer(&app, head, request).await;
+            let answer = routes::answer(&app, peer, head, request).await;
             wire.served();
             Ok::<_, std::convert::Infallible>(answer)
         }
@@ -211,7 +215,7 @@ impl Crowd {
 }
 
 /// One IPv4 address; of IPv6 the 64 bits that one customer gets.
-fn neighbourhood(ip: IpAddr) -> IpAddr {
+pub(super) fn neighbourhood(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),

@@ -4,7 +4,7 @@
 //! listen   accept, caps in all and per address, one task a connection
 //! guard    the bytes of a connection: head limit and deadline, ambiguous lengths, idle and stalled peers
 //! routes   the one table: method, path, right, handler
-//! access   token, Host and Origin
+//! access   token, session, Host and Origin; session: who shows a token in a browser
 //! payload  bodies both ways: limits, deadlines, minimum rate, one budget for all of them
 //! handed   envelopes in JSON, read no further than their limits
 //! intake   POST /v1/messages, POST /v1/send/{destination}
@@ -13,6 +13,7 @@
 //! keys     what should be in sync and what is, key by key
 //! metrics  figures for machines: OpenMetrics, and the last hour by minutes
 //! events   transitions as server-sent events
+//! console  pages for people, embedded
 //! openapi  the table of routes, described for machines
 //! render   every shape of JSON; problem: every error
 //! ```
@@ -29,6 +30,7 @@
 
 mod access;
 mod bulk;
+mod console;
 mod events;
 mod guard;
 mod handed;
@@ -42,6 +44,7 @@ mod payload;
 mod problem;
 mod render;
 mod routes;
+mod session;
 
 use std::net::SocketAddr;
 use std::sync::mpsc::sync_channel;

@@ -50,7 +50,7 @@ struct Described {
     /// Its yes, with the content type and the name of the schema; neither where it has no body.
     yes: (u16, Option<(&'static str, &'static str)>),
     /// Another yes, where it has two.
-    also: Option<(u16, (&'static str, &'static str))>,
+    also: Option<(u16, Option<(&'static str, &'static str)>)>,
     /// What it can refuse with beyond [`ALWAYS`].
     no: &'static [u16],
 }
@@ -97,7 +97,9 @@ const ENVELOPE_HEADERS: &[Parameter] = &[
 
 fn described(handler: Handler) -> Described {
     match handler {
-        Handler::Root | Handler::Healthz => Described { yes: (200, Some((TEXT, "Text"))), ..reads("Text") },
+        // A browser is sent on to the console.
+        Handler::Root => Described { also: Some((303, None)), yes: (200, Some((TEXT, "Text"))), ..reads("Text") },
+        Handler::Healthz => Described { yes: (200, Some((TEXT, "Text"))), ..reads("Text") },
         Handler::Readyz => Described { yes: (200, Some((TEXT, "Text"))), no: &[507], ..reads("Text") },
         Handler::PostMessages => Described {
             headers: &[("idempotency-key", "Word", false), ("traceparent", "Word", false)],
@@ -143,10 +145,15 @@ fn described(handler: Handler) -> Described {
         Handler::OpenApi => reads("Document"),
         Handler::Keys => Described { query: KEYED, no: &[422], ..reads("Keys") },
         Handler::Key => Described { no: &[404], ..reads("Key") },
+        Handler::Login => Described { takes: &[(JSON, "Login")], yes: (204, None), no: &[401], ..reads("Login") },
+        Handler::Logout => Described { yes: (204, None), ..reads("Login") },
+        Handler::Me => reads("Me"),
+        Handler::Console => Described { yes: (200, Some(("text/html", "Text"))), ..reads("Text") },
+        Handler::ConsoleFile => Described { yes: (200, Some((ANY, "Bytes"))), no: &[404], ..reads("Bytes") },
         Handler::BeginBulk => Described {
             takes: &[(JSON, "BulkAsked")],
             yes: (202, Some((JSON, "Job"))),
-            also: Some((200, (JSON, "Preview"))),
+            also: Some((200, Some((JSON, "Preview")))),
             no: &[404, 409, 422, 507],
             ..reads("Job")
         },
@@ -203,11 +210,8 @@ fn operation(route: &Route) -> Value {
     parameters.extend(described.query.iter().map(|word| parameter("query", *word)));
     parameters.extend(described.headers.iter().map(|word| parameter("header", *word)));
     let mut responses = Map::new();
-    let (status, body) = described.yes;
-    let content = body.map_or_else(|| json!({}), |(content_type, schema)| json!({ content_type: of(schema) }));
-    responses.insert(status.to_string(), json!({ "description": "Yes.", "content": content }));
-    if let Some((status, (content_type, schema))) = described.also {
-        let content = json!({ content_type: of(schema) });
+    for (status, body) in std::iter::once(described.yes).chain(described.also) {
+        let content = body.map_or_else(|| json!({}), |(content_type, schema)| json!({ content_type: of(schema) }));
         responses.insert(status.to_string(), json!({ "description": "Yes.", "content": content }));
     }
     let needs_token = (route.right != Right::Anyone).then_some(401);

@@ -68,6 +68,12 @@ impl Problem {
             .hint("Roles are given to tokens in [server] of the configuration.")
     }
 
+    /// A change by a cookie that does not prove that the console asked for it.
+    pub(super) fn not_the_console() -> Problem {
+        Problem::foreign("a change with a cookie must come from the console itself")
+            .hint("Programs send `Authorization: Bearer TOKEN`; the cookie is for the console alone.")
+    }
+
     /// The request came from a page that has no business here.
     pub(super) fn foreign(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "foreign-origin", "The request comes from elsewhere", detail)
@@ -167,6 +173,14 @@ impl Problem {
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", "goniec is full", detail)
             .hint("Try again in a moment.")
             .header(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// Wrong logins are too many.
+    pub(super) fn too_many_logins(seconds: u64) -> Problem {
+        let detail = format!("too many logins were wrong; the next one counts in {seconds} s");
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-logins", "Too many wrong logins", detail)
+            .hint("Wait, then log in with the right token.")
+            .header(RETRY_AFTER, HeaderValue::from(seconds))
     }
 
     /// A fault of ours.

@@ -18,6 +18,9 @@ use crate::model::breaker::Phase;
 use crate::model::{Abandoned, Attempt, Id, Place, State};
 use crate::store::{Revision, StateName};
 
+use super::access::Caller;
+use super::routes::Right;
+
 mod admin;
 mod chart;
 mod keys;
@@ -322,6 +325,25 @@ pub(super) fn transition(transition: &Transition) -> Vec<u8> {
         at: rfc3339(transition.at),
         due_at: transition.state.due().map(rfc3339),
         detail: transition.detail.as_deref(),
+    })
+}
+
+/// Who asks, and what they may do.
+pub(super) fn me(caller: Option<&Caller>, needs_login: bool, rights: &[Right]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        name: Option<&'a str>,
+        role: Option<&'a str>,
+        needs_login: bool,
+        rights: Vec<&'a str>,
+        version: &'a str,
+    }
+    bytes(&Shape {
+        name: caller.map(|caller| caller.name.as_str()),
+        role: caller.map(|caller| caller.role.name()),
+        needs_login,
+        rights: rights.iter().map(|right| right.name()).collect(),
+        version: env!("CARGO_PKG_VERSION"),
     })
 }
 

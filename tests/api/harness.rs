@@ -87,6 +87,11 @@ impl Api {
         self.gate.1.notify_all();
     }
 
+    /// Bears no token from here on.
+    pub fn without_token(&mut self) {
+        self.token = None;
+    }
+
     /// Sends a request; a refusal must have the form of a problem, and the answer must be one that the interface tells of.
     pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let answer = self.call_plainly(method, path, headers, body);

@@ -16,7 +16,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("sled", &["src/store/sled/", "src/cli/bench/bare.rs"]),
     ("crossbeam_epoch", &["src/store/sled/"]),
     ("ureq", &["src/transport/http", "src/cli/bench/bare.rs"]),
-    ("rustls", &["src/transport/http"]),
+    ("rustls", &["src/transport/http", "src/transport/secret/fresh.rs"]),
     ("jaq_core", &["src/transport/filter/"]),
     ("jaq_std", &["src/transport/filter/"]),
     ("minijinja", &["src/transport/shape"]),

@@ -9,6 +9,7 @@
 //!
 //! Where secrets come from; the configuration reads them.
 
+mod fresh;
 mod shelf;
 mod sign;
 
@@ -16,6 +17,7 @@ use std::fmt;
 
 use zeroize::Zeroize;
 
+pub use self::fresh::{digest, fresh};
 pub use self::shelf::{Kept, Shelf};
 pub use self::sign::{Encoding, Hmac, Signing};
 

@@ -1,0 +1,159 @@
+// What is asked of many messages: of those picked on the page one by one, of all that match as a job of the node, with its count and a sample first.
+
+import {h} from './h.js';
+import {change, get, may, piece} from './api.js';
+import {number, t} from './words.js';
+import {ask, asked, button, code, complain, counted, done as said, field, isolated, messageLink, notice, stateMark} from './parts.js';
+import {allowed} from './reasons.js';
+
+const ACTS = ['resend', 'next-cycle', 'hold', 'release', 'cancel', 'delete'];
+const HARSH = ['cancel', 'delete'];
+const POLL_MS = 1_000;
+
+/** One act on one message. @param {string} act @param {string} id */
+export function perform(act, id) {
+	const path = `/v1/messages/${piece(id)}`;
+	if (act === 'delete') return change('DELETE', path);
+	if (act === 'next-cycle') return change('POST', `${path}/resend?at=next-cycle`);
+	if (act === 'arrived') return change('POST', `${path}/resolve?outcome=delivered`);
+	return change('POST', `${path}/${act}`);
+}
+
+/** The bar over a list where something is selected. */
+export function actions(selection, state, here, list) {
+	const picked = selection.messages;
+	const isWhole = picked.length === list.messages.length && Boolean(list.next);
+	const possible = act => selection.all || picked.some(message => allowed(message)[act === 'next-cycle' ? 'resend' : act]);
+	return h(
+		'div.actions',
+		{role: 'region', 'aria-label': t('actions'), 'data-key': 'actions'},
+		h('span', {role: 'status'}, selection.all ? t('selected.all') : counted('selected', picked.length)),
+		isWhole &&
+			!selection.all &&
+			button(
+				t('select.all'),
+				() => {
+					state.all = true;
+					here.redraw();
+				},
+				{class: 'link'},
+			),
+		h(
+			'div.row',
+			ACTS.filter(possible).map(act =>
+				button(t(`act.${act}`), () => (selection.all ? askAll(act, selection) : askSome(act, selection)), {
+					'data-act': act,
+					class: HARSH.includes(act) ? 'danger' : null,
+				}),
+			),
+			button(t('select.none'), selection.clear, {class: 'link'}),
+		),
+	);
+}
+
+const sample = messages =>
+	h(
+		'ul.sample',
+		messages
+			.slice(0, 10)
+			.map(message => h('li', stateMark(message), ' ', messageLink(message.id), ' ', code(message.destination), ' ', code(message.key))),
+	);
+
+/** A count that is typed is a count that was read. */
+const typed = n =>
+	field(t('bulk.type', {count: String(n)}), h('input', {inputmode: 'numeric', required: true, autocomplete: 'off', pattern: String(n)}));
+
+function askSome(act, selection) {
+	const able = selection.messages.filter(message => allowed(message)[act === 'next-cycle' ? 'resend' : act]);
+	const left = selection.messages.length - able.length;
+	ask(
+		t(`act.${act}`),
+		[
+			asked(act, able.length),
+			left > 0 && h('p.quiet', counted('ask.left', left)),
+			sample(able),
+			HARSH.includes(act) && able.length > 1 && typed(able.length),
+		],
+		{
+			submit: t(`act.${act}`),
+			danger: HARSH.includes(act),
+			done: async () => {
+				let done = 0;
+				const refused = [];
+				for (const {id} of able) {
+					await perform(act, id).then(
+						() => (done += 1),
+						problem => refused.push(problem),
+					);
+					if (refused.at(-1)?.status === 0) break;
+				}
+				if (done) notice(said(act, done));
+				if (refused.length) notice(`${counted('refused', refused.length)} ${refused[0].detail} ${refused[0].hint}`, 'bad');
+				selection.clear();
+			},
+		},
+	);
+}
+
+/**
+ * All that match: the node counts first, the person types the count, and the node does it as a job.
+ * @param {string} act
+ * @param {{filter: string, clear: () => void}} selection
+ * @param {{title?: string, reason?: string}} [more] what it is called, and what is asked for as the reason, which is needed then
+ */
+export async function askAll(act, {filter, clear}, {title = t(`act.${act}`), reason = ''} = {}) {
+	const action = act === 'next-cycle' ? 'resend' : act;
+	const wanted = {action, filter, at: action === 'resend' ? (act === 'resend' ? 'now' : act) : undefined};
+	const order = more => change('POST', '/v1/bulk', {body: {...wanted, ...more}});
+	let found;
+	try {
+		found = await order({dry_run: true});
+	} catch (problem) {
+		return problem.isMissing ? notice(t('bulk.absent'), 'bad') : complain(problem);
+	}
+	const box = more => h('input', {autocomplete: 'off', maxlength: '500', ...more});
+	const [why, rate] = [box({required: Boolean(reason)}), box({placeholder: '100/1m'})];
+	const content = [
+		asked(act, found.count),
+		found.is_exact === false && h('p', t('bulk.inexact')),
+		h('p', t('bulk.filter'), ' ', code(filter || t('state.all'))),
+		sample(found.sample),
+		field(reason || t('reason'), why),
+		action === 'resend' && field(t('bulk.rate'), rate, t('bulk.rate.hint')),
+		typed(found.count),
+	];
+	ask(title, content, {
+		submit: t(`act.${act}`),
+		danger: HARSH.includes(act),
+		done: async () => {
+			const job = await order({
+				dry_run: false,
+				count: found.is_exact === false ? undefined : found.count,
+				why: why.value || undefined,
+				rate: rate.value || undefined,
+			});
+			clear();
+			watch(job);
+		},
+	});
+}
+
+/** Shows a job until it ends. @param {any} job */
+function watch(job) {
+	const line = h('span');
+	const meter = h('progress', {max: '1', value: '0', 'aria-label': t('job.title', {id: job.id})});
+	const stop = button(t('cancel'), () => change('DELETE', `/v1/bulk/${piece(job.id)}`).then(show, complain));
+	const box = h('div.notice.job', h('strong', t('job.title', {id: job.id})), meter, line, may('operate') && stop);
+	document.getElementById('notices')?.append(box);
+	const show = now => {
+		meter.value = now.matched ? (now.done + now.refused) / now.matched : 0;
+		line.textContent = `${t(`job.${now.state}`)} · ${number(now.done)} / ${now.matched === null ? '…' : number(now.matched)}${now.refused ? ` · ${counted('refused', now.refused)}` : ''}`;
+		if (now.state === 'running') return;
+		stop.remove();
+		clearInterval(timer);
+		if (now.detail) line.append(' · ', isolated(now.detail));
+		setTimeout(() => box.remove(), 8_000);
+	};
+	const timer = setInterval(() => get(`/v1/bulk/${piece(job.id)}`).then(show, () => {}), POLL_MS);
+	show(job);
+}

@@ -1,0 +1,161 @@
+//! Strings that mean harm, in every field that a sender, a destination or a person fills: no script runs, no dialog opens, nothing outside is
+//! asked for, and nothing of it becomes markup.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use super::browser::{Browser, browser};
+use super::world::World;
+
+/// What each of them wants done: `pwned()` in the page, or a call to a listener of ours.
+fn strings(port: u16) -> Vec<String> {
+    let call = format!("http://127.0.0.1:{port}/leak");
+    let tags = [
+        "img src=x onerror",
+        "svg onload",
+        "body onload",
+        "iframe onload",
+        "video src=x onerror",
+        "details open ontoggle",
+        "input autofocus onfocus",
+        "marquee onstart",
+        "audio src=x onerror",
+        "object data=x onerror",
+    ];
+    let mut all: Vec<String> = tags
+        .iter()
+        .flat_map(|tag| [format!("<{tag}=pwned()>"), format!("\"><{tag}=pwned()>"), format!("'/><{tag}=pwned()//")])
+        .collect();
+    all.extend([
+        "<script>pwned()</script>".to_owned(),
+        "</title><script>pwned()</script>".into(),
+        "</textarea><script>pwned()</script>".into(),
+        "</script><script>pwned()</script>".into(),
+        "<script src=data:text/javascript,pwned()></script>".into(),
+        "<scr<script>ipt>pwned()</scr</script>ipt>".into(),
+        "&lt;script&gt;pwned()&lt;/script&gt;".into(),
+        "\u{3c}\u{0}script>pwned()</script>".into(),
+        "javascript:pwned()".into(),
+        "data:text/html,<script>pwned()</script>".into(),
+        "{{constructor.constructor('pwned()')()}}".into(),
+        "${pwned()}".into(),
+        "#{pwned()}".into(),
+        "`+pwned()+`".into(),
+        "');pwned();('".into(),
+        "\");pwned();(\"".into(),
+        "\\u003cscript\\u003epwned()\\u003c/script\\u003e".into(),
+        "__proto__".into(),
+        "constructor".into(),
+        "{count}{n}{destination}".into(),
+        "\u{202e}gpj.exe\u{202c}".into(),
+        "\u{1b}[31mred\u{1b}[0m\u{7}".into(),
+        "line\r\nset-cookie: a=b".into(),
+        "../../../../etc/passwd".into(),
+        "a\u{300}\u{301}\u{302}\u{303}\u{304}\u{305}".repeat(20),
+        "#/system?x=<b>y</b>".into(),
+        format!("<img src={call}>"),
+        format!("<link rel=stylesheet href={call}>"),
+        format!("<style>@import '{call}'; body {{ background: url({call}) }}</style>"),
+        format!("<form action={call}><button autofocus>x</button></form>"),
+        format!("<meta http-equiv=refresh content='0;url={call}'>"),
+        format!("<base href={call}>"),
+    ]);
+    all
+}
+
+/// The fields of a message that a string can fill; one that a field does not take stands in the body alone.
+fn hand_in(world: &World, text: &str, destination: &str) -> String {
+    let plain = !text.chars().any(char::is_control);
+    let mut envelope = json!({"destination": destination, "body": text});
+    if plain && text.is_ascii() {
+        envelope["headers"] = json!({ "x-note": text });
+    }
+    if plain {
+        envelope["key"] = text.into();
+        envelope["type"] = text.into();
+        envelope["idempotency_key"] = format!("{destination}{text}").into();
+    }
+    world.hand_in(&envelope)
+}
+
+const WATCH: &str = "window.harm = []; window.pwned = () => harm.push('script');
+    document.addEventListener('securitypolicyviolation', event => harm.push(event.violatedDirective + ' ' + event.blockedURI));
+    for (const name of ['alert', 'confirm', 'prompt', 'open']) window[name] = () => harm.push(name);";
+
+fn check(browser: &Browser, page: &str, text: &str) {
+    browser.turn(page);
+    assert!(!browser.has_alert(), "{text:?} opened a dialog on {page}");
+    let harm = browser.js("return harm", json!([]));
+    assert_eq!(harm, json!([]), "{text:?} on {page}");
+    let markup = "return [...document.querySelectorAll('script, img, iframe, object, embed, style, link, base, meta, video, audio, marquee')]
+        .filter(e => !e.closest('head')).map(e => e.outerHTML)";
+    assert_eq!(browser.js(markup, json!([])), json!([]), "{text:?} became markup on {page}");
+}
+
+#[test]
+fn sixty_strings_that_mean_harm_stay_text() {
+    let Some(browser) = browser("sixty_strings_that_mean_harm_stay_text") else { return };
+    let world = World::start(&[]);
+    let outside = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, calls) = (outside.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&calls);
+    std::thread::spawn(move || {
+        for _ in outside.incoming() {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let strings = strings(port);
+    assert!(strings.len() >= 60, "{}", strings.len());
+    browser.open(&world.page("?lang=en", "#/now"));
+    browser.js(WATCH, json!([]));
+    let ids: Vec<String> = strings.iter().map(|text| hand_in(&world, text, "mirror")).collect();
+    for (text, id) in strings.iter().zip(&ids) {
+        world.until(id, "abandoned");
+        check(&browser, &format!("#/message/{id}"), text);
+        let shown = browser.js("return document.querySelector('pre.text').textContent", json!([]));
+        assert_eq!(tame(shown.as_str().unwrap()), tame(text), "it is shown as it is");
+    }
+    for (text, id) in strings.iter().zip(&ids).filter(|(text, _)| !text.contains(['\r', '\n', '\0'])) {
+        let word: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        world.call("POST", &format!("/v1/destinations/mirror/pause?why={word}"), &[], b"");
+        let headers = [("if-match", "*"), ("content-type", "text/html")];
+        world.call("PUT", &format!("/v1/messages/{id}/body?why={word}"), &headers, text.as_bytes());
+        check(&browser, &format!("#/messages?filter={word}&n={}", &id[28..]), text);
+        check(&browser, &format!("#/destinations?name={word}"), text);
+        check(&browser, &format!("#/keys?explain={word}"), text);
+    }
+    // What names no page is the first page.
+    for text in strings.iter().filter(|text| !text.contains('\0')).step_by(8) {
+        let word: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        check(&browser, &format!("#/{word}"), text);
+    }
+    check(&browser, "#/__proto__", "a name that every object has");
+    for page in [
+        "#/now",
+        "#/messages",
+        "#/messages?filter=to:mirror%20state:queued",
+        "#/destinations",
+        "#/keys",
+        "#/cycles",
+        "#/audit",
+        "#/system",
+    ] {
+        check(&browser, page, "all of them");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 0, "nothing outside was asked for");
+    // The control: what is watched for is seen.
+    browser.js(
+        "pwned(); document.body.append(Object.assign(document.createElement('img'), {src: arguments[0]}))",
+        json!([format!("http://127.0.0.1:{port}/leak")]),
+    );
+    browser.until("the policy's word", "harm.some(what => what.startsWith('img-src'))", json!([]));
+    assert_eq!(browser.js("return harm[0]", json!([])), Value::from("script"));
+}
+
+/// Without what a page shows in place of signs that would act on a screen or a reader.
+fn tame(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{fffd}')).collect()
+}
