@@ -14,7 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use goniec::admin::channel::Webhook;
+use goniec::engine::{Alert, Channel};
 use goniec::transport::http::call;
+use goniec::transport::secret::{Secret, Signing};
 use peer::Peer;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -146,39 +149,28 @@ fn a_command_gets_the_alert_on_its_standard_input() {
     assert_eq!((&alert["destination"], &alert["reason"]), (&"erp".into(), &"exhausted".into()));
 }
 
-#[test]
-fn a_command_that_fails_or_is_absent_has_told_nobody() {
-    let channel = goniec::admin::channel::Command::new(vec!["/bin/false".into()]);
-    let alert = goniec::engine::Alert {
+fn alert(detail: &str) -> Alert {
+    Alert {
         destination: "erp".into(),
         reason: "exhausted",
         messages: 1,
         sample: Some(goniec::Id::from_bytes([0; 16])),
         sample_key: None,
-        detail: None,
-        since: goniec::model::WallMs(0),
-    };
-    let tell = |channel: &dyn goniec::engine::Channel| channel.tell(&alert);
-    assert!(tell(&channel).is_err_and(|why| why.contains("exit status: 1")));
-    let absent = goniec::admin::channel::Command::new(vec!["/nowhere/at-all".into()]);
-    assert!(tell(&absent).is_err_and(|why| why.contains("cannot be run")));
+        detail: Some(detail.to_owned()),
+        since: goniec::model::WallMs(1_790_000_000_000),
+    }
+}
+
+#[test]
+fn a_command_that_fails_or_is_absent_has_told_nobody() {
+    let tell = |words: &str| goniec::admin::channel::Command::new(vec![words.into()]).tell(&alert(""));
+    assert!(tell("/bin/false").is_err_and(|why| why.contains("exit status: 1")));
+    assert!(tell("/nowhere/at-all").is_err_and(|why| why.contains("cannot be run")));
 }
 
 /// The head of an answer says that the alert arrived; its body may never come.
 #[test]
 fn a_webhook_whose_body_never_comes_has_been_told() {
-    use goniec::admin::channel::Webhook;
-    use goniec::engine::{Alert, Channel};
-
-    let alert = Alert {
-        destination: "erp".into(),
-        reason: "rejected",
-        messages: 1,
-        sample: None,
-        sample_key: None,
-        detail: None,
-        since: goniec::model::WallMs(1_790_000_000_000),
-    };
     for (status, is_told) in [("200 OK", true), ("500 Broken", false)] {
         let peer = Peer::start(move |line| {
             while line.request().is_some() {
@@ -187,7 +179,37 @@ fn a_webhook_whose_body_never_comes_has_been_told() {
                 }
             }
         });
-        assert_eq!(Webhook::new(&peer.url("/")).expect("a URL").tell(&alert).is_ok(), is_told);
+        assert_eq!(Webhook::new(&peer.url("/")).expect("a URL").tell(&alert("")).is_ok(), is_told);
         assert_eq!(peer.requests().len(), 1);
     }
+}
+
+#[test]
+fn a_webhook_is_signed_and_its_text_calls_nobody() {
+    let peer = webhook(Arc::new(AtomicBool::new(true)));
+    let secret = || Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned());
+    let signing = || Signing::standard_webhooks(&[secret()]).expect("a key");
+    let signed = Webhook::new(&peer.url("/")).expect("a URL").sign(signing());
+    let plain = Webhook::new(&peer.url("/")).expect("a URL");
+    let detail = "<!channel> & <http://evil.example|click>";
+    for webhook in [&signed, &signed, &plain] {
+        webhook.tell(&alert(detail)).expect("is told");
+    }
+    let requests = peer.requests();
+    let field = |at: usize, name: &str| {
+        let line = requests[at].head.lines().find(|line| line.to_lowercase().starts_with(name))?;
+        line.split_once(": ").map(|(_, value)| value.to_owned())
+    };
+    for (at, request) in requests.iter().take(2).enumerate() {
+        let [id, stamp, signature] =
+            ["id", "timestamp", "signature"].map(|part| field(at, &format!("webhook-{part}:")));
+        let (id, stamp) = (id.expect("an id"), stamp.expect("a time").parse().expect("seconds"));
+        assert_eq!(signature, Some(signing().signature(&id, stamp, &request.body)));
+    }
+    assert_ne!(field(0, "webhook-id:"), field(1, "webhook-id:"));
+    assert_eq!(field(2, "webhook-signature:"), None);
+    let body: serde_json::Value = serde_json::from_slice(&requests[0].body).expect("JSON");
+    let text = body["text"].as_str().expect("a text");
+    assert!(text.contains("&lt;!channel&gt; &amp; ") && !text.contains(['<', '>']), "{text}");
+    assert_eq!(body["detail"], detail);
 }

@@ -9,6 +9,8 @@
 mod acts;
 #[path = "api/after.rs"]
 mod after;
+#[path = "api/alerts.rs"]
+mod alerts;
 #[path = "api/bulk.rs"]
 mod bulk;
 #[path = "api/console.rs"]
@@ -39,7 +41,7 @@ use harness::Api;
 type Case = fn(&Api);
 
 /// The test of each route.
-const CASES: [(&str, &str, Case); 42] = [
+const CASES: [(&str, &str, Case); 44] = [
     ("GET", "/", reads::root),
     ("GET", "/healthz", reads::healthz),
     ("GET", "/readyz", reads::readyz),
@@ -70,6 +72,8 @@ const CASES: [(&str, &str, Case); 42] = [
     ("GET", "/v1/incidents/{id}", bulk::incident),
     ("GET", "/v1/audit", bulk::audit),
     ("GET", "/v1/audit/verify", bulk::verify),
+    ("GET", "/v1/alerts", alerts::list),
+    ("POST", "/v1/alerts/{number}/test", alerts::test),
     ("GET", "/v1/events", events::follow),
     ("GET", "/v1/history", machines::history),
     ("GET", "/metrics", machines::metrics),

@@ -1,4 +1,4 @@
-//! Ways to tell a person: a webhook and a command. (The first one, a line in the log, is the engine's own.)
+//! Ways to tell a person: a webhook and a command. (The first one, a line in the log, is the engine's own; mail has a file of its own.)
 //!
 //! # What holds
 //!
@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::mail::fresh_name;
 use super::when::rfc3339;
 use crate::engine::{Alert, Channel};
 use crate::transport::http::{Client, Http};
+use crate::transport::secret::Signing;
 
 /// How long a webhook may take.
 const WEBHOOK_LIMIT: Duration = Duration::from_secs(10);
@@ -26,11 +28,12 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 /// How often a command is looked after.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The alert as JSON. `text` is a line for people, which is also what chat programs show of a webhook.
+/// The alert as JSON. `text` is a line for people, which is also what chat programs show of a webhook: what would call everybody or
+/// become a link there is taken out of it. The other fields are as they are.
 #[must_use]
 pub fn to_json(alert: &Alert) -> String {
     json!({
-        "text": alert.to_string(),
+        "text": chat_text(alert),
         "destination": &*alert.destination,
         "reason": alert.reason,
         "messages": alert.messages,
@@ -42,11 +45,17 @@ pub fn to_json(alert: &Alert) -> String {
     .to_string()
 }
 
+/// The line, as chat programs of Slack's manner take it: `<`, `>` and `&` are theirs.
+fn chat_text(alert: &Alert) -> String {
+    alert.to_string().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 /// Posts the alert to a URL.
 pub struct Webhook {
     url: String,
     peer: String,
     client: Client,
+    signing: Option<Signing>,
 }
 
 impl Webhook {
@@ -57,7 +66,13 @@ impl Webhook {
     pub fn new(url: &str) -> Result<Webhook, String> {
         Http::post(url).check()?;
         let peer = url.split('/').nth(2).unwrap_or_default().to_owned();
-        Ok(Webhook { url: url.to_owned(), peer, client: Client::new() })
+        Ok(Webhook { url: url.to_owned(), peer, client: Client::new(), signing: None })
+    }
+
+    /// Signs every alert as Standard Webhooks has it.
+    #[must_use]
+    pub fn sign(self, signing: Signing) -> Webhook {
+        Webhook { signing: Some(signing), ..self }
     }
 }
 
@@ -65,7 +80,13 @@ impl Channel for Webhook {
     fn tell(&self, alert: &Alert) -> Result<(), String> {
         let headers = [("content-type", "application/json")];
         let body = to_json(alert);
-        match self.client.post(&self.url, &headers, body.as_bytes(), WEBHOOK_LIMIT) {
+        let posted = match &self.signing {
+            Some(signing) => {
+                self.client.post_signed(&self.url, &headers, body.as_bytes(), (&fresh_name(), signing), WEBHOOK_LIMIT)
+            }
+            None => self.client.post(&self.url, &headers, body.as_bytes(), WEBHOOK_LIMIT),
+        };
+        match posted {
             Ok(status) if (200..300).contains(&status) => Ok(()),
             Ok(status) => Err(format!("{} answered {status}", self.peer)),
             Err(failure) => Err(failure.detail),

@@ -9,4 +9,5 @@ pub mod channel;
 pub mod explain;
 pub mod filter;
 pub mod keys;
+pub mod mail;
 pub mod when;

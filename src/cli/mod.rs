@@ -10,6 +10,7 @@
 //!
 //! How anything is stored or delivered: the verbs but `serve` and `bench` talk to a running node.
 
+mod alerts;
 mod allocator;
 mod bench;
 mod bulk;
@@ -84,6 +85,7 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "bulk" => bulk::run(arguments),
         "audit" => bulk::audit(arguments),
         "incidents" => bulk::incidents(arguments),
+        "alert" => alerts::run(arguments),
         "stats" => messages::stats(arguments),
         "tail" => messages::tail(arguments),
         "verify" => offline::verify(arguments),
@@ -195,7 +197,7 @@ fn lane_verbs() -> [Command; 4] {
     ]
 }
 
-fn record_verbs() -> [Command; 3] {
+fn record_verbs() -> [Command; 4] {
     let job = || Arg::new("job").value_name("JOB").required(true).help("The number of the job");
     let bulk = Command::new("bulk")
         .about("Lists, shows or cancels what is done to many messages at once")
@@ -214,7 +216,17 @@ fn record_verbs() -> [Command; 3] {
         .arg(option("head", "NUMBER:HASH", "An entry that was written down, which must be in it").requires("verify"));
     let incidents = remote("incidents", "Lists failures by destination and cause, those that failed last first")
         .arg(switch("all", "Those that are over, too"));
-    [incidents, bulk, audit]
+    let number = Arg::new("number").value_name("NUMBER").value_parser(clap::value_parser!(u64).range(1..));
+    let alert = Command::new("alert")
+        .about("Lists who is told of what, and tries whether they are")
+        .arg_required_else_help(true)
+        .subcommand_required(true)
+        .subcommand(remote("list", "Lists the rules of alerts, and whether their channels work"))
+        .subcommand(
+            remote("test", "Tells by a rule that it is a test; exit 1 where nobody was told")
+                .arg(number.help("The number of the rule; every rule without it")),
+        );
+    [incidents, bulk, audit, alert]
 }
 
 fn serve_verb() -> Command {

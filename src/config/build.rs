@@ -5,6 +5,7 @@
 //! TOML: it is given fields that each stood the test of their rule. What it checks is how they go together.
 
 mod account;
+mod alert;
 mod answers;
 mod batch;
 mod credentials;
@@ -12,16 +13,15 @@ mod destination;
 mod probe;
 mod together;
 
-use std::sync::Arc;
-
 use self::account::{account_of, accounts, unused};
+use self::alert::Alerts;
 use self::credentials::shared_refresh_tokens;
 use self::destination::destination;
 use super::fields::{Field, Place, Section};
 use super::{Config, Problem, Role, Token};
-use crate::admin::channel::{Command, Webhook};
-use crate::engine::{Channel, Destination, Kind, LogLine, Rule, Settings};
+use crate::engine::{Destination, Settings};
 use crate::model::rate::Rate;
+use crate::transport::http::Http;
 
 /// The configuration that these fields mean. What does not go together is noted.
 pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
@@ -46,8 +46,9 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     // One that is not sound is there all the same.
     let named = root.section("destination");
     let names: Vec<&str> = named.into_iter().flat_map(Section::named).map(|(name, _)| name).collect();
+    let alerts = Alerts { names: &names, node: server.and_then(|server| node(server, problems)) };
     for section in root.sections("alert") {
-        config.alerts.extend(alert(section, &names, problems));
+        config.alerts.extend(alerts.rules(section, &mut config.warnings, problems));
     }
     config
 }
@@ -95,6 +96,18 @@ fn settings(root: &Section) -> Settings {
     settings
 }
 
+/// Where people reach this node.
+fn node<'a>(server: &'a Section, problems: &mut Vec<Problem>) -> Option<&'a str> {
+    let url = server.text("url")?;
+    match Http::post(url).check() {
+        Ok(()) => Some(url),
+        Err(wrong) => {
+            note(problems, server.place("url"), &wrong, "url = \"https://goniec.example.pl\"");
+            None
+        }
+    }
+}
+
 fn tokens(server: &Section, problems: &mut Vec<Problem>) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     for section in server.sections("tokens") {
@@ -125,50 +138,4 @@ fn role(word: &str) -> Role {
         "operator" => Role::Operator,
         _ => Role::Admin,
     }
-}
-
-/// The digest window where none is written. The table of rules says the same.
-const DIGEST_MS: u64 = 600_000;
-
-fn alert(section: &Section, names: &[&str], problems: &mut Vec<Problem>) -> Vec<Rule> {
-    let destinations = section.texts("destinations").unwrap_or_default();
-    for name in destinations.iter().filter(|name| !names.contains(&name.as_str()) && name.as_str() != "log") {
-        let near = crate::model::nearest::nearest(name, names.iter().copied());
-        let hint = near.map(|near| format!("did you mean {near:?}?")).unwrap_or_default();
-        note(problems, section.place("destinations"), &format!("there is no destination {name:?}"), &hint);
-    }
-    let mut rules = Vec::new();
-    for to in section.sections("to") {
-        let channel: Option<Arc<dyn Channel>> = match (to.text("webhook"), to.texts("command"), to.field("log")) {
-            (Some(url), None, None) => match Webhook::new(url) {
-                Ok(webhook) => Some(Arc::new(webhook)),
-                Err(wrong) => {
-                    note(problems, to.place("webhook"), &wrong, "");
-                    None
-                }
-            },
-            (None, Some(words), None) => Some(Arc::new(Command::new(words.to_vec()))),
-            (None, None, Some(_)) => Some(Arc::new(LogLine)),
-            (None, None, None) if !to.refused.is_empty() => None,
-            (_, _, _) => {
-                note(problems, &to.place, "one of webhook, command and log is expected", "one `to` for each");
-                None
-            }
-        };
-        rules.extend(channel.map(|channel| Rule {
-            destinations: destinations.iter().map(|name| Arc::from(name.as_str())).collect(),
-            kinds: section.texts("on").unwrap_or_default().iter().filter_map(|word| Kind::named(word)).collect(),
-            channel,
-            digest_ms: section.number("digest").unwrap_or(DIGEST_MS),
-        }));
-    }
-    if !section.has("to") {
-        note(
-            problems,
-            &section.place,
-            "nobody is told: `to` is missing",
-            "to = [ { webhook = \"http://127.0.0.1:9009/alerts\" } ]",
-        );
-    }
-    rules
 }

@@ -43,6 +43,7 @@ fn parse(text: &str) -> Result<Config, Vec<Problem>> {
         "goniec.toml",
         &given(&[
             ("TOKEN", "s3cret\n"),
+            ("SMTP", "smtp://me:s3cret@mail.example"),
             ("/run/erp", "Bearer x"),
             ("orders.tmpl", "{\"id\": {{ body.id|tojson }}}"),
             ("broken.tmpl", "{\n  {{ body.id "),
@@ -320,9 +321,28 @@ fn tokens_and_alerts_are_whole_or_refused() {
     check_bad(&token("name = \"a\", role = \"admin\""), &["a secret is missing"]);
     check_bad(&token("name = \"a\", role = \"admin\", secret = { file = \"/nowhere\" }"), &["/nowhere cannot be read"]);
     check_bad("[[alert]]\non = [\"abandoned\"]", &["nobody is told"]);
-    check_bad("[[alert]]\nto = [ { email = \"a@b\" } ]", &["not built yet"]);
+    let mail = |smtp: &str| format!("[[alert]]\nto = [ {{ email = \"a@b.pl\", smtp = {{ {smtp} }} }} ]");
+    assert!(parse(&mail("url = { env = \"SMTP\" }")).is_ok());
+    let said = [
+        ("", "goniec.toml:2:28: alert[0].to[0].smtp: a url is missing"),
+        ("url = \"smtp://x\"", "a secret must not stand in the file"),
+        ("url = { env = \"NOBODY\" }", "goniec.toml:2:37: alert[0].to[0].smtp.url: the environment has no NOBODY"),
+        ("url = { env = \"TOKEN\" }", "goniec.toml:2:37: alert[0].to[0].smtp.url: is no URL of a mail server"),
+        ("url = { env = \"SMTP\" }, tls = { ca = \"/nowhere\" }", "/nowhere cannot be read"),
+    ];
+    for (smtp, wrong) in said {
+        check_bad(&mail(smtp), &[wrong]);
+    }
+    check_bad("[[alert]]\nto = [ { email = \"a@b.pl\" } ]", &["2:8: alert[0].to[0]: a smtp is missing"]);
+    let rest = "smtp = { url = { env = \"SMTP\" } }";
+    let place = "goniec.toml:2:10: alert[0].to[0].email: \"a b@c\" is no address";
+    check_bad(&format!("[[alert]]\nto = [ {{ email = \"a b@c\", {rest} }} ]"), &[place]);
+    check_bad(&format!("[[alert]]\nto = [ {{ log = true, {rest} }} ]"), &["does nothing without `email`"]);
+    let signed = "to = [ { webhook = \"http://127.0.0.1:1/\", sign = { secret = { env = \"TOKEN\" } } } ]";
+    check_bad(&format!("[[alert]]\n{signed}"), &["sign.secret: signing secret 1: expected whsec_"]);
+    check_bad("[server]\nurl = \"ftp://x\"", &["goniec.toml:2:1: server.url: "]);
     check_bad("[[alert]]\non = [\"incident\"]\nto = [ { log = true } ]", &["A later version takes it"]);
-    check_bad("[[alert]]\nto = [ { log = true, webhook = \"http://x\" } ]", &["one of webhook"]);
+    check_bad("[[alert]]\nto = [ { log = true, webhook = \"http://x\" } ]", &["one of email, webhook"]);
     check_bad("[[alert]]\ndestinations = [\"curier\"]\nto = [ { log = true } ]", &["no destination \"curier\""]);
 }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use super::incident::{Incident, Lookout};
 use super::overdue::{self, Overdue};
 use super::registry::{Notice, Registry};
+use super::told::Rules;
 use crate::model::{Id, Place, Record, Stamp, State, WallMs};
 use crate::store::StoreError;
 
@@ -112,6 +113,12 @@ impl Kind {
         Kind::NAMES.into_iter().find(|(_, known)| *known == name).map(|(kind, _)| kind)
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Kind::NAMES.into_iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
     /// What a reason belongs to.
     fn of(reason: &str) -> Kind {
         match reason {
@@ -142,11 +149,12 @@ impl std::fmt::Debug for Rule {
 /// Messages of one destination that came to rest, or wait for a person, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// The destination; `*` where it is the registry that is damaged.
+    /// The destination; `*` where it is the registry that is damaged, and in a test.
     pub destination: Arc<str>,
     /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, `damaged`
     /// for what cannot be read and so is not delivered, `late` for messages that are still tried, or `will-be-late`, `on-time`, `silent`, `active`,
-    /// `paused`, `resumed`, `failing` and `answering` for a destination itself, `rule` where its rules do not tell what it answered.
+    /// `paused`, `resumed`, `failing` and `answering` for a destination itself, `rule` where its rules do not tell what it answered, `test` where a
+    /// person tries the channel.
     pub reason: &'static str,
     /// How many since the alert before; rows, where they are damaged; all that are, where they are late.
     pub messages: u64,
@@ -160,43 +168,15 @@ pub struct Alert {
     pub since: WallMs,
 }
 
-/// The first channel: a line in the log.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LogLine;
-
-impl Channel for LogLine {
-    fn tell(&self, alert: &Alert) -> Result<(), String> {
-        log::warn!("{alert}");
-        Ok(())
-    }
-
-    fn name(&self) -> String {
-        "log".to_owned()
-    }
-}
-
-impl std::fmt::Display for Alert {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Alert { destination, reason, messages, sample, detail, .. } = self;
-        match sample {
-            Some(sample) => {
-                write!(f, "{messages} message(s) to {destination} undelivered: {reason}; first {sample}")?;
+impl Alert {
+    /// What it is about, in a word, the same for what is over as for what began; with the destination it names the cause.
+    #[must_use]
+    pub fn topic(&self) -> &'static str {
+        match Kind::of(self.reason) {
+            Kind::Abandoned => self.reason,
+            kind @ (Kind::Late | Kind::Silent | Kind::Paused | Kind::Breaker | Kind::Damaged | Kind::Incident) => {
+                kind.name()
             }
-            None if *reason == RULE => write!(f, "the rules of {destination} do not tell what it answered")?,
-            None if *reason == LATE => write!(f, "{messages} message(s) to {destination} undelivered: late")?,
-            None if *reason == WILL_BE_LATE => write!(f, "messages to {destination} will be late")?,
-            None if matches!(*reason, INCIDENT | INCIDENT_AT_REST | INCIDENT_LASTS) => {
-                write!(f, "deliveries to {destination} fail")?
-            }
-            None if *reason == RECOVERED => write!(f, "what failed at {destination} is over")?,
-            None if *reason == DAMAGED => {
-                write!(f, "{messages} part(s) of the registry cannot be read, and are not delivered")?;
-            }
-            None => write!(f, "destination {destination} is {reason}")?,
-        }
-        match detail {
-            Some(detail) if !detail.is_empty() => write!(f, ": {}", detail.escape_debug()),
-            Some(_) | None => Ok(()),
         }
     }
 }
@@ -211,7 +191,9 @@ pub(super) const LOOK_MS: u64 = 1_000;
 type Cause = (Arc<str>, &'static str);
 
 /// The reason of what cannot be read.
-const DAMAGED: &str = "damaged";
+pub(super) const DAMAGED: &str = "damaged";
+/// The reason of what a person tells to try a channel.
+pub(super) const TEST: &str = "test";
 /// Of destinations: what becomes of them, and that it is over.
 pub(super) const PAUSED: &str = "paused";
 pub(super) const FAILING: &str = "failing";
@@ -231,7 +213,7 @@ pub(super) const RECOVERED: &str = "recovered";
 
 /// Tells what is untold, by rule and cause.
 pub(super) struct Alerter {
-    rules: Vec<Rule>,
+    rules: Arc<Rules>,
     /// Untold messages, which rules have yet to tell of each, and when each came to this.
     known: BTreeMap<Place, (Cause, HashSet<usize>, WallMs)>,
     /// Not before this time on the monotonic clock, by rule and cause.
@@ -252,7 +234,7 @@ pub(super) struct Alerter {
 }
 
 impl Alerter {
-    pub(super) fn new(rules: Vec<Rule>) -> Alerter {
+    pub(super) fn new(rules: Arc<Rules>) -> Alerter {
         Alerter {
             rules,
             known: BTreeMap::new(),
@@ -292,7 +274,7 @@ impl Alerter {
             let rules = self.rules_for(&cause);
             self.noted.push((cause, why, rules));
         }
-        for rule in 0..self.rules.len() {
+        for rule in 0..self.rules.all().len() {
             self.tell(rule, registry, now, go_on);
         }
         self.noted.retain(|(.., rules)| !rules.is_empty());
@@ -365,7 +347,7 @@ impl Alerter {
     }
 
     fn rules_for(&self, cause: &Cause) -> HashSet<usize> {
-        self.rules.iter().enumerate().filter(|(_, rule)| rule.concerns(cause)).map(|(number, _)| number).collect()
+        self.rules.all().iter().enumerate().filter(|(_, rule)| rule.concerns(cause)).map(|(number, _)| number).collect()
     }
 
     /// Tells by one rule what it has yet to tell; a channel that fails is left alone for a while.
@@ -376,7 +358,7 @@ impl Alerter {
         let told = self
             .tell_noted(number, registry, now, go_on)
             .and_then(|()| self.tell_messages(number, registry, now, go_on));
-        if let (Err(why), Some(rule)) = (told, self.rules.get(number)) {
+        if let (Err(why), Some(rule)) = (told, self.rules.all().get(number)) {
             log::error!("alert channel {} failed: {}", rule.channel.name(), why.escape_debug());
             self.failed_until.insert(number, now.mono_ms.saturating_add(AGAIN_MS));
         }
@@ -389,7 +371,7 @@ impl Alerter {
         now: Stamp,
         go_on: &dyn Fn() -> bool,
     ) -> Result<(), String> {
-        let Some(rule) = self.rules.get(number) else { return Ok(()) };
+        let Some(rule) = self.rules.all().get(number) else { return Ok(()) };
         let concerned = self.noted.iter().filter(|(.., rules)| rules.contains(&number));
         let causes: BTreeSet<Cause> = concerned.map(|(cause, ..)| cause.clone()).collect();
         for (destination, reason) in causes {
@@ -411,7 +393,7 @@ impl Alerter {
             let alert = if reason == LATE { overdue::compose(&destination, registry, now) } else { Some(told()) };
             // What is not late any more is said to be on time.
             if let Some(alert) = &alert {
-                rule.channel.tell(alert)?;
+                self.rules.tell(number, alert, now.wall)?;
             }
             for (_, _, rules) in self.noted.iter_mut().filter(|(cause, ..)| is_it(cause)) {
                 rules.remove(&number);
@@ -428,7 +410,7 @@ impl Alerter {
         now: Stamp,
         go_on: &dyn Fn() -> bool,
     ) -> Result<(), String> {
-        let Some(rule) = self.rules.get(number) else { return Ok(()) };
+        let Some(rule) = self.rules.all().get(number) else { return Ok(()) };
         let mut causes: BTreeMap<Cause, Vec<Place>> = BTreeMap::new();
         for (place, (cause, rules, _)) in &self.known {
             if rules.contains(&number) {
@@ -444,7 +426,7 @@ impl Alerter {
                 continue;
             }
             let Some(alert) = compose(&cause, &places, registry) else { continue };
-            rule.channel.tell(&alert)?;
+            self.rules.tell(number, &alert, now.wall)?;
             self.quiet_until.insert(quiet, now.mono_ms.saturating_add(rule.digest_ms));
             for place in places {
                 if let Some((_, rules, _)) = self.known.get_mut(&place) {

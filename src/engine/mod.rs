@@ -36,6 +36,7 @@ mod history;
 mod incident;
 mod lane;
 mod latest;
+mod log_line;
 mod meet;
 mod named;
 mod news;
@@ -55,6 +56,7 @@ mod shown;
 mod standing;
 mod supersede;
 mod threads;
+mod told;
 mod turn;
 mod words;
 
@@ -67,14 +69,16 @@ pub use accept::{
 };
 pub use after::AFTER_KEYS_MAX;
 pub use ages::Age;
-pub use alert::{Alert, Channel, Kind, LogLine, Rule};
+pub use alert::{Alert, Channel, Kind, Rule};
 pub use audit::{Audited, Deed, Entry, Head, Soundness, Target};
 pub use bulk::{Bulk, BulkAct, Job, JobState, Preview};
 pub use fence::VERSIONED_KEY_BYTES_MAX;
 pub use figures::{Counted, CountedOf, Histogram};
 pub use history::{Chart, Due, Past};
 pub use incident::{Incident, IncidentShown};
+pub use log_line::LogLine;
 pub use pause::{Cause, Pause};
+pub use told::{ChannelState, RuleShown};
 pub use turn::{Flight, Turn};
 pub use words::{
     Accepted, Account, Act, AwaitedKey, BatchRule, By, Cycle, Destination, Hand, Lane, Order, Reply, Settings, Shown,
@@ -92,12 +96,14 @@ use pending::poisoned;
 use registry::Registry;
 use request::Request;
 use threads::{Clock, Shared, Threads};
+use told::Rules;
 
 /// A running engine. Clones share it; the last one to go ends it and cuts off what is out, unless
 /// [`Engine::shutdown`] was called.
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
+    rules: Arc<Rules>,
     owner: Arc<Owner>,
 }
 
@@ -120,8 +126,10 @@ impl Engine {
         let registry = Arc::new(Registry::new(store, destinations, settings, WINDOW_MAX, now)?);
         let (first, latest, awaited) = recover::recover(&registry, now)?;
         let committer = Committer::new(registry.clone(), latest, awaited, now)?;
-        let (shared, threads) = threads::start(registry, committer, Alerter::new(rules), first, clock)?;
-        Ok(Engine { shared, owner: Arc::new(Owner(Mutex::new(Some(threads)))) })
+        let rules = Rules::new(rules);
+        let alerter = Alerter::new(rules.clone());
+        let (shared, threads) = threads::start(registry, committer, alerter, first, clock)?;
+        Ok(Engine { shared, rules, owner: Arc::new(Owner(Mutex::new(Some(threads)))) })
     }
 
     /// Takes messages, all or none; answers with their ids once they are durable. Never blocks: a full engine answers [`Error::Busy`].
@@ -274,6 +282,25 @@ impl Engine {
         let (reply, answer) = answer();
         self.shared.hand_in(Request::Note(deed, reply), false);
         answer()
+    }
+
+    /// The rules of alerts, and how their channels stand.
+    #[must_use]
+    pub fn alert_rules(&self) -> Vec<RuleShown> {
+        self.rules.shown()
+    }
+
+    /// Tells somebody by the rule of this number that this is a test, and keeps in the audit log that `who` did. Blocks as long as the channel
+    /// does. The inner result says why nobody was told; `None` where there is no such rule.
+    ///
+    /// # Errors
+    /// It was tried, and that could not be kept.
+    pub fn test_alert(&self, number: usize, who: &str) -> Result<Option<Result<(), String>>, Error> {
+        let Some(told) = self.rules.test(number, self.now()) else { return Ok(None) };
+        let came = told.as_ref().map_or_else(|why| format!("nobody was told: {why}"), |()| "told".to_owned());
+        let detail = format!("rule {number}: {came}");
+        self.record(Deed { detail, ..Deed::new(who, "alert-test", Target::Node) })?;
+        Ok(Some(told))
     }
 
     /// A page of the audit log, newest first: the entries before this number.

@@ -27,6 +27,7 @@ use super::request::Request;
 use super::send::{Outgoing, Picked, pick_up, send};
 use super::send_batch::{Gathered, Member, gather, reports, send_batch};
 use super::settle::Report;
+use super::told::Rules;
 use super::words::{Accepted, Act, By, Destination, Hand, Lane, Reply, Settings, Shown, ShownPage, Stats};
 use crate::error::Error;
 use crate::model::{Attempt, Draft, Id, Message, Outcome, Place, Stamp, WallMs};
@@ -114,7 +115,7 @@ impl Turn {
         let registry = Arc::new(Registry::new(store, destinations, settings, 0, now)?);
         let (inbox, latest, awaited) = recover(&registry, now)?;
         let committer = Committer::new(registry.clone(), latest, awaited, now)?;
-        let alerter = Alerter::new(rules);
+        let alerter = Alerter::new(Rules::new(rules));
         let runner = Runner::new(Arc::new(|| {}));
         let mut turn = Turn { registry, committer, alerter, inbox, news: Vec::new(), runner };
         turn.write(now)?;

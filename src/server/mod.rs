@@ -10,6 +10,7 @@
 //! intake   POST /v1/messages, POST /v1/send/{destination}
 //! manage   what is read, and what a person asks of a message
 //! bulk     one act on all that match, incidents, and the audit log
+//! alerts   whether people can be told
 //! keys     what should be in sync and what is, key by key
 //! metrics  figures for machines: OpenMetrics, and the last hour by minutes
 //! events   transitions as server-sent events
@@ -29,6 +30,7 @@
 //! Stores, transports, configuration files.
 
 mod access;
+mod alerts;
 mod bulk;
 mod console;
 mod events;

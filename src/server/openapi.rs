@@ -76,6 +76,22 @@ const fn steers() -> Described {
 /// Why somebody asks.
 const WHY: &[Parameter] = &[("why", "Word", false)];
 const WHY_TOO: &[Parameter] = &[("x-goniec-why", "Word", false)];
+/// A bulk job that begins, or what it would do.
+const fn begins() -> Described {
+    Described {
+        takes: &[(JSON, "BulkAsked")],
+        yes: (202, Some((JSON, "Job"))),
+        also: Some((200, Some((JSON, "Preview")))),
+        no: &[404, 409, 422, 507],
+        ..reads("Job")
+    }
+}
+
+/// A file of the console, or that the browser has it.
+const fn serves(kind: (&'static str, &'static str)) -> Described {
+    Described { yes: (200, Some(kind)), also: Some((304, None)), no: &[404], ..reads("Text") }
+}
+
 const PAGED: &[Parameter] = &[("limit", "Limit", false), ("cursor", "Cursor", false)];
 const KEYED: &[Parameter] = &[
     ("destination", "Word", false),
@@ -98,7 +114,9 @@ const ENVELOPE_HEADERS: &[Parameter] = &[
 fn described(handler: Handler) -> Described {
     match handler {
         // A browser is sent on to the console.
-        Handler::Root => Described { also: Some((303, None)), yes: (200, Some((TEXT, "Text"))), ..reads("Text") },
+        Handler::Root => {
+            Described { also: Some((303, Some((TEXT, "Text")))), yes: (200, Some((TEXT, "Text"))), ..reads("Text") }
+        }
         Handler::Healthz => Described { yes: (200, Some((TEXT, "Text"))), ..reads("Text") },
         Handler::Readyz => Described { yes: (200, Some((TEXT, "Text"))), no: &[507], ..reads("Text") },
         Handler::PostMessages => Described {
@@ -148,21 +166,17 @@ fn described(handler: Handler) -> Described {
         Handler::Login => Described { takes: &[(JSON, "Login")], yes: (204, None), no: &[401], ..reads("Login") },
         Handler::Logout => Described { yes: (204, None), ..reads("Login") },
         Handler::Me => reads("Me"),
-        Handler::Console => Described { yes: (200, Some(("text/html", "Text"))), ..reads("Text") },
-        Handler::ConsoleFile => Described { yes: (200, Some((ANY, "Bytes"))), no: &[404], ..reads("Bytes") },
-        Handler::BeginBulk => Described {
-            takes: &[(JSON, "BulkAsked")],
-            yes: (202, Some((JSON, "Job"))),
-            also: Some((200, Some((JSON, "Preview")))),
-            no: &[404, 409, 422, 507],
-            ..reads("Job")
-        },
+        Handler::Console => serves(("text/html", "Text")),
+        Handler::ConsoleFile => serves((ANY, "Bytes")),
+        Handler::BeginBulk => begins(),
         Handler::Jobs => reads("Jobs"),
         Handler::ShowJob => Described { no: &[404], ..reads("Job") },
         Handler::CancelJob => Described { no: &[404, 507], ..reads("Job") },
         Handler::Audit => Described { query: PAGED, ..reads("Audit") },
         Handler::VerifyAudit => Described { query: &[("head", "Word", false)], ..reads("Soundness") },
         Handler::Incidents => Described { query: &[("state", "IncidentState", false)], ..reads("Incidents") },
+        Handler::Alerts => reads("AlertRules"),
+        Handler::TestAlert => Described { no: &[404], ..reads("Tested") },
         Handler::ShowIncident => Described { no: &[404], ..reads("Incident") },
         Handler::Explain => Described { query: &[("key", "Word", true)], ..reads("Story") },
     }

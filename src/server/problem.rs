@@ -157,6 +157,12 @@ impl Problem {
             .hint("GET /v1/bulk lists those that are kept.")
     }
 
+    /// There is no alert rule of this number.
+    pub(super) fn no_rule(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "no-rule", "There is no such alert rule", detail)
+            .hint("GET /v1/alerts lists them.")
+    }
+
     /// The message has no such revision.
     pub(super) fn no_revision(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, "no-revision", "There is no such revision", detail)

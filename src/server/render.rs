@@ -25,7 +25,7 @@ mod admin;
 mod chart;
 mod keys;
 
-pub(super) use admin::{audited, incident, incidents, job, jobs, preview, soundness};
+pub(super) use admin::{alert_rules, audited, incident, incidents, job, jobs, preview, soundness, tested};
 pub(super) use chart::chart;
 pub(super) use keys::{key, keys, story};
 

@@ -23,7 +23,7 @@ use super::guard::Head;
 use super::listen::App;
 use super::payload::{Answer, BodyLimits, Reply, Taken, take};
 use super::problem::Problem;
-use super::{access, bulk, console, events, intake, keys, manage, metrics, openapi, session};
+use super::{access, alerts, bulk, console, events, intake, keys, manage, metrics, openapi, session};
 
 /// The most bytes of a path with its query.
 const URI_BYTES_MAX: usize = 4 << 10;
@@ -113,6 +113,8 @@ async fn dispatch(handler: Handler, call: Call<'_>) -> Result<Answer, Problem> {
         Handler::VerifyAudit => bulk::verify(call).await,
         Handler::Incidents => bulk::incidents(call).await,
         Handler::ShowIncident => bulk::incident(call).await,
+        Handler::Alerts => alerts::list(call).await,
+        Handler::TestAlert => alerts::test(call).await,
         Handler::Events => events::follow(call),
         Handler::History => metrics::history(call).await,
         Handler::Metrics => metrics::metrics(call).await,

@@ -18,6 +18,7 @@ pub mod filter;
 pub mod http;
 pub mod secret;
 pub mod shape;
+pub mod smtp;
 
 use std::fmt::Display;
 use std::time::Duration;

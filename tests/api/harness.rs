@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use goniec::engine::{Cycle, Destination, Engine, Settings};
+use goniec::engine::{Alert, Channel, Cycle, Destination, Engine, Kind, LogLine, Rule, Settings};
 use goniec::model::{Backoff, Class, Failure, Outcome, Policy, Receipt, Retry, Sent};
 use goniec::server::{Running, ServerConfig, start};
 use goniec::store::memory::{MemoryDisk, MemoryStore};
@@ -26,6 +26,19 @@ pub struct Api {
     pub disk: MemoryDisk,
     gate: Arc<(Mutex<bool>, Condvar)>,
     token: Option<&'static str>,
+}
+
+/// A channel that tells nobody.
+struct Mute;
+
+impl Channel for Mute {
+    fn tell(&self, _: &Alert) -> Result<(), String> {
+        Err("nobody listens".into())
+    }
+
+    fn name(&self) -> String {
+        "mute".into()
+    }
 }
 
 /// An answer.
@@ -67,7 +80,9 @@ impl Api {
             Destination::new("slow", slow),
             Destination { policy, cycle: Some(Cycle::Every(86_400_000)), ..Destination::new("cycled", fails_once) },
         ];
-        let engine = Engine::start(Arc::new(store), destinations, settings, Vec::new()).expect("an engine");
+        let mute = Rule { kinds: vec![Kind::Damaged], ..Rule::all(Mute, 60_000) };
+        let rules = vec![Rule::all(LogLine, 60_000), mute];
+        let engine = Engine::start(Arc::new(store), destinations, settings, rules).expect("an engine");
         let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into());
         config.destinations = engine.destinations().iter().map(ToString::to_string).collect();
         adjust(&mut config);

@@ -17,6 +17,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("crossbeam_epoch", &["src/store/sled/"]),
     ("ureq", &["src/transport/http", "src/cli/bench/bare.rs"]),
     ("rustls", &["src/transport/http", "src/transport/secret/fresh.rs"]),
+    ("lettre", &["src/transport/smtp.rs"]),
     ("jaq_core", &["src/transport/filter/"]),
     ("jaq_std", &["src/transport/filter/"]),
     ("minijinja", &["src/transport/shape"]),
@@ -26,7 +27,11 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     // The resolver looks names up on threads of its own, because `getaddrinfo` cannot be given a deadline.
     ("crossbeam_channel", &["src/engine/threads", "src/engine/crew.rs", "src/transport/http/", "src/cli/"]),
     ("thread::spawn", &["src/engine/threads.rs", "src/transport/http/", "src/server/", "src/cli/"]),
-    ("thread::Builder", &["src/engine/threads.rs", "src/transport/http/", "src/server/", "src/cli/"]),
+    // A mail is sent on a thread of its own, because names and drips have no deadline there.
+    (
+        "thread::Builder",
+        &["src/engine/threads.rs", "src/transport/http/", "src/transport/smtp.rs", "src/server/", "src/cli/"],
+    ),
     ("tokio", &["src/server/"]),
     ("hyper", &["src/server/"]),
     ("hyper_util", &["src/server/"]),

@@ -28,7 +28,7 @@ pub(super) fn credentials(
 }
 
 /// How a secret is written.
-const SECRET: &str = "{ env = \"NAME\" }";
+pub(super) const SECRET: &str = "{ env = \"NAME\" }";
 
 fn authorised(http: Http, name: &str, section: &Section, shelf: &Shelf, tls: Tls, problems: &mut Vec<Problem>) -> Http {
     let Some(auth) = section.section("auth") else { return http };

@@ -4,7 +4,7 @@
 //!
 //! What is built from the values.
 
-use super::{DAY, Kind, Rule, SECOND, later, rule};
+use super::{DAY, Kind, Rule, SECOND, rule};
 
 /// The rules.
 pub(super) const RULES: &[Rule] = &[
@@ -17,7 +17,25 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule("alert[].destinations", Kind::Texts, "", "Only of these destinations; of all without it."),
     rule("alert[].to", Kind::Tables, "", "The ways to tell. Required."),
-    rule("alert[].to[].webhook", Kind::Url, "", "Sends the alert there as JSON."),
+    rule("alert[].to[].email", Kind::Text, "", "Sends the alert as a mail to this address. Needs `smtp`."),
+    rule("alert[].to[].from", Kind::Text, "", "From which address; without it from the one in `email`."),
+    rule("alert[].to[].smtp", Kind::Table, "", "The server that takes the mail."),
+    rule(
+        "alert[].to[].smtp.url",
+        Kind::Secret,
+        "",
+        "`smtp://USER:PASSWORD@HOST:587` for STARTTLS, `smtps://HOST:465` for TLS. `smtp://` to this machine is not encrypted, nor is one that ends in `?tls=none`; `?tls=required` asks for STARTTLS here, too. In user and password `%40` is `@`. Required.",
+    ),
+    rule("alert[].to[].smtp.tls", Kind::Table, "", "Whom to believe to be the server."),
+    rule("alert[].to[].smtp.tls.ca", Kind::File, "", "Authorities in PEM. They replace those of the platform."),
+    rule(
+        "alert[].to[].webhook",
+        Kind::Url,
+        "",
+        "Sends the alert there as JSON. Its `text` is a line for chat programs (Slack, Mattermost).",
+    ),
+    rule("alert[].to[].sign", Kind::Table, "", "Signs what the webhook gets as Standard Webhooks has it."),
+    rule("alert[].to[].sign.secret", Kind::Secrets, "", "The `whsec_` secret, or several, the newest first. Required."),
     rule(
         "alert[].to[].command",
         Kind::Texts,
@@ -31,5 +49,4 @@ pub(super) const RULES: &[Rule] = &[
         "10m",
         "One alert per cause within so long, never one per failure.",
     ),
-    later("alert[].to[].email", "Tells by mail."),
 ];

@@ -16,6 +16,7 @@ pub(super) const RULES: &[Rule] = &[
         "127.0.0.1:8420",
         "The address of the HTTP interface. One that other machines reach needs a token.",
     ),
+    rule("server.url", Kind::Url, "", "Where people reach this node with a browser. Mails link to its console there."),
     rule("server.body_max", Kind::Size(KIB, REQUEST_BYTES_MAX), "1MiB", "The largest body of a message."),
     rule("server.tokens", Kind::Tables, "", "Tokens by name and role."),
     rule("server.tokens[].name", Kind::Text, "", "The name that is written down for what its bearer does."),

@@ -1,10 +1,10 @@
-//! The shapes of the administrator's own: bulk jobs, incidents and the audit log.
+//! The shapes of the administrator's own: bulk jobs, incidents, the audit log, and the rules of alerts.
 
 use serde::Serialize;
 
 use super::{MessageShape, bytes, shape};
 use crate::admin::when::rfc3339;
-use crate::engine::{Audited, Entry, Head, IncidentShown, Job, Preview, Soundness, Target};
+use crate::engine::{Audited, Entry, Head, IncidentShown, Job, Kind, Preview, RuleShown, Soundness, Target};
 use crate::model::Id;
 use crate::model::chain::Link;
 use crate::server::bulk::at;
@@ -89,6 +89,19 @@ enum TargetShape<'a> {
 }
 
 #[derive(Serialize)]
+struct RuleShape<'a> {
+    number: usize,
+    on: Vec<&'a str>,
+    destinations: Vec<&'a str>,
+    channel: &'a str,
+    digest_ms: u64,
+    state: &'a str,
+    last_told_at: Option<String>,
+    failing_since: Option<String>,
+    last_error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
 struct HeadShape {
     number: u64,
     hash: Link,
@@ -163,6 +176,40 @@ pub(in crate::server) fn soundness(found: &Soundness) -> Vec<u8> {
         head: head_shape(found.head),
         wrong: found.wrong.as_ref().map(|(number, what)| Wrong { number: *number, what }),
     })
+}
+
+/// The rules of alerts.
+pub(in crate::server) fn alert_rules(rules: &[RuleShown]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        rules: Vec<RuleShape<'a>>,
+    }
+    bytes(&Shape { rules: rules.iter().map(rule_shape).collect() })
+}
+
+/// What came of a test of one.
+pub(in crate::server) fn tested(told: &Result<(), String>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        is_told: bool,
+        error: Option<&'a str>,
+    }
+    bytes(&Shape { is_told: told.is_ok(), error: told.as_ref().err().map(String::as_str) })
+}
+
+fn rule_shape(rule: &RuleShown) -> RuleShape<'_> {
+    let RuleShown { number, kinds, destinations, channel, digest_ms, state } = rule;
+    RuleShape {
+        number: *number,
+        on: kinds.iter().map(|kind| Kind::name(*kind)).collect(),
+        destinations: destinations.iter().map(|name| &**name).collect(),
+        channel,
+        digest_ms: *digest_ms,
+        state: if state.failing_since.is_some() { "failing" } else { "ok" },
+        last_told_at: state.last_told_at.map(rfc3339),
+        failing_since: state.failing_since.map(rfc3339),
+        last_error: state.last_error.as_deref(),
+    }
 }
 
 fn job_shape(job: &Job) -> JobShape<'_> {

@@ -58,6 +58,8 @@ pub(in crate::server) enum Handler {
     VerifyAudit,
     Incidents,
     ShowIncident,
+    Alerts,
+    TestAlert,
     History,
     Metrics,
     OpenApi,
@@ -96,7 +98,7 @@ const G: Method = Method::GET;
 const P: Method = Method::POST;
 
 /// The table.
-pub(in crate::server) static ROUTES: [Route; 42] = [
+pub(in crate::server) static ROUTES: [Route; 44] = [
     route(G, "/", Right::Anyone, 0, Handler::Root, "the console for a browser; for others what there is to call"),
     route(G, "/healthz", Right::Anyone, 0, Handler::Healthz, "whether the process lives"),
     route(G, "/readyz", Right::Anyone, 0, Handler::Readyz, "whether messages are taken; 503 or 507 where not"),
@@ -259,6 +261,15 @@ pub(in crate::server) static ROUTES: [Route; 42] = [
         0,
         Handler::VerifyAudit,
         "whether the chain of the audit log is whole; `?head=NUMBER:HASH` is an entry that was written down",
+    ),
+    route(G, "/v1/alerts", Right::View, 0, Handler::Alerts, "the rules of alerts, and whether their channels work"),
+    route(
+        P,
+        "/v1/alerts/{number}/test",
+        Right::Operate,
+        NOTHING_BYTES_MAX,
+        Handler::TestAlert,
+        "tells that it is a test",
     ),
     route(
         G,

@@ -1,0 +1,51 @@
+//! The first channel of alerts, a line in the log, and how an alert reads in one line.
+//!
+//! # What it does not know
+//!
+//! When something is told.
+
+use super::alert::{
+    Alert, Channel, DAMAGED, INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS, LATE, RECOVERED, RULE, TEST, WILL_BE_LATE,
+};
+
+/// The first channel: a line in the log.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogLine;
+
+impl Channel for LogLine {
+    fn tell(&self, alert: &Alert) -> Result<(), String> {
+        log::warn!("{alert}");
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        "log".to_owned()
+    }
+}
+
+impl std::fmt::Display for Alert {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Alert { destination, reason, messages, sample, detail, .. } = self;
+        match sample {
+            Some(sample) => {
+                write!(f, "{messages} message(s) to {destination} undelivered: {reason}; first {sample}")?;
+            }
+            None if *reason == RULE => write!(f, "the rules of {destination} do not tell what it answered")?,
+            None if *reason == LATE => write!(f, "{messages} message(s) to {destination} undelivered: late")?,
+            None if *reason == WILL_BE_LATE => write!(f, "messages to {destination} will be late")?,
+            None if matches!(*reason, INCIDENT | INCIDENT_AT_REST | INCIDENT_LASTS) => {
+                write!(f, "deliveries to {destination} fail")?
+            }
+            None if *reason == RECOVERED => write!(f, "what failed at {destination} is over")?,
+            None if *reason == TEST => write!(f, "a test: whoever reads this is told by goniec")?,
+            None if *reason == DAMAGED => {
+                write!(f, "{messages} part(s) of the registry cannot be read, and are not delivered")?;
+            }
+            None => write!(f, "destination {destination} is {reason}")?,
+        }
+        match detail {
+            Some(detail) if !detail.is_empty() => write!(f, ": {}", detail.escape_debug()),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
