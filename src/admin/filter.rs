@@ -13,7 +13,7 @@ use std::fmt;
 use crate::model::id::NotAnId;
 use crate::model::nearest::nearest;
 use crate::model::{Abandoned, Class, Id, Record, WallMs};
-use crate::store::{Pattern, StateName};
+use crate::store::{HELD, Pattern, StateName};
 
 use super::when::{Toward, parse_when};
 
@@ -146,7 +146,9 @@ impl Filter {
             && (self.remote_id.is_none() || self.remote_id == record.remote_id)
             && self.kind.as_ref().is_none_or(|kind| envelope.kind.as_deref().is_some_and(|word| kind.matches(word)))
             && self.reason.as_deref().is_none_or(|reason| {
-                record.state.reason() == Some(reason) || record.last.class.map(Class::name) == Some(reason)
+                record.state.reason() == Some(reason)
+                    || record.last.class.map(Class::name) == Some(reason)
+                    || (reason == HELD && record.state.is_held())
             })
     }
 }
@@ -215,7 +217,7 @@ fn reasons() -> Vec<&'static str> {
     ];
     // A refusal is a reason and a class, of one name.
     let classes = Class::ALL.iter().filter(|class| **class != Class::Rejected);
-    abandoned.iter().map(|reason| reason.name()).chain(classes.map(|class| class.name())).collect()
+    abandoned.iter().map(|reason| reason.name()).chain([HELD]).chain(classes.map(|class| class.name())).collect()
 }
 
 fn unknown(what: &str, name: &str, names: &[&str]) -> String {

@@ -136,7 +136,7 @@ fn commands(alert: &Alert) -> Vec<String> {
             let id = alert.sample.map_or_else(|| "ID".to_owned(), |id| id.to_string());
             vec![format!("goniec resolve {id} --delivered"), format!("goniec resolve {id} --resend")]
         }
-        "late" | "will-be-late" => vec!["goniec destinations".to_owned(), format!("goniec ls to:{to} state:failed")],
+        "late" | "will-be-late" => vec!["goniec destinations".to_owned(), format!("goniec ls to:{to} state:queued,failed")],
         "failing" | "silent" | "rule" => {
             vec!["goniec destinations".to_owned(), format!("goniec ls to:{to} --limit 10")]
         }
@@ -156,13 +156,14 @@ fn fragment(alert: &Alert) -> String {
         "exhausted" | "rejected" | "expired" => {
             format!("to:{} state:abandoned reason:{}", alert.destination, alert.reason)
         }
-        "uncertain" | "late" => format!("to:{} state:failed", alert.destination),
+        "uncertain" => format!("to:{} reason:held", alert.destination),
+        "late" => format!("to:{} state:queued,failed", alert.destination),
         "incident" | "incident-lasts" | "incident-at-rest" | "recovered" => return "#/incidents".to_owned(),
         _ => return String::new(),
     };
     let mut escaped = String::from("#/messages?filter=");
     for byte in filter.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-._~:,".contains(&byte) {
             escaped.push(char::from(byte));
         } else {
             let _ = write!(escaped, "%{byte:02X}");

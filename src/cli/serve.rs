@@ -159,6 +159,8 @@ fn server_config(arguments: &ArgMatches, file: &Config, engine: &Engine) -> Serv
     let given =
         given.map(|secret| Token { name: "token".into(), role: Role::Admin, secret: Secret::new(secret.into()) });
     config.tokens = file.tokens.iter().cloned().chain(given).collect();
+    let host = |url: &String| Some(url.split_once("://")?.1.split(['/', ':']).next()?.to_owned());
+    config.public_host = file.url.as_ref().and_then(host);
     config.destinations = engine.destinations().iter().map(ToString::to_string).collect();
     config
 }

@@ -46,7 +46,9 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     // One that is not sound is there all the same.
     let named = root.section("destination");
     let names: Vec<&str> = named.into_iter().flat_map(Section::named).map(|(name, _)| name).collect();
-    let alerts = Alerts { names: &names, node: server.and_then(|server| node(server, problems)) };
+    let node = server.and_then(|server| node(server, problems));
+    config.url = node.map(str::to_owned);
+    let alerts = Alerts { names: &names, node };
     for section in root.sections("alert") {
         config.alerts.extend(alerts.rules(section, &mut config.warnings, problems));
     }

@@ -45,6 +45,8 @@ pub struct Config {
     pub path: Option<PathBuf>,
     /// Where it listens, where the file says so.
     pub listen: Option<SocketAddr>,
+    /// Where people reach the node, for links and behind a proxy.
+    pub url: Option<String>,
     /// Who may call; anyone on this machine where empty.
     pub tokens: Vec<Token>,
     /// The directory of the registry, where the file says so.

@@ -9,7 +9,7 @@
 //! # What holds
 //!
 //! * A step of a job and how far it then is are one commit: whatever is killed when, no message is acted on twice by one job, and none is left out
-//!   that matches when its turn comes.
+//!   that matched when the job was taken up and still does.
 //! * A message that does not admit the act, because it is out for instance, or that no longer matches, is counted as refused, and stays as it is.
 //! * What is accepted after the job began is none of it.
 //! * A job that was under way when the process ended goes on with the next start.
@@ -464,7 +464,10 @@ impl Running {
                 }
             }
             Err(Error::Store(StoreError::Damaged(_))) if asked > 0 => {
-                // The one that is damaged is found among fewer and fewer, and passed over.
+                // The one that is damaged is found among fewer and fewer, and passed over. Where even that cannot be written, it is not the message.
+                if self.is_hindered {
+                    self.not_before_ms = now.mono_ms + AGAIN_MS;
+                }
                 self.is_hindered = asked == 1;
                 self.most = asked.div_ceil(2);
             }

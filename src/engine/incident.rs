@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! a failed attempt ─▶ Incident of its cause (note 'i' + number, in the commit of the attempt)
-//! every 10 s        ─▶ is any message still undelivered by it? no: closed, and told
+//! at every look     ─▶ is any message still undelivered by it? no: closed, and told
 //! ```
 //!
 //! # What holds
@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::model::cause::{Cause, words};
 use crate::model::span::show_span;
 use crate::model::{Id, Place, Stamp, WallMs};
-use crate::store::{Dest, Move, Note, Query, StateName, Store, StoreError};
+use crate::store::{Dest, MANY_CAUSES, Move, Note, Query, StateName, Store, StoreError};
 
 /// The first byte of the keys of incidents.
 const KIND: u8 = b'i';
@@ -107,14 +107,15 @@ impl Incident {
             scan_max: SCAN_MAX,
             ..Query::default()
         };
-        [of(&[StateName::Queued, StateName::Sending, StateName::Failed]), of(&[StateName::Abandoned])]
+        // In this order: what is sent again in between goes from the first to the second, and is seen.
+        [of(&[StateName::Abandoned]), of(&[StateName::Queued, StateName::Sending, StateName::Failed])]
     }
 
     /// Whether a message is still undelivered by it. Where that cannot be told within the budget, one is.
     fn is_over(&self, store: &dyn Store) -> Result<bool, StoreError> {
         for query in self.queries(1) {
             let page = store.list(&query)?;
-            if !page.records.is_empty() || page.scanned_until.is_some() {
+            if !page.records.is_empty() || page.scanned_until.is_some() || !page.damaged.is_empty() {
                 return Ok(false);
             }
         }
@@ -248,9 +249,9 @@ impl Stirred {
             match known.least(|number| self.gone.contains(&number) || self.changed.contains_key(&number)) {
                 Some(least) => self.gone.push(least),
                 None => {
-                    cause = Cause::of(class, "");
+                    cause = Cause::of(class, MANY_CAUSES);
                     number = number_of(dest, cause);
-                    words = "many causes".into();
+                    words = MANY_CAUSES.into();
                 }
             }
         }

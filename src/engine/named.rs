@@ -42,6 +42,15 @@ impl Registry {
             if !dest.is_ok_and(|dest| query.matches(&record, dest)) {
                 continue;
             }
+            match query.cause.map_or(Ok(true), |_| Ok(query.is_by_cause(&self.store.attempts(place)?))) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(StoreError::Damaged(what)) => {
+                    page.damaged.push(format!("message {place}: {what}"));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             if query.text.is_none() {
                 page.records.push(record);
                 continue;

@@ -95,21 +95,25 @@ pub(super) fn notes(steered: &[Steered]) -> Vec<Note> {
     steered.iter().filter_map(note).collect()
 }
 
-/// The pauses that the store knows of.
+/// The pauses that the store knows of, and what of them cannot be read.
 ///
 /// # Errors
 /// What hinders the read.
-pub(super) fn known(store: &dyn Store) -> Result<Vec<(Dest, Pause)>, StoreError> {
+pub(super) fn known(store: &dyn Store) -> Result<(Vec<(Dest, Pause)>, Option<String>), StoreError> {
     let mut known = Vec::new();
-    store.notes(&[KIND], &mut |key, value| {
+    let read = store.notes(&[KIND], &mut |key, value| {
         let number = key.get(1..).and_then(|number| <[u8; 2]>::try_from(number).ok());
         if let Some(number) = number {
             // What cannot be read was a pause all the same: nobody said that it ended.
             let unknown = || Pause { cause: Cause::Person, who: String::new(), why: "?".into(), at: WallMs(0) };
             known.push((Dest(u16::from_be_bytes(number)), codec::decode(value).unwrap_or_else(|_| unknown())));
         }
-    })?;
-    Ok(known)
+    });
+    match read {
+        Ok(()) => Ok((known, None)),
+        Err(StoreError::Damaged(why)) => Ok((known, Some(why))),
+        Err(error) => Err(error),
+    }
 }
 
 /// How many faults of the set-up in a row pause a destination.

@@ -133,12 +133,10 @@ impl Registry {
 
     /// Pauses what was paused when the process ended, and says so once more.
     fn pause_again(&self) -> Result<(), StoreError> {
-        match pause::known(&*self.store) {
-            Ok(known) => known.into_iter().for_each(|(dest, pause)| self.steer(dest, Steer::Pause(Some(pause)))),
-            // One that cannot be read must not keep all others from being delivered to.
-            Err(StoreError::Damaged(why)) => self.set_aside(vec![format!("a pause of a destination: {why}")]),
-            Err(error) => return Err(error),
-        }
+        let (known, damage) = pause::known(&*self.store)?;
+        known.into_iter().for_each(|(dest, pause)| self.steer(dest, Steer::Pause(Some(pause))));
+        // One that cannot be read must not keep all others from being delivered to.
+        self.set_aside(damage.into_iter().map(|why| format!("a pause of a destination: {why}")).collect());
         Ok(())
     }
 

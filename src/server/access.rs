@@ -41,7 +41,7 @@ pub(super) fn check(
 ) -> Result<String, Problem> {
     let host = host(headers)?;
     if config.listen.ip().is_loopback() {
-        local(host.as_ref())?;
+        local(config, host.as_ref())?;
     }
     same_origin(method, headers, host.as_ref())?;
     let caller = caller(config, sessions, headers);
@@ -120,17 +120,19 @@ fn host(headers: &HeaderMap) -> Result<Option<Authority>, Problem> {
     Authority::try_from(host).map(Some).map_err(|_| Problem::bad("the host header is not a host"))
 }
 
-fn local(host: Option<&Authority>) -> Result<(), Problem> {
+fn local(config: &ServerConfig, host: Option<&Authority>) -> Result<(), Problem> {
     // A browser always sends a host; a client that sends none is no browser.
     let Some(host) = host else { return Ok(()) };
     let name = host.host();
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     let loopback = bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
-    if loopback || name.eq_ignore_ascii_case("localhost") {
+    let is_public = config.public_host.as_deref().is_some_and(|public| public.eq_ignore_ascii_case(name));
+    // A rebound name bears no token.
+    if loopback || name.eq_ignore_ascii_case("localhost") || (is_public && !config.tokens.is_empty()) {
         return Ok(());
     }
     Err(Problem::foreign(format!("goniec listens on this machine only, and {name:?} is not a name of it"))
-        .hint("Use 127.0.0.1 or localhost in the address."))
+        .hint("Use 127.0.0.1 or localhost in the address; behind a proxy, set `url` in [server], and tokens."))
 }
 
 fn same_origin(method: &Method, headers: &HeaderMap, host: Option<&Authority>) -> Result<(), Problem> {
@@ -218,6 +220,20 @@ mod tests {
             assert_eq!(rights.map(|right| may(role, right)), allowed, "{role:?}");
         }
         check_status(true, &Method::POST, &[(AUTHORIZATION, "Bearer shop-secret")], 403);
+    }
+
+    #[test]
+    fn behind_a_proxy_its_own_name_is_taken_where_there_are_tokens() {
+        let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into());
+        config.public_host = Some("goniec.example.pl".into());
+        let asked = |config: &ServerConfig, host: &str| {
+            let host = Authority::try_from(host).expect("a host");
+            local(config, Some(&host)).is_ok()
+        };
+        assert!(!asked(&config, "goniec.example.pl"), "without tokens anybody could come");
+        config.tokens = vec![Token { name: "anna".into(), role: Role::Operator, secret: Secret::new("s3cret".into()) }];
+        assert!(asked(&config, "Goniec.example.pl") && asked(&config, "goniec.example.pl:443"));
+        assert!(!asked(&config, "evil.example") && !asked(&config, "goniec.example.pl.evil.example"));
     }
 
     #[test]

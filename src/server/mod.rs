@@ -68,6 +68,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// What requests must bear one of, where there are any. Needed for any address but loopback.
     pub tokens: Vec<Token>,
+    /// The host by which people reach it through a proxy: with tokens, requests for it are taken on a loopback address too.
+    pub public_host: Option<String>,
     /// The names of the configured destinations, to be listed also while they have no messages.
     pub destinations: Vec<String>,
     /// Connections at once.
@@ -161,6 +163,7 @@ impl ServerConfig {
         ServerConfig {
             listen,
             tokens: Vec::new(),
+            public_host: None,
             destinations: Vec::new(),
             connections_max: 4_096,
             connections_per_address_max: 256,

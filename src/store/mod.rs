@@ -140,10 +140,10 @@ pub trait Store: Send + Sync + 'static {
     /// Whatever hinders the read.
     fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Every note that is not empty and whose key begins with `prefix`, in order of their keys.
+    /// Every note that is not empty and whose key begins with `prefix`, in order of their keys. One that is damaged hides none of the others.
     ///
     /// # Errors
-    /// Whatever hinders the read.
+    /// Whatever hinders the read; where a note is damaged, after all others were read.
     fn notes(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError>;
 
     /// How many messages there are, by destination and state. Kept, never counted.
@@ -646,7 +646,7 @@ impl Query {
         let last = attempts.iter().rev().find_map(|attempt| Some(Cause::of(attempt.class?, &attempt.detail)));
         self.cause.is_none_or(|cause| {
             last == Some(cause)
-                || (last.is_some_and(|last| last.class == cause.class) && cause == Cause::of(cause.class, ""))
+                || (last.is_some_and(|last| last.class == cause.class) && cause == Cause::of(cause.class, MANY_CAUSES))
         })
     }
 
@@ -669,7 +669,9 @@ impl Query {
             && self.since.is_none_or(|since| at >= since)
             && self.until.is_none_or(|until| at < until)
             && self.reason.as_deref().is_none_or(|reason| {
-                record.state.reason() == Some(reason) || record.last.class.map(Class::name) == Some(reason)
+                record.state.reason() == Some(reason)
+                    || record.last.class.map(Class::name) == Some(reason)
+                    || (reason == HELD && record.state.is_held())
             })
     }
 }
@@ -688,6 +690,11 @@ impl Query {
         body.len() / 1_024
     }
 }
+
+/// The reason of what waits for a person.
+pub const HELD: &str = "held";
+/// Stands for every cause of a class, where there are too many to tell apart.
+pub const MANY_CAUSES: &str = "many causes";
 
 /// The hash by which a status remembers a key: FNV-1a over the bytes, never 0. It is written to disk and must never change.
 #[must_use]

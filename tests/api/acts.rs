@@ -62,6 +62,10 @@ pub fn hold(api: &Api) {
     let id = api.waiting("x");
     let shown = api.post(&format!("/v1/messages/{id}/hold")).expect(200).json();
     assert_eq!((shown["state"].as_str(), shown["waits_for"].as_str()), (Some("queued"), Some("held")));
+    let held = api.get("/v1/messages?reason=held&state=queued,failed").expect(200).json();
+    let held = held["messages"].as_array().unwrap();
+    assert!(held.iter().any(|message| message["id"] == id.as_str()));
+    assert!(held.iter().all(|message| message["waits_for"] == "held"));
     check_refusals(api, "POST", "/hold", &[]);
 }
 

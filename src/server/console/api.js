@@ -32,7 +32,8 @@ async function call(method, path, {body, headers = {}, signal} = {}) {
 		sent['content-type'] = 'application/json';
 		body = JSON.stringify(body);
 	}
-	const limit = AbortSignal.timeout(PATIENCE_MS);
+	// What counts before it begins, and what waits for a mail server, may take longer; asked twice it would be done twice.
+	const limit = AbortSignal.timeout(method === 'POST' ? 10 * PATIENCE_MS : PATIENCE_MS);
 	let answer;
 	try {
 		answer = await fetch(path, {

@@ -188,12 +188,17 @@ async function leave() {
 	turnTo();
 }
 
+let isAsking = false;
+
 function askLogin() {
-	if (open?.name === 'login') return;
+	// A form that somebody types into is not drawn anew.
+	if (isAsking) return;
+	isAsking = true;
 	loading.abort();
 	open?.page.close?.();
 	open = null;
 	login(async () => {
+		isAsking = false;
 		await whoami();
 		restart();
 		turnTo();

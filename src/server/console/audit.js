@@ -61,7 +61,8 @@ export function audit(here) {
 							h(
 								'span',
 								isolated(entry.detail ?? ''),
-								entry.messages > 1 && h('small', t('audit.messages', {n: entry.messages, count: number(entry.messages)})),
+								entry.messages.length > 1 &&
+									h('small', t('audit.messages', {n: entry.messages.length, count: number(entry.messages.length)})),
 							),
 					},
 				],

@@ -154,6 +154,7 @@ function watch(job) {
 		if (now.detail) line.append(' · ', isolated(now.detail));
 		setTimeout(() => box.remove(), 8_000);
 	};
-	const timer = setInterval(() => get(`/v1/bulk/${piece(job.id)}`).then(show, () => {}), POLL_MS);
+	const lost = problem => (problem.status === 401 || problem.status === 404) && clearInterval(timer);
+	const timer = setInterval(() => get(`/v1/bulk/${piece(job.id)}`).then(show, lost), POLL_MS);
 	show(job);
 }

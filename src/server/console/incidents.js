@@ -37,15 +37,14 @@ export function incidents(here) {
 			facts([
 				[t('col.destination'), laneLink(incident.destination)],
 				[t('attempt.class'), h('span', known(`class.${incident.class}`, incident.class), ' ', code(incident.class))],
-				[t('incident.undelivered'), h('a', {href: `#/messages${query({filter: incident.filter})}`}, number(incident.open))],
+				[t('incident.undelivered'), h('a', {href: `#/messages${query({filter: incident.filter})}`}, number(incident.open) + (incident.open_is_least ? '+' : ''))],
 				[t('page.messages'), number(incident.messages)],
 				[t('incident.failures'), number(incident.failures)],
 				[t('incident.first'), when(incident.first_at)],
 				[t('incident.last'), when(incident.last_at)],
-				[t('incident.told'), when(incident.told_at)],
 				[t('incident.ended'), incident.closed_at && when(incident.closed_at)],
 				[t('col.oldest'), incident.oldest && h('span.row', messageLink(incident.oldest.id), code(incident.oldest.key))],
-				[t('incident.sample'), incident.sample && h('span', messageLink(incident.sample.id), h('p', isolated(incident.sample.detail)))],
+				[t('incident.sample'), incident.sample && h('span', messageLink(incident.sample.id), h('p', isolated(incident.detail ?? '')))],
 			]),
 		];
 	}

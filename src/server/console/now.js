@@ -22,7 +22,7 @@ export function now(here) {
 		const [stats, lanes, held, incidents, alerts, history] = await Promise.all([
 			get('/v1/stats', signal),
 			get('/v1/destinations', signal),
-			list('state=failed,queued'),
+			list('state=failed,queued&reason=held'),
 			maybe('/v1/incidents', signal),
 			maybe('/v1/alerts', signal),
 			maybe('/v1/history', signal),
@@ -82,7 +82,7 @@ function* trouble({stats}) {
 
 /** Only a person can say what shall become of these. */
 function* waiting({held}) {
-	const waits = held.messages.filter(message => message.waits_for === 'held');
+	const waits = held.messages;
 	const groups = [
 		['uncertain', waits.filter(message => message.state === 'failed')],
 		['held', waits.filter(message => message.state === 'queued')],

@@ -18,7 +18,7 @@ use super::plan::View;
 use super::read;
 use super::slot::{Slot, Stat};
 use crate::model::{Place, Record};
-use crate::store::{Page, Pattern, Query, StateName, StoreError, key_hash};
+use crate::store::{HELD, Page, Pattern, Query, StateName, StoreError, key_hash};
 
 /// How many bytes of bodies are read under the lock, and then one more body.
 const READ_BYTES_MAX: usize = 256 << 10;
@@ -250,7 +250,9 @@ impl<'q> Walk<'q> {
             && (query.remote_id.is_none() || (slot.arrival.is_some() && slot.flags.attempts))
             && query.cause.is_none_or(|cause| slot.last.class == Some(cause.class))
             && query.reason.as_deref().is_none_or(|reason| {
-                slot.state.reason() == Some(reason) || slot.last.class.is_some_and(|class| class.name() == reason)
+                slot.state.reason() == Some(reason)
+                    || slot.last.class.is_some_and(|class| class.name() == reason)
+                    || (reason == HELD && slot.state.is_held())
             })
     }
 }

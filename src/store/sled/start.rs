@@ -43,17 +43,19 @@ pub(super) fn note(trees: &Trees, key: &[u8]) -> Result<Option<Vec<u8>>, StoreEr
     Ok(trees.row(Tree::Note, key, |row| Some(row.body.to_vec()))?.filter(|note| !note.is_empty()))
 }
 
-/// The notes whose keys begin with `prefix`.
+/// The notes whose keys begin with `prefix`, all that can be read; the first that cannot is the error.
 pub(super) fn notes(trees: &Trees, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
     let mut walk = trees.under(Tree::Note, prefix)?;
+    let mut damage = None;
     while let Some(row) = walk.forth() {
         let (key, row) = row?;
-        let row = trees.seal().unframe(Tree::Note, &key, &row)?;
-        if !row.body.is_empty() {
-            each(&key, row.body);
+        match trees.seal().unframe(Tree::Note, &key, &row) {
+            Ok(row) if row.body.is_empty() => {}
+            Ok(row) => each(&key, row.body),
+            Err(error) => drop(damage.get_or_insert(error)),
         }
     }
-    Ok(())
+    damage.map_or(Ok(()), Err)
 }
 
 /// The hashes of the keys in the range of chunks being filled; `None` where a status in it cannot be read.
