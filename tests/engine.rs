@@ -160,7 +160,7 @@ fn a_person_holds_edits_and_sends_again() {
     until("rejected", || state(&goniec, id) == State::Abandoned(Abandoned::Rejected));
     let edit = |read| Act::Edit { body: Arc::from(*b"mended"), content_type: None, read };
     assert!(matches!(goniec.act(id, edit(Some(7))), Err(Error::Stale { read: 7, stored: 1, .. })));
-    goniec.act(id, edit(Some(1))).expect("edits");
+    goniec.act(id, edit(Some(1)).by("anna", "the mapping was wrong")).expect("edits");
     until("delivered", || state(&goniec, id) == State::Delivered);
     assert!(matches!(goniec.act(id, Act::Cancel), Err(Error::Refused { .. })));
     goniec.act(id, Act::Resend(Queued::Ready)).expect("resends");

@@ -153,7 +153,7 @@ fn failures_of_one_cause_are_one_incident_and_of_two_are_two() {
     let found = day.turn.list(&query, day.now.wall).expect("lists");
     assert_eq!(found.messages.len(), 30);
     assert!(found.messages.iter().all(|shown| shown.record.id != other));
-    day.pass(20_000);
+    day.pass(40_000);
     assert_eq!(day.told(), ["erp incident-at-rest"], "both in one");
 }
 
@@ -162,16 +162,16 @@ fn an_incident_is_over_when_all_of_it_arrived_or_a_person_ended_it() {
     let mut day = Day::new(&[Kind::Incident]);
     (0..4).for_each(|n| day.says(&format!("k{n}"), 422, "no customer"));
     let ids: Vec<Id> = (0..4).map(|n| day.send(&format!("k{n}"))).collect();
-    day.pass(20_000);
+    day.pass(40_000);
     assert_eq!(day.told().len(), 1);
     day.mend();
     day.act(ids[0], Act::Resend(Queued::Ready));
     day.act(ids[1], Act::Delete);
     day.act(ids[2], Act::Arrived);
-    day.pass(20_000);
+    day.pass(40_000);
     assert_eq!((day.open()[0].open, day.told().len()), (1, 0), "one is left");
     day.act(ids[3], Act::Resend(Queued::NotBefore(day.now.wall.plus(MINUTE_MS))));
-    day.pass(30_000);
+    day.pass(40_000);
     assert_eq!(day.open().len(), 1, "that it is queued again is not that it arrived");
     day.pass(MINUTE_MS);
     assert_eq!((day.open().len(), day.told()), (0, vec!["erp recovered".to_owned()]));
@@ -203,20 +203,20 @@ fn what_heals_within_a_minute_wakes_nobody_and_what_lasts_is_told_once() {
 
 #[test]
 fn who_hears_of_what_was_given_up_is_not_told_twice() {
-    let mut day = Day::new(&[]);
+    let mut day = Day::new(&[Kind::Abandoned, Kind::Incident]);
     day.says("k", 422, "no");
     let id = day.send("k");
-    day.pass(30_000);
+    day.pass(40_000);
     assert_eq!(day.told(), ["erp rejected"]);
     day.mend();
     day.act(id, Act::Resend(Queued::Ready));
-    day.pass(30_000);
+    day.pass(40_000);
     assert_eq!(day.told(), ["erp recovered"]);
 }
 
 #[test]
 fn what_lasts_is_told_also_to_who_heard_of_one_that_was_given_up() {
-    let mut day = Day::new(&[]);
+    let mut day = Day::new(&[Kind::Abandoned, Kind::Incident]);
     day.says("k", 503, "busy");
     let id = day.send("k");
     day.pass(5_000);
@@ -238,16 +238,16 @@ fn counts_and_what_is_open_outlive_a_crash() {
     let mut day = Day::new(&[Kind::Incident]);
     (0..5).for_each(|n| day.says(&format!("k{n}"), 422, "no customer"));
     let ids: Vec<Id> = (0..5).map(|n| day.send(&format!("k{n}"))).collect();
-    day.pass(20_000);
+    day.pass(40_000);
     let before = day.incidents();
     day = day.restart();
     assert_eq!(day.incidents(), before);
-    day.pass(20_000);
+    day.pass(40_000);
     assert_eq!(day.told(), ["erp incident-at-rest"], "once more after a start");
     day.mend();
     ids.iter().for_each(|id| day.act(*id, Act::Resend(Queued::Ready)));
     day = day.restart();
-    day.pass(20_000);
+    day.pass(40_000);
     assert_eq!(day.open().len(), 0, "it is over, whoever looked before");
 }
 

@@ -428,6 +428,7 @@ fn a_stop_does_not_wait_for_a_channel_that_hangs() {
     let begun = slow.begun.load(Ordering::SeqCst);
     assert!(!slow.is_free.load(Ordering::SeqCst) && slow.told.load(Ordering::SeqCst) < begun, "it was left behind");
     slow.is_free.store(true, Ordering::SeqCst);
+    drop(engine);
     until("it has come to an end", || Arc::strong_count(&slow.told) == 1);
     assert_eq!((slow.begun.load(Ordering::SeqCst), slow.told.load(Ordering::SeqCst)), (begun, begun));
 }

@@ -183,7 +183,9 @@ fn stock_that_fails_goes_in_the_next_cycle() {
     let waits: HashMap<Id, _> = ids.iter().map(|id| (*id, of(id))).collect();
     let other = goniec.send(Message::to("warehouse").kind("location").body(*b"x")).expect("accepts");
     until("the other one is there", || state(&goniec, other) == State::Delivered);
-    for shown in waits.values().filter(|shown| shown.record.attempts == 1) {
+    // Unless the cycle has come already.
+    let is_out = |state| matches!(state, State::Sending(_));
+    for shown in waits.values().filter(|shown| shown.record.attempts == 1 && !is_out(shown.record.state)) {
         assert_eq!((shown.record.state, shown.waits_for), (State::Failed(Failed::NextCycle), Some(Waits::NextCycle)));
     }
     until("the next cycle took them", || ids.iter().all(|id| state(&goniec, *id) == State::Delivered));

@@ -136,7 +136,9 @@ fn commands(alert: &Alert) -> Vec<String> {
             let id = alert.sample.map_or_else(|| "ID".to_owned(), |id| id.to_string());
             vec![format!("goniec resolve {id} --delivered"), format!("goniec resolve {id} --resend")]
         }
-        "late" | "will-be-late" => vec!["goniec destinations".to_owned(), format!("goniec ls to:{to} state:queued,failed")],
+        "late" | "will-be-late" => {
+            vec!["goniec destinations".to_owned(), format!("goniec ls to:{to} state:queued,failed")]
+        }
         "failing" | "silent" | "rule" => {
             vec!["goniec destinations".to_owned(), format!("goniec ls to:{to} --limit 10")]
         }

@@ -117,13 +117,7 @@ impl Reader<'_> {
             (kind, value_read) => match checked(kind, value_read) {
                 Ok(field) => Some(field),
                 Err(wrong) => {
-                    let later = rules::later_words(rule.path);
-                    let is_later = matches!(value_read, DeValue::String(word) if later.contains(&word.as_ref()))
-                        || matches!(value_read, DeValue::Array(list) if list.iter().any(|word| {
-                            word.get_ref().as_str().is_some_and(|word| later.contains(&word))
-                        }));
-                    let hint = if is_later { "A later version takes it; this one does not." } else { "" };
-                    self.note(value.span().start, format!("{path}: {wrong}"), hint);
+                    self.note(value.span().start, format!("{path}: {wrong}"), "");
                     None
                 }
             },

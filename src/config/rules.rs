@@ -114,14 +114,6 @@ const WHOLE_TABLES: &[Rule] = &[
     later("route", "Which messages of a source go where."),
 ];
 
-/// Words of the interface that a later version takes as the value of a key.
-const LATER_WORDS: &[(&str, &[&str])] = &[("alert[].on", &["incident"])];
-
-/// The words that a later version takes as the value of this key.
-pub(super) fn later_words(path: &str) -> &'static [&'static str] {
-    LATER_WORDS.iter().find(|(key, _)| *key == path).map_or(&[], |(_, words)| words)
-}
-
 /// Every rule.
 pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
     TABLES.into_iter().flatten()

@@ -341,7 +341,7 @@ fn tokens_and_alerts_are_whole_or_refused() {
     let signed = "to = [ { webhook = \"http://127.0.0.1:1/\", sign = { secret = { env = \"TOKEN\" } } } ]";
     check_bad(&format!("[[alert]]\n{signed}"), &["sign.secret: signing secret 1: expected whsec_"]);
     check_bad("[server]\nurl = \"ftp://x\"", &["goniec.toml:2:1: server.url: "]);
-    check_bad("[[alert]]\non = [\"incident\"]\nto = [ { log = true } ]", &["A later version takes it"]);
+    check_bad("[[alert]]\non = [\"incidents\"]\nto = [ { log = true } ]", &["alert[0].on"]);
     check_bad("[[alert]]\nto = [ { log = true, webhook = \"http://x\" } ]", &["one of email, webhook"]);
     check_bad("[[alert]]\ndestinations = [\"curier\"]\nto = [ { log = true } ]", &["no destination \"curier\""]);
 }

@@ -59,7 +59,7 @@ pub enum Kind {
 pub struct Rule {
     /// Only of these destinations; of all where empty.
     pub destinations: Vec<Arc<str>>,
-    /// Only of this; of everything where empty.
+    /// Only of this; of everything but incidents where empty.
     pub kinds: Vec<Kind>,
     /// The way to tell.
     pub channel: Arc<dyn Channel>,
@@ -75,7 +75,8 @@ impl Rule {
 
     fn hears(&self, kind: Kind) -> bool {
         let is_of = |own: &Kind| *own == kind || (*own == Kind::Abandoned && kind == Kind::Damaged);
-        self.kinds.is_empty() || self.kinds.iter().any(is_of)
+        // An incident tells of the same failures once more, from another side: only who asks for that hears it.
+        (self.kinds.is_empty() && kind != Kind::Incident) || self.kinds.iter().any(is_of)
     }
 
     /// Whether it tells of this. The registry itself is everyone's, whatever its destinations.

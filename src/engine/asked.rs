@@ -303,7 +303,7 @@ impl Planned {
         match plan {
             Plan::Step(step) => {
                 draft.batch.moves.push(*step);
-                draft.causes.push(Cause::Act(asking));
+                draft.causes.push(Cause::Act(Box::new(asking)));
             }
             Plan::Delete(place) => {
                 draft.batch.deletes.push(place);

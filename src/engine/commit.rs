@@ -354,7 +354,8 @@ impl Committer {
             }
             Cause::Claim(delivery) if done => pending.news.push(News::Claimed(*delivery)),
             Cause::Claim(delivery) => pending.news.push(stands(delivery.who, step, moved)),
-            Cause::Act(Asking { who, record, event, reply, .. }) => {
+            Cause::Act(asking) => {
+                let Asking { who, record, event, reply, .. } = *asking;
                 tell(pending, record.id, &record.envelope);
                 let deadline = record.envelope.deadline;
                 if done && !step.to.is_final() {

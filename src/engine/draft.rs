@@ -61,7 +61,7 @@ pub(super) enum Cause {
     /// An attempt ended.
     Report(Box<Report>),
     /// A person asked for it.
-    Act(Asking),
+    Act(Box<Asking>),
     /// The message goes out.
     Claim(Box<Delivery>),
     /// A newer one of its key takes its place.
@@ -94,7 +94,8 @@ impl Cause {
         match self {
             Cause::Report(report) => Some((report.loaded.message.id, &report.loaded.message.envelope)),
             Cause::Claim(_) => None,
-            Cause::Act(Asking { record, .. }) | Cause::Expire(.., record) => Some((record.id, &record.envelope)),
+            Cause::Act(asking) => Some((asking.record.id, &asking.record.envelope)),
+            Cause::Expire(.., record) => Some((record.id, &record.envelope)),
             Cause::Supersede(_, id, envelope) => Some((*id, envelope)),
         }
     }
@@ -104,7 +105,8 @@ impl Cause {
         match self {
             Cause::Report(report) => report.who,
             Cause::Claim(delivery) => delivery.who,
-            Cause::Act(Asking { who, .. }) | Cause::Supersede(who, ..) | Cause::Expire(who, ..) => *who,
+            Cause::Act(asking) => asking.who,
+            Cause::Supersede(who, ..) | Cause::Expire(who, ..) => *who,
         }
     }
 }
@@ -201,7 +203,8 @@ impl Draft {
         let steps = std::mem::take(&mut self.batch.moves);
         for (step, cause) in steps.into_iter().zip(std::mem::take(&mut self.causes)) {
             match cause {
-                Cause::Act(Asking { who, reply, .. }) => {
+                Cause::Act(asking) => {
+                    let Asking { who, reply, .. } = *asking;
                     self.news.push(News::Unchanged(who));
                     reply(Err(full()));
                 }
@@ -258,8 +261,8 @@ impl Draft {
             reply(Err(poisoned(why)));
         }
         for cause in self.causes {
-            if let Cause::Act(Asking { reply, .. }) = cause {
-                reply(Err(poisoned(why)));
+            if let Cause::Act(asking) = cause {
+                (asking.reply)(Err(poisoned(why)));
             }
         }
         for Asking { reply, .. } in self.deletes {
@@ -274,7 +277,7 @@ impl Draft {
     /// What of it the audit log keeps.
     pub(super) fn deeds(&self) -> impl Iterator<Item = &Deed> {
         let asked = self.causes.iter().filter_map(|cause| match cause {
-            Cause::Act(asking) => Some(asking),
+            Cause::Act(asking) => Some(&**asking),
             Cause::Report(_) | Cause::Claim(_) | Cause::Supersede(..) | Cause::Expire(..) => None,
         });
         let of_messages = asked.chain(&self.deletes).filter_map(|asking| asking.deed.as_ref());
@@ -415,7 +418,8 @@ impl Draft {
                     log::error!("message at {} is set back: {why}", delivery.who.entry.place);
                     news.push(News::SetBack(delivery.who));
                 }
-                Cause::Act(Asking { who, reply, .. }) => {
+                Cause::Act(asking) => {
+                    let Asking { who, reply, .. } = *asking;
                     news.push(News::Unchanged(who));
                     reply(Err(damaged()));
                 }

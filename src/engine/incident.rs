@@ -41,7 +41,7 @@ const INCIDENTS_MAX: usize = 1_024;
 const FAILURES_MIN: u64 = 5;
 const LASTS_MS: u64 = 60_000;
 /// How often it is looked whether an incident is over.
-const LOOK_MS: u64 = 10_000;
+const LOOK_MS: u64 = 30_000;
 /// How many incidents are looked at together.
 const LOOKED_AT_MAX: usize = 32;
 /// How many messages of an incident are counted, and how far they are looked for.

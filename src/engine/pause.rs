@@ -95,11 +95,14 @@ pub(super) fn notes(steered: &[Steered]) -> Vec<Note> {
     steered.iter().filter_map(note).collect()
 }
 
+/// Pauses by destination.
+type Known = Vec<(Dest, Pause)>;
+
 /// The pauses that the store knows of, and what of them cannot be read.
 ///
 /// # Errors
 /// What hinders the read.
-pub(super) fn known(store: &dyn Store) -> Result<(Vec<(Dest, Pause)>, Option<String>), StoreError> {
+pub(super) fn known(store: &dyn Store) -> Result<(Known, Option<String>), StoreError> {
     let mut known = Vec::new();
     let read = store.notes(&[KIND], &mut |key, value| {
         let number = key.get(1..).and_then(|number| <[u8; 2]>::try_from(number).ok());

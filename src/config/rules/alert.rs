@@ -11,9 +11,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("alert", Kind::Tables, "", "Who is told of what."),
     rule(
         "alert[].on",
-        Kind::Choices(&["abandoned", "late", "silent", "paused", "breaker", "damaged"]),
+        Kind::Choices(&["abandoned", "late", "silent", "paused", "breaker", "damaged", "incident"]),
         "",
-        "What is told, everything without it. `abandoned`: messages given up or waiting for a person, rules over answers that fail, and what is `damaged`; `late`, `silent`, `paused`, `breaker`: that it is so, and that it is over.",
+        "What is told, everything but incidents without it. `abandoned`: messages given up or waiting for a person, rules over answers that fail, and what is `damaged`; `late`, `silent`, `paused`, `breaker`: that it is so, and that it is over; `incident`: failures of one cause that last, and that nothing is undelivered by it any more.",
     ),
     rule("alert[].destinations", Kind::Texts, "", "Only of these destinations; of all without it."),
     rule("alert[].to", Kind::Tables, "", "The ways to tell. Required."),

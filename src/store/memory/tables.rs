@@ -230,6 +230,10 @@ impl Tables {
                 break;
             }
             looked_at += 1;
+            last = Some(*place);
+            if query.cause.is_some_and(|cause| row.status.class != Some(cause.class)) {
+                continue;
+            }
             let record = row.record(*place);
             if query.matches(&record, Dest(row.dest)) && query.is_by_cause(&row.attempts) {
                 let body = row.editions.last().and_then(|edition| edition.body.as_deref());
@@ -239,7 +243,6 @@ impl Tables {
                     page.records.push(record);
                 }
             }
-            last = Some(*place);
         }
         page
     }
