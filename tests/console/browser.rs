@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What keeps chromium alone, and lets it run as root.
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 10] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -22,6 +22,8 @@ const FLAGS: [&str; 9] = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    // It passes over turns of the page that come faster than a person makes them.
+    "--disable-ipc-flooding-protection",
     "--hide-scrollbars",
 ];
 /// The key of an element in the protocol.
