@@ -12,7 +12,7 @@ use std::fmt;
 
 use crate::model::id::NotAnId;
 use crate::model::nearest::nearest;
-use crate::model::{Abandoned, Class, Id, Record, WallMs};
+use crate::model::{Abandoned, Class, Id, WallMs};
 use crate::store::{HELD, Pattern, StateName};
 
 use super::when::{Toward, parse_when};
@@ -136,20 +136,6 @@ impl Filter {
             && (self.ids.is_empty() || self.ids.contains(&id))
             && self.since.is_none_or(|since| id.accepted_at() >= since)
             && self.until.is_none_or(|until| id.accepted_at() < until)
-    }
-
-    /// Whether the record matches, as far as that can be told without its body.
-    #[must_use]
-    pub fn admits(&self, record: &Record) -> bool {
-        let envelope = &record.envelope;
-        self.matches(record.id, &envelope.destination, envelope.key.as_deref(), StateName::of(record.state))
-            && (self.remote_id.is_none() || self.remote_id == record.remote_id)
-            && self.kind.as_ref().is_none_or(|kind| envelope.kind.as_deref().is_some_and(|word| kind.matches(word)))
-            && self.reason.as_deref().is_none_or(|reason| {
-                record.state.reason() == Some(reason)
-                    || record.last.class.map(Class::name) == Some(reason)
-                    || (reason == HELD && record.state.is_held())
-            })
     }
 }
 

@@ -10,7 +10,7 @@ use clap::ArgMatches;
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
-use crate::admin::filter::{BadFilter, Filter};
+use crate::admin::filter::{BadFilter, Filter, WORDS};
 use crate::model::{Id, WallMs};
 
 use super::bulk;
@@ -259,9 +259,8 @@ fn checked(words: &str) -> Result<(), Fail> {
 
 /// The flags of a filter that are set.
 fn flags(arguments: &ArgMatches) -> impl Iterator<Item = (&'static str, &str)> {
-    const NAMES: [&str; 10] =
-        ["state", "destination", "key", "type", "reason", "remote", "incident", "text", "since", "until"];
-    NAMES.into_iter().filter_map(|name| text(arguments, name).map(|value| (name, value)))
+    let flags = WORDS.into_iter().map(|word| if word == "to" { "destination" } else { word });
+    flags.filter_map(|name| text(arguments, name).map(|value| (name, value)))
 }
 
 fn path(id: &str) -> Result<String, Fail> {

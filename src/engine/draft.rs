@@ -136,8 +136,8 @@ impl Draft {
     pub(super) fn is_empty(&self) -> bool {
         let Batch { accepts, moves, deletes, told, notes, dropped, now: _ } = &self.batch;
         let is_bare = accepts.is_empty() && moves.is_empty() && deletes.is_empty() && told.is_empty();
-        let is_silent = notes.is_empty() && dropped.is_empty() && self.over.is_empty() && self.deeds().next().is_none();
-        self.accepts.is_empty() && is_bare && is_silent
+        let is_silent = notes.is_empty() && dropped.is_empty() && self.over.is_empty();
+        self.accepts.is_empty() && is_bare && is_silent && self.deeds().next().is_none()
     }
 
     /// Reckons the notes that the batch writes and drops, beside those of new messages.

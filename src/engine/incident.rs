@@ -29,6 +29,7 @@ use super::registry::{Notice, Registry};
 use super::settle::must_be_told;
 use crate::error::Error;
 use crate::model::cause::{Cause, words};
+use crate::model::hash::fnv;
 use crate::model::span::show_span;
 use crate::model::{Id, Place, Stamp, WallMs};
 use crate::store::{Dest, MANY_CAUSES, Move, Note, Query, StateName, Store, StoreError};
@@ -160,8 +161,7 @@ fn key(number: u64) -> Vec<u8> {
 
 /// The number of a cause at a destination.
 fn number_of(dest: Dest, cause: Cause) -> u64 {
-    let name = cause.class.name().bytes().chain(dest.0.to_be_bytes());
-    name.fold(cause.hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    fnv(cause.hash, cause.class.name().bytes().chain(dest.0.to_be_bytes()))
 }
 
 /// The incidents that are known.
@@ -169,21 +169,24 @@ fn number_of(dest: Dest, cause: Cause) -> u64 {
 pub(super) struct Incidents(BTreeMap<u64, Incident>);
 
 impl Incidents {
-    /// Those that the store knows. What cannot be read opens anew with its next failure.
+    /// Those that the store knows. What cannot be read is set aside, and opens anew with its next failure.
     ///
     /// # Errors
     /// What hinders the read.
-    pub(super) fn open(store: &dyn Store) -> Result<Incidents, StoreError> {
+    pub(super) fn open(registry: &Registry) -> Result<Incidents, StoreError> {
         let mut incidents = Incidents::default();
-        let read = store.notes(&[KIND], &mut |_, value| {
-            if let Ok(incident) = serde_json::from_slice::<Incident>(value) {
-                incidents.0.insert(incident.number, incident);
-            }
+        let mut broken = Vec::new();
+        let read = registry.store.notes(&[KIND], &mut |key, value| match serde_json::from_slice(value) {
+            Ok(incident) => incidents.insert(incident),
+            Err(error) => broken.push(format!("incident at {key:?}: {error}")),
         });
         match read {
-            Ok(()) | Err(StoreError::Damaged(_)) => Ok(incidents),
-            Err(error) => Err(error),
+            Ok(()) => {}
+            Err(StoreError::Damaged(what)) => broken.push(format!("incidents: {what}")),
+            Err(error) => return Err(error),
         }
+        registry.set_aside(broken);
+        Ok(incidents)
     }
 
     pub(super) fn insert(&mut self, incident: Incident) {

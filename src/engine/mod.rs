@@ -241,6 +241,7 @@ impl Engine {
     /// # Errors
     /// There is none of this number, or nothing has changed.
     pub fn cancel_job(&self, number: u64, who: &str) -> Result<Job, Error> {
+        By { what: (), who: Arc::from(who), why: String::new() }.check()?;
         let (reply, answer) = answer();
         self.shared.hand_in(Request::Bulk(Step::Cancel { job: number, who: Arc::from(who) }, reply), false);
         answer()

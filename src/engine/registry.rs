@@ -107,7 +107,6 @@ impl Registry {
         let late_after_ms = rules.iter().map(|rules| rules.and_then(|rules| rules.late_after_ms));
         let ages = Mutex::new(Ages::new(late_after_ms, now));
         let figures = Figures::new(lanes, now);
-        let known = Incidents::open(&*store)?;
         let registry = Registry {
             store,
             settings,
@@ -124,9 +123,10 @@ impl Registry {
             notices: Mutex::default(),
             failure: Mutex::new(None),
             jobs: Mutex::default(),
-            incidents: Mutex::new(known),
+            incidents: Mutex::default(),
         };
         *registry.jobs() = Ledger::open(&registry)?;
+        *registry.incidents() = Incidents::open(&registry)?;
         registry.pause_again()?;
         Ok(registry)
     }

@@ -154,13 +154,11 @@ pub(super) fn attempt_number(state: State, attempts: u16) -> u16 {
 /// Whether a person must know of a message that came to stand so.
 pub(super) fn must_be_told(state: State) -> bool {
     match state {
-        State::Abandoned(Abandoned::Exhausted | Abandoned::Rejected | Abandoned::Expired)
-        | State::Failed(Failed::Held) => true,
-        State::Abandoned(Abandoned::Superseded(_) | Abandoned::Cancelled)
-        | State::Queued(_)
-        | State::Sending(_)
-        | State::Delivered
-        | State::Failed(Failed::Due(_) | Failed::NextCycle) => false,
+        State::Abandoned(reason) => reason.is_failure(),
+        State::Failed(Failed::Held) => true,
+        State::Queued(_) | State::Sending(_) | State::Delivered | State::Failed(Failed::Due(_) | Failed::NextCycle) => {
+            false
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::hash::{BASIS, fnv};
 use super::policy::Class;
 
 /// The most characters of a cause's words.
@@ -21,7 +22,7 @@ const WORDS_CHARS_MAX: usize = 160;
 pub struct Cause {
     /// Their class.
     pub class: Class,
-    /// The hash of [`words`]: FNV-1a over its bytes.
+    /// The hash of [`words`].
     pub hash: u64,
 }
 
@@ -29,10 +30,7 @@ impl Cause {
     /// The cause of a failure of which this was said.
     #[must_use]
     pub fn of(class: Class, detail: &str) -> Cause {
-        let hash = words(detail)
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-        Cause { class, hash }
+        Cause { class, hash: fnv(BASIS, words(detail).bytes()) }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod chain;
 pub mod codec;
 pub mod cron;
 pub mod forecast;
+pub mod hash;
 pub mod id;
 pub mod message;
 pub mod nearest;

@@ -234,6 +234,15 @@ impl State {
 }
 
 impl Abandoned {
+    /// Whether the message came to rest by its failures: not where a person or a newer message ended it.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            Abandoned::Exhausted | Abandoned::Rejected | Abandoned::Expired => true,
+            Abandoned::Superseded(_) | Abandoned::Cancelled => false,
+        }
+    }
+
     /// The reason, as the interface spells it.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH};
 use hyper::{Response, StatusCode};
 
-use crate::admin::filter::Filter;
+use crate::admin::filter::{Filter, WORDS};
 use crate::admin::when::{Toward, parse_when};
 use crate::engine::{Act, Engine, Hand, Shown};
 use crate::error::Error;
@@ -219,22 +219,10 @@ pub(super) async fn steer(call: Call<'_>, hand: Hand) -> Result<Answer, Problem>
     Ok(json(StatusCode::OK, render::lane(&lane)))
 }
 
-/// The parameters that the words of the filter are.
-pub(super) const FILTER_NAMES: [&str; 13] = [
-    "filter",
-    "state",
-    "destination",
-    "to",
-    "key",
-    "type",
-    "reason",
-    "remote",
-    "incident",
-    "text",
-    "id",
-    "since",
-    "until",
-];
+/// The parameters that the words of the filter are: each by its name, all of them as `filter`, and `to` also in full.
+pub(super) fn filter_names() -> impl Iterator<Item = &'static str> {
+    ["filter", "destination"].into_iter().chain(WORDS)
+}
 
 /// The length of a page.
 pub(super) fn limit(text: &str) -> Result<usize, Problem> {
@@ -243,7 +231,11 @@ pub(super) fn limit(text: &str) -> Result<usize, Problem> {
 }
 
 /// The filter of a query: its words as parameters, or the whole language as `filter`. Gives back the parameters named in `others`.
-pub(super) fn filter(query: &str, now: WallMs, others: &[&str]) -> Result<(Filter, Vec<(String, String)>), Problem> {
+pub(super) fn filter(
+    query: &str,
+    now: WallMs,
+    others: &[&'static str],
+) -> Result<(Filter, Vec<(String, String)>), Problem> {
     let mut pairs = pairs(query)?;
     let whole = pairs.iter().position(|(name, _)| name == "filter").map(|position| pairs.remove(position).1);
     let mut filter = match whole {
@@ -254,11 +246,11 @@ pub(super) fn filter(query: &str, now: WallMs, others: &[&str]) -> Result<(Filte
     for (name, value) in pairs {
         if others.contains(&name.as_str()) {
             rest.push((name, value));
-        } else if FILTER_NAMES.contains(&name.as_str()) {
+        } else if filter_names().any(|known| known == name) {
             let word = if name == "destination" { "to" } else { name.as_str() };
             filter.add(word, &value, now).map_err(Problem::bad)?;
         } else {
-            let known = FILTER_NAMES.iter().chain(others).copied();
+            let known = filter_names().chain(others.iter().copied());
             let problem = Problem::bad(format!("unknown parameter {name:?}"));
             return Err(match nearest(&name, known) {
                 Some(near) => problem.hint(format!("Did you mean {near}?")),

@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 use hyper::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::manage::{FILTER_NAMES, parameters};
+use super::manage::{filter_names, parameters};
 use super::payload::Answer;
 use super::problem::Problem;
 use super::routes::{self, Call, Handler, ROUTES, Right, Route};
@@ -218,7 +218,7 @@ fn operation(route: &Route) -> Value {
     let mut parameters: Vec<Value> =
         in_path(route.path).map(|name| parameter("path", (name, name_schema(name), true))).collect();
     if is_filtered(route.handler) {
-        let words = FILTER_NAMES.iter().map(|name| (*name, filter_schema(name), false));
+        let words = filter_names().map(|name| (name, filter_schema(name), false));
         parameters.extend(words.map(|word| parameter("query", word)));
     }
     parameters.extend(described.query.iter().map(|word| parameter("query", *word)));
