@@ -1,150 +1,21 @@
 //! The engine over a store that fails for single messages: only whoever asked about them hears of it, and nothing is forgotten.
 
-use std::collections::HashSet;
+#[path = "common/faulty.rs"]
+mod faulty;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use goniec::engine::{Act, Cycle, Destination, Settings, Shown, Turn};
+use faulty::Faulty;
+use goniec::engine::{Act, Bulk, BulkAct, By, Cycle, Destination, JobState, Settings, Shown, Turn};
 use goniec::model::{
-    Abandoned, Attempt, Backoff, Class, Failed, Failure, Outcome, Place, Policy, Queued, Record, Retry, Sent, Stamp,
-    State, WallMs,
+    Abandoned, Backoff, Class, Failed, Failure, Outcome, Place, Policy, Queued, Retry, Sent, Stamp, State, WallMs,
 };
 use goniec::store::memory::MemoryStore;
-use goniec::store::{
-    Batch, CommitNo, Committed, Count, Dest, Expect, Loaded, Move, Moved, Page, Query, Retained, Retention, Revision,
-    Room, Store, StoreError, Unfinished,
-};
+use goniec::store::{Batch, Expect, Move, Moved, Query, Retention, StateName, Store, StoreError};
 use goniec::{Draft, Error, Id, Message};
 
 const MINUTE_MS: u64 = 60_000;
-
-type Meddle = Box<dyn FnOnce(&MemoryStore) + Send>;
-
-/// A memory store of which some rows are damaged: it refuses every batch and every read that touches one, as the contract says.
-#[derive(Default)]
-struct Faulty {
-    inner: MemoryStore,
-    damaged: Mutex<HashSet<Place>>,
-    /// Whether a commit that meets damage poisons the store: not what the contract says.
-    is_brittle: bool,
-    /// How many commits there is room for; without it, for all.
-    room_for: Mutex<Option<usize>>,
-    /// Called once, before the next commit: somebody else at the same rows.
-    meddle: Mutex<Option<Meddle>>,
-}
-
-impl Faulty {
-    fn damage(&self, id: Id) {
-        self.damaged.lock().expect("whole").insert(id.place());
-    }
-
-    fn mend(&self) {
-        self.damaged.lock().expect("whole").clear();
-    }
-
-    fn check(&self, place: Place) -> Result<(), StoreError> {
-        match self.damaged.lock().expect("whole").contains(&place) {
-            true => Err(StoreError::Damaged(format!("the status of message {place}"))),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Store for Faulty {
-    fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
-        if let Some(meddle) = self.meddle.lock().expect("whole").take() {
-            meddle(&self.inner);
-        }
-        if let Some(left) = &mut *self.room_for.lock().expect("whole") {
-            *left = left.checked_sub(1).ok_or(StoreError::Full("no room".into()))?;
-        }
-        let places = batch.moves.iter().map(|step| step.place).chain(batch.deletes.clone()).chain(batch.told.clone());
-        for place in places {
-            if let Err(damage) = self.check(place) {
-                return Err(if self.is_brittle { StoreError::Poisoned(damage.to_string()) } else { damage });
-            }
-        }
-        self.inner.commit(batch)
-    }
-
-    fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.note(key)
-    }
-
-    fn notes(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
-        self.inner.notes(prefix, each)
-    }
-
-    fn load(&self, place: Place) -> Result<Option<Loaded>, StoreError> {
-        self.check(place)?;
-        self.inner.load(place)
-    }
-
-    fn get(&self, place: Place) -> Result<Option<Record>, StoreError> {
-        self.check(place)?;
-        self.inner.get(place)
-    }
-
-    fn destination(&self, name: &str) -> Result<Dest, StoreError> {
-        self.inner.destination(name)
-    }
-
-    fn destinations(&self) -> Vec<(Dest, Arc<str>)> {
-        self.inner.destinations()
-    }
-
-    fn sync(&self, number: CommitNo) -> Result<(), StoreError> {
-        self.inner.sync(number)
-    }
-
-    fn unfinished(
-        &self,
-        is_timed: &dyn Fn(Dest) -> bool,
-        each: &mut dyn FnMut(Unfinished),
-    ) -> Result<Vec<String>, StoreError> {
-        self.inner.unfinished(is_timed, each)
-    }
-
-    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<Vec<String>, StoreError> {
-        self.inner.idempotent(since, each)
-    }
-
-    fn untold(&self, after: Option<Place>, limit: usize) -> Result<Vec<Place>, StoreError> {
-        self.inner.untold(after, limit)
-    }
-
-    fn find(&self, id: Id) -> Result<Option<Place>, StoreError> {
-        self.inner.find(id)
-    }
-
-    fn attempts(&self, place: Place) -> Result<Vec<Attempt>, StoreError> {
-        self.inner.attempts(place)
-    }
-
-    fn revision(&self, place: Place, number: u16) -> Result<Option<Revision>, StoreError> {
-        self.inner.revision(place, number)
-    }
-
-    fn list(&self, query: &Query) -> Result<Page, StoreError> {
-        self.inner.list(query)
-    }
-
-    fn counts(&self) -> Vec<Count> {
-        self.inner.counts()
-    }
-
-    fn retain(&self, rule: &Retention, now: WallMs) -> Result<Retained, StoreError> {
-        self.inner.retain(rule, now)
-    }
-
-    fn room(&self) -> Room {
-        self.inner.room()
-    }
-
-    fn close(&self) -> Result<(), StoreError> {
-        self.inner.close()
-    }
-}
 
 fn at(mono_ms: u64) -> Stamp {
     Stamp { wall: WallMs(1_790_000_000_000 + mono_ms), mono_ms }
@@ -231,6 +102,73 @@ fn without_room_no_key_is_forgotten_that_was_met() {
     turn.turn(at(2_500)).expect("turns");
     assert_eq!(state(&store, order), State::Delivered);
     store.notes(b"a", &mut |_, _| panic!("a note is left")).expect("reads");
+}
+
+/// Begins to cancel everything that waits.
+fn cancel_all(turn: &mut Turn, now: Stamp) {
+    let query = Query { states: vec![StateName::Queued], ..Query::default() };
+    let what = Bulk { act: BulkAct::Cancel, query, filter: "state:queued".into(), rate: None, count: None };
+    let (reply, said) = answer();
+    turn.bulk(By { what, who: "anna".into(), why: String::new() }, now.wall, reply);
+    turn.turn(now).expect("turns");
+    said().expect("begins");
+}
+
+/// So many messages that wait for an hour.
+fn waiting(turn: &mut Turn, count: usize) -> Vec<Id> {
+    let later = at(60 * MINUTE_MS).wall;
+    accept(turn, (0..count).map(|_| Message::to("erp").not_before(later)).collect(), at(0))
+}
+
+/// The messages that the audit log says were acted on, as often as it says so.
+fn acted_on(turn: &Turn) -> Vec<Id> {
+    let entries = turn.audit(None, 10_000).expect("reads").entries;
+    let mut ids: Vec<Id> = entries.into_iter().flat_map(|(entry, _)| entry.deed.messages).collect();
+    ids.sort();
+    ids
+}
+
+#[test]
+fn a_bulk_job_passes_over_the_messages_that_are_damaged_and_acts_on_each_other_once() {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store, Destination::new("erp", |_: &Message| ()), at(0));
+    let ids = waiting(&mut turn, 450);
+    let hindered = [ids[0], ids[137], ids[138], ids[449]];
+    store.hindered.lock().expect("whole").extend(hindered.map(Id::place));
+    cancel_all(&mut turn, at(1));
+    (2..200).for_each(|ms| assert!(turn.turn(at(ms)).is_ok()));
+    let job = turn.jobs().remove(0);
+    assert_eq!((job.state, job.done, job.refused), (JobState::Done, 446, 4));
+    assert!(job.detail.is_some_and(|why| why.contains("damaged")));
+    for id in &ids {
+        let is_waiting = matches!(state(&store, *id), State::Queued(_));
+        assert_eq!(is_waiting, hindered.contains(id), "{id}");
+    }
+    let others: Vec<Id> = ids.iter().copied().filter(|id| !hindered.contains(id)).collect();
+    assert_eq!(acted_on(&turn), others, "the log says of each what was done, and nothing else");
+    assert_eq!(turn.verify_audit(None).expect("reads").wrong, None);
+    // Whoever was passed over can still be acted on.
+    store.hindered.lock().expect("whole").clear();
+    act(&mut turn, ids[137], Act::Cancel, at(300)).expect("cancels");
+}
+
+#[test]
+fn a_bulk_job_waits_for_room_and_leaves_nobody_out() {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store, Destination::new("erp", |_: &Message| ()), at(0));
+    let ids = waiting(&mut turn, 500);
+    *store.room_for.lock().expect("whole") = Some(2);
+    cancel_all(&mut turn, at(1));
+    (2..50).for_each(|ms| assert!(turn.turn(at(ms)).is_ok()));
+    let job = turn.jobs().remove(0);
+    assert_eq!((job.state, job.done), (JobState::Running, 200), "its beginning and one step had room");
+    assert_eq!(acted_on(&turn), ids[..200]);
+    *store.room_for.lock().expect("whole") = None;
+    (1..4).for_each(|s| assert!(turn.turn(at(s * 1_000)).is_ok()));
+    let job = turn.jobs().remove(0);
+    assert_eq!((job.state, job.done, job.refused), (JobState::Done, 500, 0));
+    assert_eq!(acted_on(&turn), ids);
+    assert!(ids.iter().all(|id| state(&store, *id) == State::Abandoned(Abandoned::Cancelled)));
 }
 
 #[test]

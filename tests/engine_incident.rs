@@ -1,36 +1,26 @@
 //! Incidents: one a cause, opened by failures, over when what failed has arrived, told once. Hours in milliseconds.
 
+#[path = "common/told.rs"]
+mod told;
+
 use std::collections::BTreeMap;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
-use goniec::engine::{Act, Alert, Channel, Destination, IncidentShown, Kind, Rule, Settings, Turn};
+use goniec::engine::{Act, Destination, IncidentShown, Kind, Rule, Settings, Turn};
 use goniec::model::{
     Abandoned, Backoff, Class, Failure, Outcome, Policy, Queued, Receipt, Retry, Sent, Stamp, State, WallMs,
 };
 use goniec::store::memory::{MemoryDisk, MemoryStore};
 use goniec::store::{Query, StateName, Store};
 use goniec::{Id, Message};
+use told::Told;
 
 const NOON: WallMs = WallMs(1_795_435_200_000);
 const MINUTE_MS: u64 = 60_000;
 
 /// What a destination answers to a key: nothing said is a yes.
 type Answers = Arc<Mutex<BTreeMap<String, (u16, String)>>>;
-
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<String>>>);
-
-impl Channel for Told {
-    fn tell(&self, alert: &Alert) -> Result<(), String> {
-        self.0.lock().expect("whole").push(format!("{} {}", alert.destination, alert.reason));
-        Ok(())
-    }
-
-    fn name(&self) -> String {
-        "notes".into()
-    }
-}
 
 struct Day {
     disk: MemoryDisk,
@@ -123,7 +113,7 @@ impl Day {
     }
 
     fn told(&self) -> Vec<String> {
-        std::mem::take(&mut self.told.0.lock().expect("whole"))
+        self.told.take()
     }
 }
 

@@ -1,16 +1,20 @@
 //! Pauses: by a person, for a set-up that looks broken, by a destination that says that it is gone. Hours of them in milliseconds.
 
+#[path = "common/told.rs"]
+mod told;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
 
-use goniec::engine::{Alert, By, Cause, Channel, Destination, Hand, Lane, Rule, Settings, Turn, Waits};
+use goniec::engine::{By, Cause, Destination, Hand, Lane, Rule, Settings, Turn, Waits};
 use goniec::model::{
     Abandoned, Backoff, Class, Failure, Outcome, Policy, Receipt, Retry, Sent, Stamp, State, WallMs, policy,
 };
 use goniec::store::Store;
 use goniec::store::memory::{MemoryDisk, MemoryStore};
 use goniec::{Error, Id, Message};
+use told::Told;
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -47,27 +51,6 @@ impl Shop {
 
     fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
-    }
-}
-
-/// A person who writes down what he is told.
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<String>>>);
-
-impl Channel for Told {
-    fn tell(&self, alert: &Alert) -> Result<(), String> {
-        self.0.lock().expect("whole").push(format!("{} {}", alert.destination, alert.reason));
-        Ok(())
-    }
-
-    fn name(&self) -> String {
-        "notes".into()
-    }
-}
-
-impl Told {
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().expect("whole"))
     }
 }
 
