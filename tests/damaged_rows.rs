@@ -11,7 +11,7 @@ use goniec::model::{
     Abandoned, Backoff, Class, Failure, OnUncertain, Outcome, Policy, Queued, Retry, Sent, Stamp, State, WallMs,
 };
 use goniec::store::sled::{Options, SledStore};
-use goniec::store::{Batch, Expect, Incoming, Move, Retention, StateName, Store, StoreError};
+use goniec::store::{Batch, Expect, Incoming, Move, Note, Retention, StateName, Store, StoreError};
 use goniec::{Error, Id, Message};
 
 const NOW: Stamp = Stamp { wall: WallMs(1_790_000_000_000), mono_ms: 0 };
@@ -39,6 +39,11 @@ fn accept(turn: &mut Turn, key: &str) -> Receiver<Result<Vec<Id>, Error>> {
 
 /// Flips a byte in the row that holds the messages of the first chunk, under the eyes of nobody.
 fn damage(dir: &Path) {
+    flip_first(dir, "chunk", &[]);
+}
+
+/// Flips a byte in the first row of a tree whose key begins so.
+fn flip_first(dir: &Path, tree: &str, prefix: &[u8]) {
     let limit = Instant::now() + Duration::from_secs(20);
     // Threads of the storage engine outlive the store that was dropped for a moment, and hold its lock.
     let db = loop {
@@ -47,12 +52,12 @@ fn damage(dir: &Path) {
             Err(error) => assert!(Instant::now() < limit, "{error}"),
         }
     };
-    let chunks = db.open_tree("chunk").expect("is there");
-    let (key, row) = chunks.iter().next().expect("a row").expect("reads");
+    let rows = db.open_tree(tree).expect("is there");
+    let (key, row) = rows.scan_prefix(prefix).next().expect("a row").expect("reads");
     let mut bytes = row.to_vec();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    chunks.insert(key, bytes).expect("writes");
+    rows.insert(key, bytes).expect("writes");
     db.flush().expect("flushes");
 }
 
@@ -98,6 +103,24 @@ fn a_damaged_row_is_its_own_callers_trouble_alone() {
 fn the_control_without_damage_deletes() {
     let dir = tempfile::tempdir().expect("a directory");
     assert_eq!(life(dir.path(), false), ["deleted", "accepted", "accepted", "accepted"]);
+}
+
+#[test]
+fn a_note_that_is_damaged_hides_none_of_the_others() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let open = || SledStore::open(dir.path(), Options { ballast_bytes_max: 0, ..Options::default() }).expect("opens");
+    let store = open();
+    let notes = (0..5_u8).map(|n| Note { key: vec![b'x', n], value: vec![n; 9] }).collect();
+    let committed = store.commit(&Batch { notes, ..Batch::default() }).expect("writes");
+    store.sync(committed.number).expect("syncs");
+    store.close().expect("closes");
+    drop(store);
+    flip_first(dir.path(), "note", &[b'x', 1]);
+    let store = open();
+    let mut seen = Vec::new();
+    let read = store.notes(b"x", &mut |key, _| seen.push(key[1]));
+    assert!(matches!(read, Err(StoreError::Damaged(_))), "{read:?}");
+    assert_eq!(seen, [0, 2, 3, 4]);
 }
 
 /// Ten chunks of a delivered message and one that somebody must still be told of.

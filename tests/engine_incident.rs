@@ -205,22 +205,18 @@ fn who_hears_of_what_was_given_up_is_not_told_twice() {
 }
 
 #[test]
-fn what_lasts_is_told_also_to_who_heard_of_one_that_was_given_up() {
+fn what_lasts_is_told_also_to_who_heard_of_what_was_given_up() {
     let mut day = Day::new(&[Kind::Abandoned, Kind::Incident]);
-    day.says("k", 503, "busy");
-    let id = day.send("k");
-    day.pass(5_000);
-    day.turn.act(id, Act::Cancel, Box::new(|said| drop(said.expect("acts"))));
-    day.says("late", 503, "busy");
-    let draft = Message::to("erp").key("late").deadline(day.now.wall.plus(20_000));
-    day.turn.accept(vec![draft], Box::new(|said| drop(said.expect("accepts"))));
-    day.says("other", 503, "busy");
-    day.send("other");
-    day.pass(5 * MINUTE_MS);
-    let told = day.told();
-    assert!(told.contains(&"erp expired".to_owned()), "{told:?}");
-    let lasting = told.iter().filter(|told| told.starts_with("erp incident")).count();
-    assert_eq!(lasting, 1, "{told:?}");
+    day.says("k", 422, "no customer");
+    day.send("k");
+    day.pass(40_000);
+    assert_eq!(day.told(), ["erp rejected"], "the first is told as what it is");
+    for _ in 0..6 {
+        day.send("k");
+        day.pass(20_000);
+    }
+    let lasting: Vec<String> = day.told().into_iter().filter(|told| told.starts_with("erp incident")).collect();
+    assert_eq!(lasting, ["erp incident-lasts"]);
 }
 
 #[test]

@@ -336,23 +336,24 @@ pub(super) fn verify(store: &dyn Store, known: Option<Head>) -> Result<Soundness
         if let Some(wrong) = follow(store, &mut link, &mut number, head, known)? {
             return Ok(Soundness { entries: wrong.0.saturating_sub(1), head, wrong: Some(wrong) });
         }
-        // Somebody may have done something meanwhile: then the end is further on.
+        // Somebody may have done something meanwhile: then the end is further on. An entry and its end come at once, so they are read in this order.
+        let has_more = !matches!(read(store, head.number + 1)?, Row::Absent);
         let now = self::head(store)?;
         if now == head {
-            return Ok(Soundness { entries: head.number, head, wrong: end(store, head, known)? });
+            return Ok(Soundness { entries: head.number, head, wrong: end(head, has_more, known) });
         }
         head = now;
     }
 }
 
-/// What is wrong at the end of the chain.
-fn end(store: &dyn Store, head: Head, known: Option<Head>) -> Result<Option<(u64, String)>, Error> {
+/// What is wrong at the end of the chain, behind which there is more or not.
+fn end(head: Head, has_more: bool, known: Option<Head>) -> Option<(u64, String)> {
     let next = head.number + 1;
-    if !matches!(read(store, next)?, Row::Absent) && self::head(store)? == head {
-        return Ok(Some((next, "it is there, and the log ends before it".into())));
+    if has_more {
+        return Some((next, "it is there, and the log ends before it".into()));
     }
     let cut = known.filter(|known| known.number > head.number);
-    Ok(cut.map(|known| (next, format!("the log ends before entry {}, which was written down", known.number))))
+    cut.map(|known| (next, format!("the log ends before entry {}, which was written down", known.number)))
 }
 
 /// Follows the chain up to its end, from the entry after `number`; answers with the first that is wrong, and how.
