@@ -1,21 +1,20 @@
 //! Promises of the engine at their edges: stops over a failing store, claims and crashes, dead channels, deadlines, clocks.
 
-use std::collections::HashSet;
+#[path = "common/faulty.rs"]
+mod faulty;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use faulty::Faulty;
 use goniec::engine::{Act, Alert, Channel, Destination, Engine, Rule, Settings, Turn};
 use goniec::model::{
-    Abandoned, Attempt, Backoff, Class, Failed, Failure, OnUncertain, Outcome, Place, Policy, Queued, Record, Retry,
-    Sent, Stamp, State, WallMs,
+    Abandoned, Backoff, Class, Failed, Failure, OnUncertain, Outcome, Policy, Queued, Retry, Sent, Stamp, State, WallMs,
 };
 use goniec::store::memory::MemoryStore;
-use goniec::store::{
-    Batch, CommitNo, Committed, Count, Dest, Loaded, Page, Query, Retained, Retention, Revision, Room, StateName,
-    Store, StoreError, Unfinished,
-};
+use goniec::store::{StateName, Store};
 use goniec::{Draft, Error, Id, Message};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -80,118 +79,9 @@ fn rule(channel: &Notes, destinations: &[&str]) -> Rule {
     Rule { destinations: destinations.iter().map(|name| Arc::from(*name)).collect(), ..Rule::all(channel.clone(), 0) }
 }
 
-/// A memory store whose commits wait at a gate, and which can be made to fail or to lose a row.
-#[derive(Default)]
-struct Gated {
-    inner: MemoryStore,
-    is_shut: AtomicBool,
-    waits: AtomicUsize,
-    fails: AtomicBool,
-    lost: Mutex<HashSet<Place>>,
-}
-
-impl Gated {
-    fn check(&self, place: Place) -> Result<(), StoreError> {
-        match self.lost.lock().expect("whole").contains(&place) {
-            true => Err(StoreError::Damaged(format!("the row of {place}"))),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Store for Gated {
-    fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.note(key)
-    }
-
-    fn notes(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
-        self.inner.notes(prefix, each)
-    }
-
-    fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
-        self.waits.fetch_add(1, Ordering::SeqCst);
-        until("the gate opens", || !self.is_shut.load(Ordering::SeqCst));
-        self.waits.fetch_sub(1, Ordering::SeqCst);
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(StoreError::Io(std::io::Error::other("the disk is gone")));
-        }
-        self.inner.commit(batch)
-    }
-
-    fn load(&self, place: Place) -> Result<Option<Loaded>, StoreError> {
-        self.check(place)?;
-        self.inner.load(place)
-    }
-
-    fn get(&self, place: Place) -> Result<Option<Record>, StoreError> {
-        self.check(place)?;
-        self.inner.get(place)
-    }
-
-    fn destination(&self, name: &str) -> Result<Dest, StoreError> {
-        self.inner.destination(name)
-    }
-
-    fn destinations(&self) -> Vec<(Dest, Arc<str>)> {
-        self.inner.destinations()
-    }
-
-    fn sync(&self, number: CommitNo) -> Result<(), StoreError> {
-        self.inner.sync(number)
-    }
-
-    fn unfinished(
-        &self,
-        is_timed: &dyn Fn(Dest) -> bool,
-        each: &mut dyn FnMut(Unfinished),
-    ) -> Result<Vec<String>, StoreError> {
-        self.inner.unfinished(is_timed, each)
-    }
-
-    fn idempotent(&self, since: WallMs, each: &mut dyn FnMut(u64, Place)) -> Result<Vec<String>, StoreError> {
-        self.inner.idempotent(since, each)
-    }
-
-    fn untold(&self, after: Option<Place>, limit: usize) -> Result<Vec<Place>, StoreError> {
-        self.inner.untold(after, limit)
-    }
-
-    fn find(&self, id: Id) -> Result<Option<Place>, StoreError> {
-        self.inner.find(id)
-    }
-
-    fn attempts(&self, place: Place) -> Result<Vec<Attempt>, StoreError> {
-        self.inner.attempts(place)
-    }
-
-    fn revision(&self, place: Place, number: u16) -> Result<Option<Revision>, StoreError> {
-        self.inner.revision(place, number)
-    }
-
-    fn list(&self, query: &Query) -> Result<Page, StoreError> {
-        self.inner.list(query)
-    }
-
-    fn counts(&self) -> Vec<Count> {
-        self.inner.counts()
-    }
-
-    fn retain(&self, rule: &Retention, now: WallMs) -> Result<Retained, StoreError> {
-        self.inner.retain(rule, now)
-    }
-
-    fn room(&self) -> Room {
-        self.inner.room()
-    }
-
-    fn close(&self) -> Result<(), StoreError> {
-        self.inner.close()
-    }
-}
-
 #[test]
 fn a_stop_ends_also_where_the_commit_that_holds_it_fails() {
-    let store = Arc::new(Gated::default());
+    let store = Arc::new(Faulty::default());
     let erp = Destination::new("erp", |_: &Message| ());
     let engine = Engine::start(store.clone(), vec![erp], Settings::default(), Vec::new()).expect("starts");
     store.is_shut.store(true, Ordering::SeqCst);
@@ -277,14 +167,14 @@ fn a_dead_channel_hides_no_message_from_the_others() {
 #[test]
 fn a_person_is_told_of_what_cannot_be_read() {
     for is_lost in [true, false] {
-        let store = Arc::new(Gated::default());
+        let store = Arc::new(Faulty::default());
         let notes = Notes::default();
         let erp = Destination::new("erp", |_: &Message| ());
         let mut turn = turn(store.clone(), vec![erp], vec![rule(&notes, &["shop"])]);
         let later = at(60_000).wall;
         let id = accept(&mut turn, vec![Message::to("erp").not_before(later)], at(0))[0];
         if is_lost {
-            store.lost.lock().expect("whole").insert(id.place());
+            store.damaged.lock().expect("whole").insert(id.place());
         }
         for now in [60_000, 61_000, 62_000] {
             turn.turn(at(now)).expect("turns");

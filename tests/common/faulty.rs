@@ -1,7 +1,12 @@
-//! A store of which single rows are damaged, which has room for so many commits, or at whose rows somebody else is.
+//! A store of which single rows are damaged, which has room for so many commits, whose commits wait at a gate or fail, or at whose rows somebody
+//! else is.
+
+#![allow(dead_code, reason = "each suite uses its part")]
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use goniec::Id;
 use goniec::model::{Attempt, Place, Record, WallMs};
@@ -24,6 +29,11 @@ pub struct Faulty {
     pub is_brittle: bool,
     /// How many commits there is room for; without it, for all.
     pub room_for: Mutex<Option<usize>>,
+    /// Commits wait while it is shut; `waits` do.
+    pub is_shut: AtomicBool,
+    pub waits: AtomicUsize,
+    /// The disk is gone.
+    pub fails: AtomicBool,
     /// Called once, before the next commit: somebody else at the same rows.
     pub meddle: Mutex<Option<Meddle>>,
 }
@@ -47,6 +57,17 @@ impl Faulty {
 
 impl Store for Faulty {
     fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        self.waits.fetch_add(1, Ordering::SeqCst);
+        // Waits for the gate, not for a time; the limit only ends a test that has failed.
+        let limit = Instant::now() + Duration::from_secs(20);
+        while self.is_shut.load(Ordering::SeqCst) {
+            assert!(Instant::now() < limit, "the gate does not open");
+            std::thread::yield_now();
+        }
+        self.waits.fetch_sub(1, Ordering::SeqCst);
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::Io(std::io::Error::other("the disk is gone")));
+        }
         if let Some(meddle) = self.meddle.lock().expect("whole").take() {
             meddle(&self.inner);
         }
