@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 
-use goniec::engine::{Act, Bulk, BulkAct, By, Destination, Engine, Entry, Hand, Head, Job, JobState, Settings, Turn};
+use goniec::engine::{
+    Act, Bulk, BulkAct, By, Destination, Engine, Entry, FieldEdit, Hand, Head, Job, JobState, Settings, Turn,
+};
 use goniec::model::chain::Link;
 use goniec::model::{Class, Failure, Outcome, Queued, Receipt, Sent, Stamp, State, WallMs};
 use goniec::store::memory::{DiskFault, MemoryDisk, MemoryStore};
@@ -186,6 +188,74 @@ fn a_job_survives_a_kill_at_any_write_and_acts_on_each_message_once() {
         day.ask(|turn, _, reply| turn.steer("shop", Hand::Resume, reply)).expect("resumes");
         assert_eq!(day.delivered(&ids), count, "seed {seed}");
     }
+}
+
+#[test]
+fn one_field_of_all_that_match_gets_another_value_once_whatever_is_killed() {
+    for seed in 1..=10_u64 {
+        let mut dice = below(seed * 0x9e37_79b9);
+        let mut day = Day::begin(MemoryDisk::new(), Shop::default());
+        let count = 220 + dice(300) as usize;
+        let body = |n: usize| match n % 10 {
+            0 => "no JSON".to_owned(),
+            1 => format!("{{\"n\":{n},\"country\":\"PL\"}}"),
+            _ => format!("{{ \"n\" : {n}e400, \"country\": \"Poland\" }}"),
+        };
+        let drafts = (0..count).map(|n| Message::to("shop").key(format!("k{n}")).body(body(n).into_bytes())).collect();
+        let ids = day.ask(|turn, _, reply| turn.accept(drafts, reply)).expect("accepts");
+        day.pause();
+        let edit = FieldEdit::new("/country", Some("\"Poland\""), "\"PL\"").expect("sound");
+        let job = day.bulk(BulkAct::Edit(edit), |bulk| {
+            bulk.query.states.clear();
+            bulk.rate = Some("1000/1s".parse().expect("a rate"));
+        });
+        let number = job.expect("begins").number;
+        let mut kills = 0;
+        while day.job(number).state == JobState::Running {
+            day.disk.fail_write(dice(5), DiskFault::Io);
+            for _ in 0..2_000 {
+                day.now.mono_ms += 1;
+                if day.turn.turn(day.now).is_err() || day.job(number).state != JobState::Running {
+                    break;
+                }
+            }
+            day.disk.heal();
+            day.disk.crash(seed);
+            kills += 1;
+            assert!(kills < 300, "seed {seed}: it does not come to its end");
+            day = Day::begin(day.disk.clone(), day.shop.clone());
+        }
+        for (n, id) in ids.iter().enumerate() {
+            let record = day.turn.show(*id, day.now.wall).expect("is there").record;
+            let is_edited = n % 10 > 1;
+            assert_eq!(record.revision, if is_edited { 2 } else { 1 }, "seed {seed}, message {n}");
+            let revision = day.store.revision(record.place, record.revision).expect("reads").expect("is there");
+            let expect = body(n).replace("Poland", "PL");
+            assert_eq!(revision.body.as_deref(), Some(expect.as_bytes()), "seed {seed}, message {n}");
+            assert_eq!(revision.why, if is_edited { "the mapping is mended" } else { "" });
+        }
+        let job = day.job(number);
+        let edited = (0..count).filter(|n| n % 10 > 1).count() as u64;
+        assert_eq!((job.done, job.refused), (edited, count as u64 - edited), "seed {seed}");
+        assert!(kills > 1, "seed {seed}: nothing was killed");
+    }
+}
+
+#[test]
+fn an_edit_of_many_large_bodies_is_written_in_steps_of_few() {
+    let mut day = Day::begin(MemoryDisk::new(), Shop::default());
+    let body = format!("{{\"a\":1,\"text\":\"{}\"}}", "x".repeat(1_000_000));
+    let drafts = (0..20).map(|_| Message::to("shop").body(body.clone().into_bytes()));
+    let drafts: Vec<_> = drafts.collect();
+    for some in drafts.chunks(5) {
+        day.ask(|turn, _, reply| turn.accept(some.to_vec(), reply)).expect("accepts");
+    }
+    let job = day.bulk(BulkAct::Edit(FieldEdit::new("/a", None, "2").expect("sound")), |_| {}).expect("begins");
+    (0..100).for_each(|_| day.pass(10));
+    let job = day.job(job.number);
+    assert_eq!((job.state, job.done, job.refused), (JobState::Done, 20, 0));
+    let most = day.audit().iter().map(|entry| entry.deed.messages.len()).max();
+    assert_eq!(most, Some(5), "4 MiB of bodies, and the one that goes beyond");
 }
 
 #[test]

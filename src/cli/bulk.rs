@@ -9,13 +9,16 @@
 //!
 //! What the acts mean, and how a job goes on.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use clap::ArgMatches;
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::client::{Node, escaped, yes};
 use super::messages::field;
@@ -27,20 +30,34 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Does this to all messages that match, once the user agreed to their number.
 pub(super) fn act(verb: &str, node: &Node, arguments: &ArgMatches, filter: &str) -> Result<(), Fail> {
     let action = if verb == "rm" { "delete" } else { verb };
-    let mut asked = json!({ "action": action, "filter": filter });
+    let mut asked = Asked::new();
+    put(&mut asked, "action", action);
+    put(&mut asked, "filter", filter);
     for (name, value) in
         [("at", text(arguments, "at")), ("rate", text(arguments, "rate")), ("why", text(arguments, "why"))]
     {
         if let Some(value) = value {
-            put(&mut asked, name, value.into());
+            put(&mut asked, name, value);
+        }
+    }
+    if verb == "edit" {
+        put(&mut asked, "field", text(arguments, "field").unwrap_or_default());
+        for name in ["from", "to"] {
+            if let Some(value) = text(arguments, name) {
+                asked.insert(name, serde_json::from_str(value).map_err(|_| not_json(name, value))?);
+            }
         }
     }
     let mut preview = asked.clone();
-    put(&mut preview, "dry_run", true.into());
+    put(&mut preview, "dry_run", true);
     let preview = post(node, &preview)?;
     let count = preview.get("count").and_then(Value::as_u64).unwrap_or(0);
     if arguments.get_flag("dry-run") {
-        return if arguments.get_flag("json") { say(&preview.to_string()) } else { say(&format!("{count} messages")) };
+        if arguments.get_flag("json") {
+            return say(&preview.to_string());
+        }
+        sample(&preview);
+        return say(&format!("{count} messages"));
     }
     if count == 0 {
         return Err(Fail::new(NO, "no message matches"));
@@ -48,7 +65,7 @@ pub(super) fn act(verb: &str, node: &Node, arguments: &ArgMatches, filter: &str)
     if !arguments.get_flag("yes") {
         agree(verb, count, &preview)?;
     }
-    put(&mut asked, "count", count.into());
+    put(&mut asked, "count", count);
     let job = follow(node, post(node, &asked)?)?;
     if arguments.get_flag("json") {
         say(&job.to_string())?;
@@ -63,31 +80,52 @@ pub(super) fn act(verb: &str, node: &Node, arguments: &ArgMatches, filter: &str)
     }
 }
 
-fn put(asked: &mut Value, name: &str, value: Value) {
-    if let Some(object) = asked.as_object_mut() {
-        object.insert(name.to_owned(), value);
+/// What the node is asked, as it is written: a number that no machine holds stays what it is.
+type Asked = BTreeMap<&'static str, Box<RawValue>>;
+
+fn put(asked: &mut Asked, name: &'static str, value: impl Serialize) {
+    // What has no map with odd keys can always be written.
+    if let Ok(value) = to_raw_value(&value) {
+        asked.insert(name, value);
     }
 }
 
-fn post(node: &Node, asked: &Value) -> Result<Value, Fail> {
+fn post(node: &Node, asked: &Asked) -> Result<Value, Fail> {
     let headers = [("content-type", "application/json")];
-    let answer = yes(node.call("POST", "/v1/bulk", &headers, asked.to_string().as_bytes())?)?;
+    let body = serde_json::to_vec(asked).unwrap_or_default();
+    let answer = yes(node.call("POST", "/v1/bulk", &headers, &body)?)?;
     Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
+}
+
+fn not_json(name: &str, value: &str) -> Fail {
+    let hint = format!("A text stands in quotes, and those in quotes of the shell: --{name} '\"{}\"'", plain(value));
+    Fail::new(USAGE, format!("--{name} is JSON, not {}", plain(value))).hint(hint)
 }
 
 fn agree(verb: &str, count: u64, preview: &Value) -> Result<(), Fail> {
     if !std::io::stdin().is_terminal() {
         return Err(Fail::new(USAGE, format!("{verb} would change {count} messages")).hint("Say --yes, or --dry-run."));
     }
-    for message in preview.get("sample").and_then(Value::as_array).into_iter().flatten() {
-        let words = ["id", "state", "destination", "key", "reason"].map(|name| field(message, name));
-        eprintln!("  {}", words.join("  ").trim_end());
-    }
+    sample(preview);
     eprint!("{verb} {count} messages? [y/N] ");
     drop(std::io::stderr().flush());
     let mut answer = String::new();
     drop(std::io::stdin().read_line(&mut answer));
     if answer.trim().eq_ignore_ascii_case("y") { Ok(()) } else { Err(Fail::new(NO, "nothing was changed")) }
+}
+
+/// Some of what matches, and what an edit would make of it.
+fn sample(preview: &Value) {
+    for message in preview.get("sample").and_then(Value::as_array).into_iter().flatten() {
+        let words = ["id", "state", "destination", "key", "reason"].map(|name| field(message, name));
+        eprintln!("  {}", words.join("  ").trim_end());
+    }
+    for edit in preview.get("edits").and_then(Value::as_array).into_iter().flatten() {
+        match edit.get("refused").and_then(Value::as_str) {
+            Some(why) => eprintln!("  {}  is refused: {}", field(edit, "id"), plain(why)),
+            None => eprintln!("  {}  has {} now", field(edit, "id"), field(edit, "before")),
+        }
+    }
 }
 
 /// Looks at the job until it ends.

@@ -93,7 +93,16 @@ pub(super) fn show(arguments: &ArgMatches) -> Result<(), Fail> {
 /// `edit`.
 pub(super) fn edit(arguments: &ArgMatches) -> Result<(), Fail> {
     let node = Node::of(arguments)?;
-    let path = path(text(arguments, "id").unwrap_or_default())?;
+    let ids = named("edit", arguments)?;
+    if arguments.contains_id("field") {
+        let ids = ids.map(|ids| ids.into_iter().map(|id| format!("id:{id}")).collect::<Vec<_>>().join(" "));
+        return bulk::act("edit", &node, arguments, &ids.map_or_else(|| filter(arguments), Ok)?);
+    }
+    let [id] = ids.as_deref().unwrap_or_default() else {
+        let hint = "With --field and --to, a field of all messages that match gets another value.";
+        return Err(Fail::new(USAGE, "a new body is for one message: name its id").hint(hint));
+    };
+    let path = path(id)?;
     let message = node.json("GET", &path)?;
     let revision = field(&message, "revision");
     let body = match text(arguments, "file") {

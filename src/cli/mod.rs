@@ -114,10 +114,12 @@ fn command() -> Command {
         .subcommand(remote("show", "Shows one message whole: life, attempts, revisions").arg(id()))
         .subcommands(key_verbs())
         .subcommand(
-            remote("edit", "Gives a message a new body, and queues it again")
-                .arg(id())
+            acting("edit", "Gives a message a new body, or one field of many another value, and queues them again")
+                .mut_arg("why", |why| why.required(true))
                 .arg(option("file", "FILE", "Takes the body from a file instead of $EDITOR").short('f'))
-                .arg(option("why", "TEXT", "The reason, which is kept").required(true)),
+                .arg(option("field", "POINTER", "The field, as /customer/phone").requires("to").conflicts_with("file"))
+                .arg(option("to", "JSON", "The value that the field gets").requires("field"))
+                .arg(option("from", "JSON", "Only where the field has this value now").requires("field")),
         )
         .subcommand(acting("resend", "Sends messages again").arg(
             option("at", "TIME", "now, next-cycle, or a time").default_value("now"),

@@ -51,6 +51,8 @@ pub(super) fn plan(
             });
             Event::Amend
         }
+        // By now it is an edit like any other.
+        Act::EditField(field) => return Err(Error::Invalid(format!("the field {field} was not read"))),
         Act::Hold => Event::Hold,
         Act::Release => Event::Release(now),
         Act::Resend(Queued::NextCycle) if rules.is_some_and(|rules| rules.cycle.is_none()) => {

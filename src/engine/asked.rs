@@ -10,14 +10,17 @@
 //!
 //! When the batch is written, and what becomes of it.
 
+use super::accept::check_body;
 use super::act::{Plan, plan};
 use super::audit::{Deed, Target, stood};
 use super::bulk::{DETAIL_CHARS_MAX, Going, Job, JobState, Step};
 use super::commit::Committer;
 use super::draft::{Asking, Cause, Draft};
+use super::field::{Edited, FieldEdit};
 use super::news::{News, Who};
 use super::pause;
 use super::pending::Steered;
+use super::registry::Registry;
 use super::request::Request;
 use super::schedule::Taken;
 use super::settle::attempt_number;
@@ -26,6 +29,9 @@ use crate::error::Error;
 use crate::model::chain::Link;
 use crate::model::{Body, Event, Id, Illegal, Place, Record, State, WallMs};
 use crate::store::{Dest, Query, StoreError};
+
+/// So many bytes of bodies are read for jobs in one batch, and then it is written: everything else waits meanwhile.
+const STEP_BYTES_MAX: usize = 4 << 20;
 
 /// What an act comes to, on a message that is reserved for it.
 struct Planned {
@@ -116,7 +122,8 @@ impl Committer {
         let Some(number) = self.bulk.next_number(begun) else { return reply(Err(Error::Busy)) };
         job.number = number;
         job.begun_at = draft.now.wall;
-        let detail = format!("{} {} messages: {}", job.act.name(), job.matched, job.filter);
+        let act = job.act.field().map_or(job.act.name().to_owned(), |field| format!("edit {field} in"));
+        let detail = format!("{act} {} messages: {}", job.matched, job.filter);
         let detail = if job.why.is_empty() { detail } else { format!("{detail} ({})", job.why) };
         let deed = Deed { detail, ..Deed::new(&job.who, "bulk-begin", Target::Job(number)) };
         draft.jobs.push((job, Some(deed), reply));
@@ -129,6 +136,9 @@ impl Committer {
         let mut messages = Vec::new();
         let mut handled = 0;
         for place in places {
+            if draft.bodies_read >= STEP_BYTES_MAX {
+                break;
+            }
             if *is_hindered {
                 // A damaged row kept it from being written, alone.
                 job.refuse("what is kept of it is damaged");
@@ -197,7 +207,7 @@ impl Committer {
             let illegal = Illegal { state, event: event_of(&asked.what) };
             return Err(Error::Refused { id: record.id, illegal }.into());
         }
-        match self.is_asked_for(&record, query) {
+        match self.is_asked_for(draft, &record, query) {
             Ok(true) => self.plan_reserved(draft, record, asked),
             Ok(false) => {
                 self.registry.scheduler().forget(place);
@@ -211,7 +221,7 @@ impl Committer {
     }
 
     /// Whether the message still matches: it may have been delivered since it was found.
-    fn is_asked_for(&self, record: &Record, query: Option<&Query>) -> Result<bool, StoreError> {
+    fn is_asked_for(&self, draft: &mut Draft, record: &Record, query: Option<&Query>) -> Result<bool, StoreError> {
         let Some(query) = query else { return Ok(true) };
         let dest = self.registry.destination(&record.envelope.destination).unwrap_or(Dest(u16::MAX));
         if !query.matches(record, dest) {
@@ -224,7 +234,9 @@ impl Committer {
             return Ok(true);
         }
         let newest = self.registry.store.revision(record.place, record.revision)?;
-        Ok(newest.and_then(|newest| newest.body).is_some_and(|body| query.is_in(&body)))
+        let body = newest.and_then(|newest| newest.body);
+        draft.bodies_read += body.as_ref().map_or(0, |body| body.len());
+        Ok(body.is_some_and(|body| query.is_in(&body)))
     }
 
     fn plan_reserved(&mut self, draft: &mut Draft, record: Record, asked: &By<Act>) -> Result<Planned, Not> {
@@ -244,7 +256,7 @@ impl Committer {
             return Err(Not::Yet);
         }
         let event = event_of(&asked.what);
-        match self.admit(&record, who, asked, draft.now.wall) {
+        match self.admit(draft, &record, who, asked) {
             Ok((plan, deed)) => {
                 if matches!(event, Event::Arrived) {
                     self.overtake(draft, &record, who);
@@ -260,7 +272,7 @@ impl Committer {
     }
 
     /// What the act comes to and how the audit log tells it, where the message and its key admit it.
-    fn admit(&self, record: &Record, who: Who, asked: &By<Act>, now: WallMs) -> Result<(Plan, Deed), Error> {
+    fn admit(&self, draft: &mut Draft, record: &Record, who: Who, asked: &By<Act>) -> Result<(Plan, Deed), Error> {
         let rules = self.registry.rules(who.dest);
         let event = event_of(&asked.what);
         let goes = matches!(event, Event::Resend(_) | Event::Release(_) | Event::Amend);
@@ -269,7 +281,20 @@ impl Committer {
         if let Some((newer, version)) = newer.flatten() {
             return Err(Error::Overtaken { id: record.id, newer, version });
         }
-        let plan = plan(record, asked, rules.map(|rules| &**rules), is_in_doubt, now)?;
+        let rules = rules.map(|rules| &**rules);
+        let plan = match &asked.what {
+            Act::EditField(field) => {
+                let edited = self.registry.edited(record, field)?;
+                draft.bodies_read += edited.body.len();
+                let body = Body::from(edited.body);
+                let what = Act::Edit { body, content_type: None, read: Some(record.revision) };
+                let edit = By { what, who: asked.who.clone(), why: asked.why.clone() };
+                plan(record, &edit, rules, is_in_doubt, draft.now.wall)?
+            }
+            Act::Edit { .. } | Act::Hold | Act::Release | Act::Resend(_) | Act::Arrived | Act::Cancel | Act::Delete => {
+                plan(record, asked, rules, is_in_doubt, draft.now.wall)?
+            }
+        };
         let deed = self.told(record, asked, &plan)?;
         Ok((plan, deed))
     }
@@ -291,6 +316,21 @@ impl Committer {
         deed.before = Some(with(stood(record.state, record.revision), old.as_ref()));
         deed.after = Some(with(stood(step.to, record.revision.saturating_add(1)), Some(&amend.body)));
         Ok(deed)
+    }
+}
+
+impl Registry {
+    /// The newest body of a message with another value for one field.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the body does not admit it, [`Error::TooLarge`], or what hinders the read.
+    pub(super) fn edited(&self, record: &Record, field: &FieldEdit) -> Result<Edited, Error> {
+        let newest = self.store.revision(record.place, record.revision)?;
+        let body = newest.and_then(|newest| newest.body);
+        let body = body.ok_or_else(|| Error::Invalid("its body was removed after its time".into()))?;
+        let edited = field.apply(&body).map_err(Error::Invalid)?;
+        check_body(u64::try_from(edited.body.len()).unwrap_or(u64::MAX), self)?;
+        Ok(edited)
     }
 }
 
@@ -326,7 +366,7 @@ fn no_job(number: u64) -> Error {
 
 fn event_of(act: &Act) -> Event {
     match act {
-        Act::Edit { .. } => Event::Amend,
+        Act::Edit { .. } | Act::EditField(_) => Event::Amend,
         Act::Hold => Event::Hold,
         Act::Release => Event::Release(WallMs(0)),
         Act::Resend(when) => Event::Resend(*when),

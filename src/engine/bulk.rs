@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::field::{Edited, FieldEdit};
 use super::registry::Registry;
 use super::request::Request;
 use super::words::{Act, Shown};
@@ -67,7 +68,7 @@ pub struct Bulk {
 }
 
 /// What can be asked of many messages at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BulkAct {
     /// As [`Act::Resend`].
@@ -80,6 +81,8 @@ pub enum BulkAct {
     Release,
     /// As [`Act::Delete`].
     Delete,
+    /// As [`Act::EditField`].
+    Edit(FieldEdit),
 }
 
 /// A bulk job, and how far it is.
@@ -159,31 +162,44 @@ pub struct Preview {
     pub count: u64,
     /// The newest of them.
     pub samples: Vec<Shown>,
+    /// Where a field is edited, what becomes of each of these, or why it would be refused.
+    pub edits: Vec<Result<Edited, String>>,
     /// What could not be read, and so may be missing, a sentence each.
     pub damaged: Vec<String>,
 }
 
 impl BulkAct {
     /// What is asked of each message.
-    pub(super) fn act(self) -> Act {
+    pub(super) fn act(&self) -> Act {
         match self {
-            BulkAct::Resend(when) => Act::Resend(when),
+            BulkAct::Resend(when) => Act::Resend(*when),
             BulkAct::Cancel => Act::Cancel,
             BulkAct::Hold => Act::Hold,
             BulkAct::Release => Act::Release,
             BulkAct::Delete => Act::Delete,
+            BulkAct::Edit(field) => Act::EditField(field.clone()),
+        }
+    }
+
+    /// The field that it edits, where it does.
+    #[must_use]
+    pub fn field(&self) -> Option<&FieldEdit> {
+        match self {
+            BulkAct::Edit(field) => Some(field),
+            BulkAct::Resend(_) | BulkAct::Cancel | BulkAct::Hold | BulkAct::Release | BulkAct::Delete => None,
         }
     }
 
     /// As the interface spells it.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             BulkAct::Resend(_) => "resend",
             BulkAct::Cancel => "cancel",
             BulkAct::Hold => "hold",
             BulkAct::Release => "release",
             BulkAct::Delete => "delete",
+            BulkAct::Edit(_) => "edit",
         }
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Draft {
     pub(super) stirred: Stirred,
     /// How bulk jobs stand then.
     pub(super) jobs: Vec<(Job, Option<Deed>, Reply<Job>)>,
+    /// How many bytes of bodies were read for acts on many.
+    pub(super) bodies_read: usize,
     /// The hashes of the idempotency keys that this batch accepts.
     pub(super) repeated: HashSet<u64>,
     /// The keys of which only the latest counts, and that this batch accepts a message of or changes one of.
@@ -127,6 +129,7 @@ impl Draft {
             over: Vec::new(),
             stirred: Stirred::default(),
             jobs: Vec::new(),
+            bodies_read: 0,
             repeated: HashSet::new(),
             lines: HashSet::new(),
         }

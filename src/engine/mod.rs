@@ -30,6 +30,7 @@ mod crew;
 mod draft;
 mod enter;
 mod fence;
+mod field;
 mod figures;
 mod gate;
 mod history;
@@ -73,6 +74,7 @@ pub use alert::{Alert, Channel, Kind, Rule};
 pub use audit::{Audited, Deed, Entry, Head, Soundness, Target};
 pub use bulk::{Bulk, BulkAct, Job, JobState, Preview};
 pub use fence::VERSIONED_KEY_BYTES_MAX;
+pub use field::{Edited, FieldEdit};
 pub use figures::{Counted, CountedOf, Histogram};
 pub use history::{Chart, Due, Past};
 pub use incident::{Incident, IncidentShown};
@@ -198,15 +200,17 @@ impl Engine {
         answer()
     }
 
-    /// How many messages match, and the newest of them.
+    /// How many messages match, and the newest of them; and what the act would make of these where it edits a field.
     ///
     /// # Errors
     /// What hinders the read.
-    pub fn preview(&self, query: &Query, samples: usize) -> Result<Preview, Error> {
+    pub fn preview(&self, act: &BulkAct, query: &Query, samples: usize) -> Result<Preview, Error> {
         let found = bulk::find(&self.shared.registry, query, None, None)?;
         let page = self.list(&Query { limit: samples, ..query.clone() })?;
         let count = u64::try_from(found.places.len()).unwrap_or(u64::MAX);
-        Ok(Preview { count, samples: page.messages, damaged: found.damaged })
+        let edited = |shown: &Shown| Some(self.shared.registry.edited(&shown.record, act.field()?));
+        let edits = page.messages.iter().filter_map(edited).map(|edit| edit.map_err(|why| why.to_string())).collect();
+        Ok(Preview { count, samples: page.messages, edits, damaged: found.damaged })
     }
 
     /// Begins a bulk job, and returns it once it is durable. Its messages are counted first, which may take a while.

@@ -11,6 +11,7 @@ use crate::error::Error;
 pub use crate::model::timetable::Cycle;
 
 use super::ages::Age;
+use super::field::FieldEdit;
 use super::pause::Pause;
 use crate::model::breaker::{BreakerRule, Phase};
 use crate::model::rate::Rate;
@@ -139,6 +140,8 @@ pub enum Act {
         /// The revision that was read.
         read: Option<u16>,
     },
+    /// Another value for one field of its body.
+    EditField(FieldEdit),
     /// Stop it.
     Hold,
     /// Let it go on, now.
@@ -328,7 +331,7 @@ impl Act {
     /// What the audit log calls it.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Act::Edit { .. } => "edit",
+            Act::Edit { .. } | Act::EditField(_) => "edit",
             Act::Hold => "hold",
             Act::Release => "release",
             Act::Resend(_) => "resend",

@@ -5,10 +5,11 @@
 //! What an act means for a message, and how a job goes on: the engine does.
 
 use hyper::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::admin::filter::Filter;
-use crate::engine::{Bulk, BulkAct, By, Head};
+use crate::engine::{Bulk, BulkAct, By, FieldEdit, Head};
 use crate::model::Queued;
 use crate::model::rate::Rate;
 
@@ -39,6 +40,16 @@ struct Handed {
     count: Option<u64>,
     #[serde(default)]
     why: String,
+    field: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    from: Option<Box<RawValue>>,
+    #[serde(default, deserialize_with = "given")]
+    to: Option<Box<RawValue>>,
+}
+
+/// A value that is given, also where it is `null`.
+fn given<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(reader).map(Some)
 }
 
 /// `POST /v1/bulk`: counts what matches, or begins a job.
@@ -60,8 +71,9 @@ pub(super) async fn begin(call: Call<'_>) -> Result<Answer, Problem> {
     }
     let query = asked(&call.app.engine, filter)?;
     if handed.dry_run {
-        let preview = read(&call, move |engine| engine.preview(&query, SAMPLES)).await?;
-        return Ok(json(StatusCode::OK, render::preview(act.name(), &handed.filter, &preview)));
+        let name = act.name();
+        let preview = read(&call, move |engine| engine.preview(&act, &query, SAMPLES)).await?;
+        return Ok(json(StatusCode::OK, render::preview(name, &handed.filter, &preview)));
     }
     let Handed { filter, count, why, .. } = handed;
     let asked = By { what: Bulk { act, query, filter, rate, count }, who: call.who.as_str().into(), why };
@@ -71,20 +83,36 @@ pub(super) async fn begin(call: Call<'_>) -> Result<Answer, Problem> {
 
 fn act(handed: &Handed) -> Result<BulkAct, Problem> {
     let act = match handed.action.as_str() {
-        "resend" => return when(handed.at.as_deref()).map(BulkAct::Resend),
+        "resend" => BulkAct::Resend(when(handed.at.as_deref())?),
         "cancel" => BulkAct::Cancel,
         "hold" => BulkAct::Hold,
         "release" => BulkAct::Release,
         "delete" => BulkAct::Delete,
+        "edit" => BulkAct::Edit(field(handed)?),
         other => {
             let detail = format!("unknown action {other:?}");
-            return Err(Problem::bad(detail).hint("There are resend, cancel, hold, release and delete."));
+            return Err(Problem::bad(detail).hint("There are resend, cancel, hold, release, delete and edit."));
         }
     };
-    match handed.at {
-        Some(_) => Err(Problem::bad("only what is resent has a time (at)")),
-        None => Ok(act),
+    if handed.at.is_some() && handed.action != "resend" {
+        return Err(Problem::bad("only what is resent has a time (at)"));
     }
+    if act.field().is_none() && (handed.field.is_some() || handed.from.is_some() || handed.to.is_some()) {
+        return Err(Problem::bad("only an edit has a field, from and to"));
+    }
+    Ok(act)
+}
+
+/// The field that is edited, and why.
+fn field(handed: &Handed) -> Result<FieldEdit, Problem> {
+    let (Some(path), Some(to)) = (&handed.field, &handed.to) else {
+        let hint = "Send {\"action\":\"edit\",\"field\":\"/customer/phone\",\"to\":\"+48 22 123 45 67\",...}.";
+        return Err(Problem::bad("an edit names a field, and the value that it gets (to)").hint(hint));
+    };
+    if handed.why.trim().is_empty() && !handed.dry_run {
+        return Err(Problem::bad("an edit needs a reason").hint("Say it in \"why\"."));
+    }
+    FieldEdit::new(path, handed.from.as_deref().map(RawValue::get), to.get()).map_err(Problem::bad)
 }
 
 /// `GET /v1/bulk`.
@@ -174,11 +202,11 @@ fn known(head: &str) -> Result<Head, Problem> {
 }
 
 /// When a job resends, as the interface spells it.
-pub(super) fn at(act: BulkAct) -> Option<String> {
+pub(super) fn at(act: &BulkAct) -> Option<String> {
     match act {
         BulkAct::Resend(Queued::NextCycle) => Some("next-cycle".into()),
-        BulkAct::Resend(Queued::NotBefore(at)) => Some(crate::admin::when::rfc3339(at)),
+        BulkAct::Resend(Queued::NotBefore(at)) => Some(crate::admin::when::rfc3339(*at)),
         BulkAct::Resend(Queued::Ready | Queued::Held) => Some("now".into()),
-        BulkAct::Cancel | BulkAct::Hold | BulkAct::Release | BulkAct::Delete => None,
+        BulkAct::Cancel | BulkAct::Hold | BulkAct::Release | BulkAct::Delete | BulkAct::Edit(_) => None,
     }
 }

@@ -39,7 +39,7 @@ pub fn begin(api: &Api) {
     bulk(api, r#"{"action":"cancel","filter":"key:bulk-1","count":2}"#).expect(409).says("3 messages match, not 2");
     let job = bulk(api, r#"{"action":"cancel","filter":"key:bulk-1","count":3,"why":"a test"}"#).expect(202).json();
     let fields = keys(&job).join(" ");
-    let known = "action at begun_at detail done ended_at filter id matched rate refused state who why";
+    let known = "action at begun_at detail done edit ended_at filter id matched rate refused state who why";
     assert_eq!(fields, known);
     let job = ended(api, job["id"].as_str().unwrap());
     assert_eq!((job["done"].as_u64(), job["refused"].as_u64(), job["who"].as_str()), (Some(3), Some(0), Some("local")));
@@ -54,10 +54,35 @@ pub fn begin(api: &Api) {
         (r#"{"action":"resend","filter":"key:a","at":"soon"}"#, "at is now"),
         (r#"{"action":"resend","filter":"key:a","rate":"many"}"#, "is no rate"),
         (r#"{"action":"resend","filter":"key:a","unknown":1}"#, "unknown field"),
+        (r#"{"action":"resend","filter":"key:a","field":"/a"}"#, "only an edit"),
+        (r#"{"action":"edit","filter":"key:a","field":"/a","why":"x"}"#, "the value that it gets"),
+        (r#"{"action":"edit","filter":"key:a","field":"/a","to":null}"#, "an edit needs a reason"),
+        (r#"{"action":"edit","filter":"key:a","field":"a","to":1,"why":"x"}"#, "a JSON Pointer"),
     ] {
         bulk(api, body).expect(400).says(says);
     }
     bulk(api, r#"{"action":"resend","filter":"to:nowhere"}"#).expect(422).says("nowhere");
+    edit(api);
+}
+
+/// An edit of a field: only the bytes of the field change, and the preview says which.
+fn edit(api: &Api) {
+    let sent = [r#"{"n": 1e400,"to" :"Lodz"}"#, r#"{"to":"Gdynia"}"#].map(|body| {
+        let body = format!(r#"{{"destination":"ok","body":{body},"key":"bulk-edit","not_before":"1h"}}"#);
+        api.call("POST", "/v1/messages", &[JSON], body.as_bytes()).expect(202).text("id")
+    });
+    let asked = r#""action":"edit","filter":"key:bulk-edit","field":"/to","from":"Lodz","to":"Łódź""#;
+    let preview = bulk(api, &format!(r#"{{{asked},"dry_run":true}}"#)).expect(200).json();
+    let edits = preview["edits"].as_array().expect("edits");
+    assert_eq!(edits[0]["refused"], "its field /to has another value", "the newest first");
+    assert_eq!((edits[1]["id"].as_str(), edits[1]["before"].as_str()), (Some(sent[0].as_str()), Some("\"Lodz\"")));
+    let job = bulk(api, &format!(r#"{{{asked},"why":"the town"}}"#)).expect(202).json();
+    assert_eq!(job["edit"], "/to from \"Lodz\" to \"Łódź\"");
+    let job = ended(api, job["id"].as_str().unwrap());
+    assert_eq!((job["done"].as_u64(), job["refused"].as_u64()), (Some(1), Some(1)));
+    let body = |id: &str| api.get(&format!("/v1/messages/{id}/body")).expect(200).body;
+    assert_eq!(String::from_utf8_lossy(&body(&sent[0])), r#"{"n": 1e400,"to" :"Łódź"}"#);
+    assert_eq!(String::from_utf8_lossy(&body(&sent[1])), r#"{"to":"Gdynia"}"#);
 }
 
 /// `GET /v1/bulk`.

@@ -16,6 +16,17 @@ struct PreviewShape<'a> {
     count: u64,
     is_exact: bool,
     sample: Vec<MessageShape<'a>>,
+    edits: Vec<EditShape<'a>>,
+}
+
+/// How much of a value that is edited a preview shows.
+const BEFORE_CHARS_MAX: usize = 200;
+
+#[derive(Serialize)]
+struct EditShape<'a> {
+    id: String,
+    before: Option<String>,
+    refused: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -23,6 +34,7 @@ struct JobShape<'a> {
     id: String,
     action: &'a str,
     at: Option<String>,
+    edit: Option<String>,
     filter: &'a str,
     who: &'a str,
     why: &'a str,
@@ -110,7 +122,13 @@ struct HeadShape {
 /// What a bulk job would do.
 pub(in crate::server) fn preview(action: &str, filter: &str, found: &Preview) -> Vec<u8> {
     let sample = found.samples.iter().map(shape).collect();
-    bytes(&PreviewShape { action, filter, count: found.count, is_exact: found.damaged.is_empty(), sample })
+    let edits = found.samples.iter().zip(&found.edits).map(|(shown, edit)| EditShape {
+        id: shown.record.id.to_string(),
+        before: edit.as_ref().ok().map(|edited| edited.before.chars().take(BEFORE_CHARS_MAX).collect()),
+        refused: edit.as_ref().err().map(String::as_str),
+    });
+    let edits = edits.collect();
+    bytes(&PreviewShape { action, filter, count: found.count, is_exact: found.damaged.is_empty(), sample, edits })
 }
 
 /// One bulk job.
@@ -216,7 +234,8 @@ fn job_shape(job: &Job) -> JobShape<'_> {
     JobShape {
         id: job.number.to_string(),
         action: job.act.name(),
-        at: at(job.act),
+        at: at(&job.act),
+        edit: job.act.field().map(ToString::to_string),
         filter: &job.filter,
         who: &job.who,
         why: &job.why,
