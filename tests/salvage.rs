@@ -55,6 +55,7 @@ fn fail(store: &dyn Store, place: Place, number: u16) {
             detail: "refused".into(),
             response_excerpt: None,
             remote_id: None,
+            phases: None,
         });
     });
 }

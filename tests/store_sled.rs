@@ -66,6 +66,7 @@ fn a_life_survives_a_clean_stop() {
         detail: "no answer".into(),
         response_excerpt: None,
         remote_id: None,
+        phases: None,
     };
     let arrived = Attempt {
         outcome: Delivery::Delivered,
@@ -114,11 +115,10 @@ fn bodies_of_every_size_and_every_edit_read_back() {
     let store = open(&dir);
     let erp = store.destination("erp").expect("a number");
     let sizes = [0, 1, 17_000, 17_250, 17_300, 17_400, 17_401, 40_000, 1 << 20, 16 << 20];
-    let accepts: Vec<Incoming> =
+    let mut accepts: Vec<Incoming> =
         sizes.iter().map(|bytes| incoming(erp, Message::to("erp").body(vec![7; *bytes]))).collect();
     let mut big = Message::to("erp").body(vec![1; 100]);
     big.envelope.headers = (0..60).map(|n| (format!("x-{n}"), "v".repeat(250))).collect();
-    let mut accepts = accepts;
     accepts.push(incoming(erp, big));
     let done = store.commit(&Batch { now: WallMs(1), accepts: accepts.clone(), ..Batch::default() }).expect("commits");
     for (n, (_, place)) in done.accepted.iter().enumerate() {

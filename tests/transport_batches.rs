@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use goniec::engine::{BatchRule, Destination, Engine, Settings};
-use goniec::model::{Abandoned, Class, NodeTag, OnUncertain, Place, Sent, State, WallMs};
+use goniec::model::{Abandoned, Class, NodeTag, OnUncertain, Phase, Place, Sent, State, WallMs};
 use goniec::store::memory::MemoryStore;
 use goniec::transport::answer::{Answers, Missing, ResultRules, Results};
 use goniec::transport::http::{Format, Http};
@@ -186,6 +186,12 @@ fn ends(status: u16, body: &str, rules: &ResultRules<'_>, answers: Answers, mess
         }
     };
     assert_eq!(batched.each.len(), messages.len());
+    let phases = batched.request.phases();
+    assert!(phases.is_some_and(|phases| phases.last() == Some(Phase::Receive)), "{phases:?}");
+    assert!(
+        batched.each.iter().flatten().all(|own| own.phases() == phases),
+        "each went with the one request: {batched:?}"
+    );
     batched.each.iter().map(end).collect()
 }
 

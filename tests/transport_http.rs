@@ -4,6 +4,8 @@
 mod failing;
 #[path = "common/peer.rs"]
 mod peer;
+#[path = "transport_http/phases.rs"]
+mod phases;
 
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -123,3 +123,46 @@ fn what_is_not_right_is_named_and_nothing_leaves() {
     assert_eq!(large_one["outcome"], "delivered", "{large_one}");
     assert!(slow.heard.join().unwrap().ends_with(&large));
 }
+
+/// Holds every connection up for so long before the first byte goes on to `port`, as a slow network does.
+fn held_up(port: u16, held: Duration) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let Ok((near, _)) = listener.accept() else { return };
+        // The slow network itself.
+        std::thread::sleep(held);
+        let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else { return };
+        let (mut back_from, mut back_to) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+        std::thread::spawn(move || drop(std::io::copy(&mut back_from, &mut back_to)));
+        let (mut from, mut to) = (near, far);
+        drop(std::io::copy(&mut from, &mut to));
+    });
+    own
+}
+
+#[test]
+fn the_time_of_a_handshake_is_no_wait_and_tickets_are_no_answer() {
+    let Some(kept) = authorities("the_time_of_a_handshake_is_no_wait_and_tickets_are_no_answer") else { return };
+    let dir = kept.path();
+    certificate(dir, "right", "ca", "localhost", "-days 30");
+    let (held, pause) = (Duration::from_millis(250), Duration::from_millis(600));
+    // Its session tickets come at once, its answer does not.
+    let server = tls_server(dir, "right", "", OK, false, pause);
+    let port = held_up(server.port, held);
+    let (node, listen) =
+        tls::node(dir, &format!("[destination.shop]\nurl = 'https://localhost:{port}/in'\n"), "ca.pem");
+    let attempt = tried(listen, "shop", BODY);
+    drop((node, server.child));
+    let phases = attempt["phases"].as_object().expect("a request");
+    let names: Vec<&str> = phases.keys().map(String::as_str).collect();
+    assert_eq!(names, ["connect_ms", "is_reused", "receive_ms", "send_ms", "tls_ms", "wait_ms"]);
+    let least_ms = |time: Duration| time.as_secs_f64() * 1_000.0 * 63.0 / 64.0;
+    for (phase, time) in [("tls_ms", held), ("wait_ms", pause)] {
+        assert!(phases[phase].as_f64().unwrap() >= least_ms(time), "{phase} of {attempt}");
+    }
+    // The attempt's own length is the difference of two whole milliseconds.
+    let whole_ms: f64 = phases.values().filter_map(Value::as_f64).sum();
+    assert!(whole_ms <= attempt["duration_ms"].as_f64().unwrap() + 1.0, "{attempt}");
+    assert_eq!((&attempt["outcome"], &phases["is_reused"]), (&"delivered".into(), &false.into()));
+}

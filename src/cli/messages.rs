@@ -11,7 +11,7 @@ use comfy_table::{Table, presets};
 use serde_json::Value;
 
 use crate::admin::filter::{BadFilter, Filter, WORDS};
-use crate::model::{Id, WallMs};
+use crate::model::{Id, Phase, WallMs};
 
 use super::bulk;
 use super::client::{Node, escaped, refusal, yes};
@@ -82,12 +82,27 @@ pub(super) fn show(arguments: &ArgMatches) -> Result<(), Fail> {
     for attempt in attempts.get("attempts").and_then(Value::as_array).into_iter().flatten() {
         let words = ["number", "started_at", "outcome", "class", "status", "detail"].map(|name| field(attempt, name));
         say(&format!("attempt {} ({} ms)", words.join("  "), field(attempt, "duration_ms")))?;
+        if let Some(phases) = attempt.get("phases").and_then(phases) {
+            say(&format!("    {phases}"))?;
+        }
     }
     for revision in revisions.get("revisions").and_then(Value::as_array).into_iter().flatten() {
         let words = ["number", "at", "who", "why", "body"].map(|name| field(revision, name));
         say(&format!("revision {}", words.join("  ")))?;
     }
     Ok(())
+}
+
+/// What the time of an attempt was spent on: `connect 1.2 ms, tls 12 ms, send 0 ms, wait 4.8 s, receive 0.1 ms`.
+fn phases(shown: &Value) -> Option<String> {
+    let phase = |phase: Phase| {
+        let ms = shown.get(format!("{}_ms", phase.name()))?.as_f64()?;
+        let took = if ms < 1_000.0 { format!("{ms} ms") } else { format!("{:.1} s", ms / 1_000.0) };
+        Some(format!("{} {took}", phase.name()))
+    };
+    let is_reused = shown.get("is_reused")?.as_bool()?.then(|| "over a kept connection".to_owned());
+    let phases: Vec<String> = is_reused.into_iter().chain(Phase::ALL.into_iter().filter_map(phase)).collect();
+    Some(phases.join(", "))
 }
 
 /// `edit`.
@@ -318,5 +333,20 @@ fn in_editor(body: &[u8]) -> Result<Vec<u8>, Fail> {
         Ok(status) if status.success() => edited.map_err(io),
         Ok(status) => Err(failed(format!("{editor} ended with {status}; nothing was changed"))),
         Err(error) => Err(failed(format!("cannot run {editor}: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_attempt_spent_its_time_on_is_a_line_in_the_order_of_the_phases() {
+        let shown = serde_json::json!({"wait_ms": 4812.8, "tls_ms": 12.0, "connect_ms": 1.2, "is_reused": false});
+        assert_eq!(phases(&shown).as_deref(), Some("connect 1.2 ms, tls 12 ms, wait 4.8 s"));
+        let kept = serde_json::json!({"send_ms": 0.0, "wait_ms": 0.4, "receive_ms": 0.1, "is_reused": true});
+        let words = "over a kept connection, send 0 ms, wait 0.4 ms, receive 0.1 ms";
+        assert_eq!(phases(&kept).as_deref(), Some(words));
+        assert_eq!(phases(&Value::Null), None);
     }
 }

@@ -106,7 +106,7 @@ fn ask_each(members: &[&Outgoing], destination: &Destination) -> Vec<Option<Outc
         if let Some(Outcome::Failed(failure @ Failure { cost: Cost::Free, .. })) = &asked {
             let detail =
                 format!("not asked, as nobody answered about another message of its batch: {}", failure.detail);
-            unanswered = Some(Outcome::Failed(Failure { detail, ..failure.clone() }));
+            unanswered = Some(Outcome::Failed(Failure { detail, phases: None, ..failure.clone() }));
         }
         asked
     };

@@ -215,6 +215,7 @@ fn attempt(report: &Report, number: u16) -> Attempt {
             Outcome::Delivered(receipt) => receipt.remote_id.clone(),
             Outcome::Failed(_) => None,
         },
+        phases: report.outcome.phases(),
     }
 }
 

@@ -190,6 +190,7 @@ mod tests {
             detail,
             response_excerpt,
             remote_id: None,
+            phases: None,
         });
         let id = proptest::option::of(any::<[u8; 16]>().prop_map(Id::from_bytes));
         let numbers = proptest::collection::vec(any::<u64>(), 0..9);

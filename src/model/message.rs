@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::id::{Id, Place};
+use super::phases::Phases;
 use super::policy::{Class, Delivery, Sent};
 use super::state::State;
 use super::time::WallMs;
@@ -238,4 +239,7 @@ pub struct Attempt {
     /// What the destination calls the thing now, where it was delivered and the answer was asked for that. A store writes it beside the rest.
     #[serde(skip)]
     pub remote_id: Option<String>,
+    /// What its time was spent on, where it was a request. A store writes it beside the rest.
+    #[serde(skip)]
+    pub phases: Option<Phases>,
 }

@@ -17,6 +17,7 @@ pub mod hash;
 pub mod id;
 pub mod message;
 pub mod nearest;
+pub mod phases;
 pub mod policy;
 pub mod rate;
 pub mod span;
@@ -29,6 +30,7 @@ mod zone;
 
 pub use id::{Id, NodeTag, Place};
 pub use message::{Attempt, Body, Draft, Envelope, Headers, Message, Record, Told};
+pub use phases::{Phase, Phases};
 pub use policy::{
     Backoff, Class, Cost, Delivery, Failure, OnUncertain, Outcome, Policy, Receipt, Retry, Sent, Verdict, judge,
 };

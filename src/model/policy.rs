@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::statuses::disposition;
 
+use super::phases::Phases;
 use super::state::{Abandoned, Failed};
 use super::time::WallMs;
 
@@ -37,6 +38,8 @@ pub struct Receipt {
     pub remote_id: Option<String>,
     /// What was found, in words, where the message was there already and did not go now; empty otherwise.
     pub detail: String,
+    /// What the time was spent on, where the transport makes requests.
+    pub phases: Option<Phases>,
 }
 
 /// Why an attempt failed: kept whole with the message.
@@ -56,6 +59,8 @@ pub struct Failure {
     pub retry_after_ms: Option<u64>,
     /// What the attempt uses up.
     pub cost: Cost,
+    /// What the time was spent on, where the transport makes requests.
+    pub phases: Option<Phases>,
 }
 
 /// How many of the attempts that a message gets an attempt uses up.
@@ -283,12 +288,41 @@ pub fn scatter(seed: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
+impl Outcome {
+    /// What the time was spent on, where the transport makes requests.
+    #[must_use]
+    pub fn phases(&self) -> Option<Phases> {
+        match self {
+            Outcome::Delivered(receipt) => receipt.phases,
+            Outcome::Failed(failure) => failure.phases,
+        }
+    }
+
+    /// The same outcome of a request whose time was spent so.
+    #[must_use]
+    pub fn over(self, phases: Option<Phases>) -> Outcome {
+        match self {
+            Outcome::Delivered(receipt) => Outcome::Delivered(Receipt { phases, ..receipt }),
+            Outcome::Failed(failure) => Outcome::Failed(Failure { phases, ..failure }),
+        }
+    }
+}
+
 impl Failure {
     /// A failure of which only the class, the reach and the words are known.
     #[must_use]
     pub fn new(class: Class, sent: Sent, detail: impl Into<String>) -> Failure {
         let detail = detail.into();
-        Failure { class, sent, status: None, detail, excerpt: None, retry_after_ms: None, cost: Cost::One }
+        Failure {
+            class,
+            sent,
+            status: None,
+            detail,
+            excerpt: None,
+            retry_after_ms: None,
+            cost: Cost::One,
+            phases: None,
+        }
     }
 
     /// How the attempt ended, in the four words of the interface. The class decides it, as a rule may have judged otherwise than the status

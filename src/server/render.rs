@@ -15,17 +15,19 @@ use serde::Serialize;
 use crate::admin::when::rfc3339;
 use crate::engine::{AwaitedKey, Lane, Shown, ShownPage, Stats, Transition, Waits};
 use crate::model::breaker::Phase;
-use crate::model::{Abandoned, Attempt, Id, Place, State};
+use crate::model::{Abandoned, Id, Place, State};
 use crate::store::{Revision, StateName};
 
 use super::access::Caller;
 use super::routes::Right;
 
 mod admin;
+mod attempts;
 mod chart;
 mod keys;
 
 pub(super) use admin::{alert_rules, audited, incident, incidents, job, jobs, preview, soundness, tested};
+pub(super) use attempts::attempts;
 pub(super) use chart::chart;
 pub(super) use keys::{key, keys, story};
 
@@ -74,21 +76,6 @@ struct ListShape<'a> {
     scanned_until: Option<String>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     damaged: &'a [String],
-}
-
-#[derive(Serialize)]
-struct AttemptShape<'a> {
-    number: u16,
-    revision: u16,
-    started_at: String,
-    duration_ms: u32,
-    outcome: &'a str,
-    class: Option<&'a str>,
-    sent: &'a str,
-    status: Option<u16>,
-    detail: &'a str,
-    response_excerpt: Option<&'a str>,
-    remote_id: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -219,15 +206,6 @@ pub(super) fn list(page: &ShownPage) -> Vec<u8> {
         scanned_until: page.scanned_until.map(rfc3339),
         damaged: &page.damaged,
     })
-}
-
-/// The attempts of a message.
-pub(super) fn attempts(attempts: &[Attempt]) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Shape<'a> {
-        attempts: Vec<AttemptShape<'a>>,
-    }
-    bytes(&Shape { attempts: attempts.iter().map(attempt).collect() })
 }
 
 /// The bodies of a message and their lengths: as text where they are text, in base64 where they are not.
@@ -404,22 +382,6 @@ fn superseded_by(state: State) -> Option<Id> {
         | State::Abandoned(Abandoned::Exhausted | Abandoned::Rejected | Abandoned::Expired | Abandoned::Cancelled) => {
             None
         }
-    }
-}
-
-fn attempt(attempt: &Attempt) -> AttemptShape<'_> {
-    AttemptShape {
-        number: attempt.number,
-        revision: attempt.revision,
-        started_at: rfc3339(attempt.started_at),
-        duration_ms: attempt.duration_ms,
-        outcome: attempt.outcome.name(),
-        class: attempt.class.map(|class| class.name()),
-        sent: attempt.sent.name(),
-        status: attempt.status,
-        detail: &attempt.detail,
-        response_excerpt: attempt.response_excerpt.as_deref(),
-        remote_id: attempt.remote_id.as_deref(),
     }
 }
 

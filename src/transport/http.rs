@@ -411,7 +411,9 @@ fn judged(
     let has_rules = wants.body || !answers.is_empty();
     if !has_rules && disposition(status.as_u16()).0 == Delivery::Delivered {
         drain(answer, ANSWER_BYTES_MAX, 0);
-        return (Outcome::Delivered(Receipt { status: Some(status.as_u16()), ..Receipt::default() }), None);
+        let receipt =
+            Receipt { status: Some(status.as_u16()), phases: attempt::current().phases(), ..Receipt::default() };
+        return (Outcome::Delivered(receipt), None);
     }
     let retry_after_ms = answer.headers().get(RETRY_AFTER).and_then(|value| retry_after::parse(value.as_bytes(), now));
     let failure = exchange::refused(&answer, peer);
@@ -420,7 +422,7 @@ fn judged(
     } else {
         (Outcome::Failed(failure), drain(answer, ANSWER_BYTES_MAX, EXCERPT_BYTES_MAX))
     };
-    match outcome {
+    match outcome.over(attempt::current().phases()) {
         Outcome::Delivered(receipt) => (Outcome::Delivered(receipt), (wants.body && is_whole).then_some(body)),
         Outcome::Failed(mut failure) => {
             failure.retry_after_ms = retry_after_ms.or(failure.retry_after_ms);
@@ -449,8 +451,14 @@ fn ruled(
 }
 
 /// Reads `most` bytes of the body, so that the connection can be used again, and keeps the first `keep`. Whether it came whole is
-/// for the rules; to the status a body that ends early changes nothing.
+/// for the rules; to the status a body that ends early changes nothing. With that the request has ended.
 fn drain(answer: Response<ureq::Body>, most: usize, keep: usize) -> (Vec<u8>, bool) {
+    let drained = read(answer, most, keep);
+    attempt::end();
+    drained
+}
+
+fn read(answer: Response<ureq::Body>, most: usize, keep: usize) -> (Vec<u8>, bool) {
     let mut kept = Vec::new();
     let mut reader = answer.into_body().into_reader();
     let mut seen = 0;

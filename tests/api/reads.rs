@@ -166,6 +166,7 @@ pub fn attempts(api: &Api) {
         (&attempt["number"], &attempt["outcome"], &attempt["status"]),
         (&1.into(), &"rejected".into(), &400.into())
     );
+    assert!(attempt["phases"].is_null(), "a closure makes no request: {attempt}");
     check_unknown(api, "/attempts");
 }
 

@@ -122,6 +122,7 @@ pub fn failure(store: &dyn Store, place: Place, to: State, at: WallMs) -> Move {
         detail: format!("attempt {}: the answer was 503", now.attempts + 1),
         response_excerpt: Some("<busy>".into()),
         remote_id: None,
+        phases: None,
     };
     let (attempts, series) = (now.attempts + 1, now.series + 1);
     Move { attempts, series, attempt: Some(attempt), ..step(store, place, to) }

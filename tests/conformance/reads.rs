@@ -2,7 +2,7 @@
 
 use super::*;
 use goniec::Message;
-use goniec::model::{Abandoned, Failed, Id, NodeTag, Place, Queued, State, WallMs};
+use goniec::model::{Abandoned, Failed, Id, NodeTag, Phase, Phases, Place, Queued, State, WallMs};
 use goniec::store::{Amendment, Batch, Incoming, Move, Pattern, Query, StateName, Unfinished, key_hash};
 
 pub const CASES: &[super::Case] = &[
@@ -19,6 +19,7 @@ pub const CASES: &[super::Case] = &[
     ("a delivery leaves its status and duration", a_delivery_is_an_attempt),
     ("a delivery of which something is said keeps its words", a_delivery_of_which_something_is_said_keeps_its_words),
     ("what the destination calls a message is kept while it is delivered", a_remote_id_is_kept),
+    ("what an attempt spent its time on is kept with it", phases_are_kept),
 ];
 
 fn a_start_finds_the_unfinished(world: &World) {
@@ -408,5 +409,41 @@ fn a_remote_id_is_kept(world: &World) {
     moved(&*store, T0, vec![delivery(&*store, place, T0)]);
     let store = world.reopened(store);
     assert_eq!(record(&*store, place).remote_id, None, "the last answer did not say");
+    (world.verify)(&*store);
+}
+
+fn phases_are_kept(world: &World) {
+    let store = world.opened();
+    let (_, place) = accept(&*store, T0, draft("a"));
+    let mut refused = Phases::default();
+    refused.note(Phase::Connect, 1_200);
+    let mut fresh = Phases::default();
+    Phase::ALL.into_iter().for_each(|phase| fresh.note(phase, 700_000));
+    let mut kept = Phases::default();
+    kept.is_reused = true;
+    [Phase::Send, Phase::Wait, Phase::Receive].into_iter().for_each(|phase| kept.note(phase, 4_800_000));
+    let spent = |mut step: Move, phases, remote_id: Option<&str>| {
+        let attempt = step.attempt.as_mut().expect("an attempt");
+        (attempt.phases, attempt.remote_id) = (phases, remote_id.map(str::to_owned));
+        step
+    };
+    moved(&*store, T0, vec![spent(failure(&*store, place, due(5), T0), Some(refused), None)]);
+    for (phases, remote_id) in
+        [(Some(kept), None), (Some(fresh), None), (Some(kept), Some("4711")), (Some(fresh), Some("4712")), (None, None)]
+    {
+        moved(&*store, T0, vec![spent(delivery(&*store, place, T0), phases, remote_id)]);
+        let attempts = store.attempts(place).expect("reads");
+        assert_eq!(attempts.first().and_then(|first| first.phases), Some(refused));
+        let last = attempts.last().expect("the delivery");
+        assert_eq!(
+            (last.number, last.phases, last.remote_id.as_deref()),
+            (record(&*store, place).attempts, phases, remote_id)
+        );
+        moved(&*store, T0, vec![step(&*store, place, State::Queued(Queued::Ready))]);
+    }
+    moved(&*store, T0, vec![spent(delivery(&*store, place, T0), Some(kept), None)]);
+    let store = world.reopened(store);
+    let attempts = store.attempts(place).expect("reads");
+    assert_eq!((attempts[0].phases, attempts.last().expect("one").phases), (Some(refused), Some(kept)));
     (world.verify)(&*store);
 }

@@ -147,6 +147,12 @@ export function message(here) {
 		);
 	}
 
+	const spent = phases =>
+		Object.entries(phases)
+			.filter(([, took]) => took !== false)
+			.map(([name, took]) => t(`phase.${name}`) + (took === true ? '' : ` ${span(took)}`))
+			.join(', ');
+
 	function attempts() {
 		const longest = Math.max(1, ...state.attempts.map(attempt => attempt.duration_ms));
 		return [...state.attempts].reverse().map(attempt =>
@@ -168,6 +174,7 @@ export function message(here) {
 					[t('attempt.sent'), known(`sent.${attempt.sent}`, attempt.sent)],
 					[t('col.revision'), number(attempt.revision)],
 					[t('col.remote'), attempt.remote_id && code(attempt.remote_id)],
+					[t('attempt.phases'), attempt.phases && spent(attempt.phases)],
 				]),
 				attempt.response_excerpt && [h('h3', t('attempt.answer')), text(readable(attempt.response_excerpt), t('attempt.answer'))],
 			),

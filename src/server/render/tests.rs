@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::Age;
 use std::sync::Arc;
 
-use crate::model::{Envelope, Failed, NodeTag, Record, Told, WallMs};
+use crate::model::{Attempt, Class, Delivery, Envelope, Failed, NodeTag, Phase, Phases, Record, Sent, Told, WallMs};
 
 fn shown(state: State) -> Shown {
     let place = Place::new(5, 1);
@@ -92,4 +92,30 @@ fn destinations_without_messages_are_listed() {
     assert_eq!(json["destinations"][1]["name"], "shop");
     let of_time = ["waiting", "late", "oldest", "drains_in_ms"].map(|name| json["destinations"][1][name].to_string());
     assert_eq!(of_time, ["3", "1", "\"1970-01-01T00:00:00.000Z\"", "1500"]);
+}
+
+#[test]
+fn an_attempt_tells_of_the_phases_that_happened_and_of_no_other() {
+    let mut spent = Phases::default();
+    spent.note(Phase::Connect, 1_250);
+    spent.note(Phase::Tls, 12_040);
+    spent.note(Phase::Wait, 0);
+    let attempt = |phases| Attempt {
+        number: 1,
+        revision: 1,
+        started_at: WallMs(1),
+        duration_ms: 14,
+        outcome: Delivery::Retry,
+        class: Some(Class::Timeout),
+        sent: Sent::Maybe,
+        status: None,
+        detail: String::new(),
+        response_excerpt: None,
+        remote_id: None,
+        phases,
+    };
+    let json: serde_json::Value =
+        serde_json::from_slice(&attempts(&[attempt(Some(spent)), attempt(None)])).expect("JSON");
+    let expect = serde_json::json!({"connect_ms": 1.2, "tls_ms": 12.0, "wait_ms": 0.0, "is_reused": false});
+    assert_eq!((&json["attempts"][0]["phases"], &json["attempts"][1]["phases"]), (&expect, &serde_json::Value::Null));
 }

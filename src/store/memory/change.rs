@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{CommitNo, StoreError};
 use crate::model::codec::{self, CodecError};
-use crate::model::{Attempt, Body, Class, Envelope, Id, NodeTag, Place, State, WallMs};
+use crate::model::{Attempt, Body, Class, Envelope, Id, NodeTag, Phases, Place, State, WallMs};
 
 /// One changed row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,8 +34,8 @@ pub(super) enum Change {
     Status { place: Place, status: Status },
     /// A body. Its bytes follow the change in the record.
     Revision { place: Place, revision: Edition },
-    /// An attempt that failed, or of which something is said; and what the destination calls the message since.
-    Attempt { place: Place, attempt: Attempt, remote_id: Option<String> },
+    /// An attempt that failed, or of which something is said; what the destination calls the message since; and what its time was spent on.
+    Attempt { place: Place, attempt: Attempt, remote_id: Option<String>, phases: Option<Phases> },
     /// All bodies of a message were removed.
     BodiesGone { place: Place },
     /// A message was removed whole.
@@ -60,6 +60,8 @@ pub(super) struct Status {
     pub(super) status: Option<u16>,
     /// How long the attempt took that delivered; `None` where none did.
     pub(super) delivered_in_ms: Option<u32>,
+    /// What the time of that attempt was spent on.
+    pub(super) phases: Option<Phases>,
     pub(super) supersedes: Option<Id>,
     pub(super) untold: bool,
 }
@@ -101,6 +103,13 @@ pub(super) struct Mark {
 }
 
 const LENGTH_BYTES: usize = 4;
+
+impl Change {
+    /// That of an attempt whole.
+    pub(super) fn attempt(place: Place, attempt: Attempt) -> Change {
+        Change::Attempt { place, remote_id: attempt.remote_id.clone(), phases: attempt.phases, attempt }
+    }
+}
 
 impl Edition {
     /// The body that a message was accepted with.

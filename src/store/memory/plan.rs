@@ -134,6 +134,7 @@ impl Plan<'_> {
             // A clock that is behind for a minute must not age what ends in it.
             updated_at: now.max(self.last_id_at),
             delivered_in_ms: None,
+            phases: None,
             untold: before.untold || step.untold,
             ..before
         };
@@ -159,11 +160,10 @@ impl Plan<'_> {
                 self.changes.push(Change::RemoteId { place: step.place, remote_id });
             }
             if attempt.outcome == Delivery::Delivered && attempt.detail.is_empty() {
-                (after.class, after.delivered_in_ms) = (None, Some(attempt.duration_ms));
+                (after.class, after.delivered_in_ms, after.phases) = (None, Some(attempt.duration_ms), attempt.phases);
             } else {
                 after.class = attempt.class;
-                let (attempt, remote_id) = (attempt.clone(), attempt.remote_id.clone());
-                self.changes.push(Change::Attempt { place: step.place, attempt, remote_id });
+                self.changes.push(Change::attempt(step.place, attempt.clone()));
             }
         }
         self.set(step.place, after);

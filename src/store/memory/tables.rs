@@ -111,8 +111,8 @@ impl Tables {
             }
             Change::Status { place, status } => self.change(place, |row| row.status = status),
             Change::Revision { place, revision } => self.change(place, |row| row.editions.push(revision)),
-            Change::Attempt { place, attempt, remote_id } => self.change(place, |row| {
-                row.attempts.push(Attempt { remote_id, ..attempt });
+            Change::Attempt { place, attempt, remote_id, phases } => self.change(place, |row| {
+                row.attempts.push(Attempt { remote_id, phases, ..attempt });
                 let surplus = row.attempts.len().saturating_sub(ATTEMPTS_MAX);
                 row.attempts.drain(..surplus);
             }),
@@ -145,8 +145,7 @@ impl Tables {
             let (id, dest, envelope) = (row.id, row.dest, Arc::clone(&row.envelope));
             changes.push(Change::Accepted { place, id, dest, envelope });
             changes.extend(row.editions.iter().cloned().map(|revision| Change::Revision { place, revision }));
-            let attempt = |attempt: Attempt| Change::Attempt { place, remote_id: attempt.remote_id.clone(), attempt };
-            changes.extend(row.attempts.iter().cloned().map(attempt));
+            changes.extend(row.attempts.iter().cloned().map(|attempt| Change::attempt(place, attempt)));
             let remote_id = row.remote_id.clone();
             changes.extend(remote_id.map(|remote_id| Change::RemoteId { place, remote_id: Some(remote_id) }));
             changes.push(Change::Status { place, status: row.status });
@@ -307,6 +306,7 @@ impl Row {
             detail: String::new(),
             response_excerpt: None,
             remote_id: self.remote_id.clone(),
+            phases: self.status.phases,
         });
         self.attempts.iter().cloned().chain(delivery).collect()
     }
@@ -324,6 +324,7 @@ impl Status {
             class: None,
             status: None,
             delivered_in_ms: None,
+            phases: None,
             supersedes: None,
             untold: false,
         }

@@ -256,8 +256,9 @@ impl<'a> Plan<'a> {
         let Some(arrival) = after.arrival.take() else { return Ok(()) };
         after.flags.attempts = true;
         let key = numbered_key(place, before.attempts);
-        // One with a remote id is a row already.
-        let is_row = self.writes.puts(Tree::Att, &key) || read::remote_id(&self.view.trees, place, before)?.is_some();
+        // One of which there is more to say is a row already.
+        let is_row = self.writes.puts(Tree::Att, &key)
+            || before.flags.attempts && self.view.trees.row(Tree::Att, &key, |_| Some(()))?.is_some();
         if is_row { Ok(()) } else { self.attempt_row(place, &read::arrived(before, arrival)) }
     }
 
@@ -267,12 +268,14 @@ impl<'a> Plan<'a> {
         match attempt.outcome {
             // What is said of a delivery does not fit into the slot.
             Delivery::Delivered if after.state == State::Delivered && attempt.detail.is_empty() => {
+                let phases = attempt.phases.filter(|phases| phases.pack().is_some());
                 after.arrival = Some(Arrival {
                     started_at: attempt.started_at,
                     duration_ms: attempt.duration_ms,
                     revision: attempt.revision,
+                    phases,
                 });
-                if attempt.remote_id.is_none() {
+                if attempt.remote_id.is_none() && phases == attempt.phases {
                     return Ok(());
                 }
                 after.flags.attempts = true;
@@ -288,8 +291,13 @@ impl<'a> Plan<'a> {
     fn attempt_row(&mut self, place: Place, attempt: &Attempt) -> Result<(), StoreError> {
         let mut body = Vec::new();
         encode(attempt, &mut body)?;
-        if let Some(remote_id) = &attempt.remote_id {
-            encode(remote_id, &mut body)?;
+        // Behind it what the destination calls the message, where it says so; and behind that the phases, before which nothing stands for no name.
+        let name = attempt.remote_id.as_deref().or(attempt.phases.map(|_| ""));
+        if let Some(name) = name {
+            encode(&name, &mut body)?;
+        }
+        if let Some(phases) = &attempt.phases {
+            encode(phases, &mut body)?;
         }
         self.put(Tree::Att, &numbered_key(place, attempt.number), &body);
         if let Some(old) = attempt.number.checked_sub(ATTEMPTS_MAX) {

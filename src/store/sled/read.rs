@@ -174,15 +174,24 @@ pub(super) fn arrived(slot: &Slot, arrival: Arrival) -> Attempt {
         detail: String::new(),
         response_excerpt: None,
         remote_id: None,
+        phases: arrival.phases,
     }
 }
 
-/// An attempt from the body of its row: the attempt, and behind it what the destination calls the message, where it says so.
+/// An attempt from the body of its row.
 pub(super) fn read_attempt(body: &[u8]) -> Option<Attempt> {
     let (attempt, used) = codec::read::<Attempt>(body).ok()?;
     let rest = body.get(used..)?;
-    let remote_id = if rest.is_empty() { None } else { Some(decode(rest)?) };
-    Some(Attempt { remote_id, ..attempt })
+    if rest.is_empty() {
+        return Some(attempt);
+    }
+    let (name, used) = codec::read::<String>(rest).ok()?;
+    let rest = rest.get(used..)?;
+    if rest.is_empty() {
+        return Some(Attempt { remote_id: Some(name), ..attempt });
+    }
+    let remote_id = Some(name).filter(|name| !name.is_empty());
+    Some(Attempt { remote_id, phases: Some(decode(rest)?), ..attempt })
 }
 
 /// The id of the message at this place, if it is still there.
@@ -293,5 +302,50 @@ pub(super) fn find(trees: &Trees, head: &Head, id: Id) -> Result<Option<Place>, 
     match alias {
         Some(place) if slot(trees, head, place)?.is_some() => Ok(Some(place)),
         Some(_) | None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Class, Phase, Phases, WallMs};
+    use crate::store::sled::layout::encode;
+
+    /// The row of an attempt as registries have it that keep no phases: attempt 1 of revision 1, begun at 1000, 8 ms long, which failed and may
+    /// have arrived, without a status; "no".
+    const BEFORE: [u8; 14] = [1, 1, 251, 232, 3, 8, 1, 1, 3, 1, 0, 2, b'n', b'o'];
+
+    #[test]
+    fn rows_from_before_phases_were_kept_read_as_they_did() {
+        let attempt = Attempt {
+            number: 1,
+            revision: 1,
+            started_at: WallMs(1_000),
+            duration_ms: 8,
+            outcome: Delivery::Retry,
+            class: Some(Class::Timeout),
+            sent: Sent::Maybe,
+            status: None,
+            detail: "no".into(),
+            response_excerpt: None,
+            remote_id: None,
+            phases: None,
+        };
+        let before = [&BEFORE[..], &[0]].concat();
+        assert_eq!(read_attempt(&before), Some(attempt.clone()));
+        let named = [&before[..], b"\x044711"].concat();
+        assert_eq!(read_attempt(&named), Some(Attempt { remote_id: Some("4711".into()), ..attempt.clone() }));
+        // And with phases behind the name, or behind none.
+        let mut phases = Phases::default();
+        phases.note(Phase::Wait, 4_800_000);
+        for (start, remote_id) in [(&named[..], Some("4711".to_owned())), (&[&before[..], &[0]].concat(), None)] {
+            let mut row = start.to_vec();
+            encode(&phases, &mut row).expect("fits");
+            let whole = Attempt { remote_id, phases: Some(phases), ..attempt.clone() };
+            assert_eq!(read_attempt(&row), Some(whole));
+            row.push(0);
+            assert_eq!(read_attempt(&row), None, "more than an attempt");
+            assert_eq!(read_attempt(&row[..row.len() - 2]), None, "less than one");
+        }
     }
 }

@@ -6,14 +6,14 @@
 //! 52 bytes of the newest body 4
 //! ```
 //!
-//! The detail is the due time of what waits for one, the attempt of what is out, the delivery of what was delivered, and the id of the
-//! successor of what was superseded.
+//! The detail is the due time of what waits for one, the attempt of what is out, the delivery of what was delivered (with its phases in the last four
+//! bytes, where they fit), and the id of the successor of what was superseded.
 //!
 //! # What it does not know
 //!
 //! Who moves a message, and where the slot lies.
 
-use crate::model::{Abandoned, Class, Failed, Id, Queued, State, Told, WallMs};
+use crate::model::{Abandoned, Class, Failed, Id, Phases, Queued, State, Told, WallMs};
 use crate::store::{Dest, Expect};
 
 use super::layout::Cursor;
@@ -77,6 +77,8 @@ pub(super) struct Arrival {
     pub(super) started_at: WallMs,
     pub(super) duration_ms: u32,
     pub(super) revision: u16,
+    /// What its time was spent on, where that fits.
+    pub(super) phases: Option<Phases>,
 }
 
 /// The slots of a chunk, as its row of `stat` holds them.
@@ -299,14 +301,21 @@ impl Arrival {
         started.copy_from_slice(&six(self.started_at));
         let (duration, rest) = rest.split_at_mut(4);
         duration.copy_from_slice(&self.duration_ms.to_be_bytes());
-        let (revision, _) = rest.split_at_mut(2);
+        let (revision, phases) = rest.split_at_mut(2);
         revision.copy_from_slice(&self.revision.to_be_bytes());
+        phases.copy_from_slice(&self.phases.and_then(|phases| phases.pack()).unwrap_or_default());
         out
     }
 
     fn decode(detail: [u8; 16]) -> Option<Arrival> {
         let mut cursor = Cursor(&detail);
-        Some(Arrival { started_at: unsix(cursor.array()?), duration_ms: cursor.u32()?, revision: cursor.u16()? })
+        Some(Arrival {
+            started_at: unsix(cursor.array()?),
+            duration_ms: cursor.u32()?,
+            revision: cursor.u16()?,
+            // Rows written before phases were kept left the bytes empty.
+            phases: Phases::unpack(cursor.array()?),
+        })
     }
 }
 
@@ -446,6 +455,20 @@ mod tests {
             let slot = slot(flags, Hour::Nowhere);
             assert_eq!(Slot::decode(&slot.encode()), Some(slot));
         }
+    }
+
+    #[test]
+    fn a_delivery_keeps_its_phases_and_one_from_before_has_none() {
+        let phases = Phases::unpack([4, 3, 2, 1]);
+        let arrival = Arrival { started_at: WallMs(9), duration_ms: 8, revision: 7, phases };
+        let delivered =
+            Slot { state: State::Delivered, arrival: Some(arrival), ..slot(Flags::default(), Hour::Nowhere) };
+        let mut bytes = delivered.encode();
+        assert_eq!(Slot::decode(&bytes), Some(delivered.clone()));
+        // The row of a registry that kept none.
+        bytes[32..36].fill(0);
+        let before = Slot { arrival: Some(Arrival { phases: None, ..arrival }), ..delivered };
+        assert_eq!(Slot::decode(&bytes), Some(before));
     }
 
     #[test]

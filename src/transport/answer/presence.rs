@@ -100,7 +100,7 @@ impl Presence {
     fn there(&self, status: u16, input: &Val, detail: &str) -> Probed {
         let remote_id = self.remote_id.as_ref().and_then(|filter| filter.text(input).ok().flatten());
         let remote_id = remote_id.map(|id| id.trim().chars().take(REMOTE_ID_CHARS_MAX).collect());
-        Probed::There(Receipt { status: Some(status), remote_id, detail: detail.to_owned() })
+        Probed::There(Receipt { status: Some(status), remote_id, detail: detail.to_owned(), ..Receipt::default() })
     }
 }
 

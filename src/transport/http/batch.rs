@@ -156,7 +156,9 @@ impl Http {
         let wants = Wants { body: results.is_some(), is_of_many: going.len() > 1 };
         let (request, body) = judged(&self.answers, answer, &target.peer, time.now, wants);
         let each = results.filter(|_| matches!(request, Outcome::Delivered(_)));
-        Ok((request, each.map(|results| results.each(status, body.as_deref(), going))))
+        let phases = request.phases();
+        let each = each.map(|results| results.each(status, body.as_deref(), going));
+        Ok((request, each.map(|each| each.into_iter().map(|own| own.over(phases)).collect())))
     }
 }
 

@@ -17,11 +17,11 @@ use ureq::Agent;
 use ureq::http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use ureq::http::{Method, Request, Response};
 
-use super::attempt::{self, Phase};
+use super::attempt;
 use super::outcome::{self, Limits};
 use super::resolver::Names;
 use super::{CONNECT_DEFAULT, CONNECTIONS_DEFAULT, DEADLINE_MAX, RESOLVE_DEFAULT, Target, Tls, USER, agent, headers};
-use crate::model::{Class, Failure, Sent};
+use crate::model::{Class, Failure, Phase, Sent};
 use crate::transport::secret::Signing;
 
 /// The longest body that is read into memory, in bytes.
@@ -219,7 +219,7 @@ impl Default for Client {
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         attempt::begin(Instant::now() + self.quiet_max);
-        attempt::enter(Phase::Open, None);
+        attempt::enter(Phase::Receive, None);
         self.body.read(buffer)
     }
 }

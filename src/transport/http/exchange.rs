@@ -64,7 +64,9 @@ impl Http {
                 Err(error) => {
                     let limits = Limits { deadline, ..self.limits };
                     let is_stopping = self.stopping.load(Ordering::Relaxed);
-                    return Err(outcome::broken(&error, &attempt::current(), peer, limits, is_stopping));
+                    let ended = attempt::end();
+                    let failure = outcome::broken(&error, &ended, peer, limits, is_stopping);
+                    return Err(Failure { phases: ended.phases(), ..failure });
                 }
             }
         }

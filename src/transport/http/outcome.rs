@@ -17,9 +17,9 @@ use rustls::AlertDescription;
 use ureq::Error;
 use ureq::http::StatusCode;
 
-use super::attempt::{Attempt, Phase};
+use super::attempt::Attempt;
 use crate::model::policy::disposition;
-use crate::model::{Class, Failure, Sent};
+use crate::model::{Class, Failure, Phase, Sent};
 
 /// The times that the texts name.
 #[derive(Debug, Clone, Copy)]
@@ -34,11 +34,7 @@ pub(super) struct Limits {
 
 /// What a request without an answer is written down as.
 pub(super) fn broken(error: &Error, attempt: &Attempt, peer: &str, limits: Limits, is_stopping: bool) -> Failure {
-    let sent = match attempt.phase {
-        Phase::Resolving | Phase::Connecting | Phase::Handshaking => Sent::No,
-        Phase::Open if attempt.left_bytes == 0 => Sent::No,
-        Phase::Open => Sent::Maybe,
-    };
+    let sent = if attempt.is_connected() && attempt.left_bytes > 0 { Sent::Maybe } else { Sent::No };
     if is_stopping {
         return Failure::new(Class::Interrupted, sent, format!("goniec stopped while {peer} was asked"));
     }
@@ -54,18 +50,18 @@ pub(super) fn broken(error: &Error, attempt: &Attempt, peer: &str, limits: Limit
     }
     let is_timeout = is_timeout(error);
     let (class, words) = match attempt.phase {
-        Phase::Resolving => (Class::Dns, unresolved(error, is_timeout, limits)),
-        Phase::Connecting if is_timeout => {
+        Phase::Dns => (Class::Dns, unresolved(error, is_timeout, limits)),
+        Phase::Connect if is_timeout => {
             (Class::Connect, format!("took no connection within {}", shown(limits.connect.min(limits.deadline))))
         }
-        Phase::Connecting => (Class::Connect, unconnected(error)),
-        Phase::Handshaking if is_timeout => (
+        Phase::Connect => (Class::Connect, unconnected(error)),
+        Phase::Tls if is_timeout => (
             Class::Tls,
             format!("did not finish the TLS handshake within {}", shown(limits.connect.min(limits.deadline))),
         ),
-        Phase::Handshaking => (Class::Tls, format!("failed the TLS handshake: {}", cause(error))),
-        Phase::Open if is_timeout => (Class::Timeout, late(attempt, limits)),
-        Phase::Open => (Class::Protocol, cut(error, attempt)),
+        Phase::Tls => (Class::Tls, format!("failed the TLS handshake: {}", cause(error))),
+        Phase::Send | Phase::Wait | Phase::Receive if is_timeout => (Class::Timeout, late(attempt, limits)),
+        Phase::Send | Phase::Wait | Phase::Receive => (Class::Protocol, cut(error, attempt)),
     };
     Failure::new(class, sent, format!("{peer} {words}"))
 }
@@ -150,7 +146,7 @@ const ALERT_BYTES: u64 = 24;
 /// sends it has not ended the handshake, and has read nothing of the request. That holds only where it is all that was heard over a connection
 /// of this attempt's own: any other alert may come after the request was taken.
 fn turned_away(error: &Error, attempt: &Attempt) -> Option<AlertDescription> {
-    let is_of_handshake = attempt.phase != Phase::Open || (attempt.is_fresh && attempt.heard_bytes == ALERT_BYTES);
+    let is_of_handshake = !attempt.is_connected() || (attempt.is_fresh && attempt.heard_bytes == ALERT_BYTES);
     if !is_of_handshake {
         return None;
     }
@@ -199,7 +195,7 @@ mod tests {
     #[test]
     fn an_alert_proves_that_nothing_was_read_only_in_the_handshake_of_the_attempt() {
         let own = Attempt {
-            phase: Phase::Open,
+            phase: Phase::Wait,
             is_fresh: true,
             left_bytes: 900,
             heard_bytes: ALERT_BYTES,

@@ -22,7 +22,7 @@ use super::answer::{BODY_BYTES_MAX, Seen};
 use super::exchange::Time;
 use super::{ANSWER_BYTES_MAX, ANSWER_WAIT, DEADLINE_MAX, EXCERPT_BYTES_MAX, Http, Target};
 use super::{attempt, client, drain, excerpt, exchange, headers, retry_after, wall};
-use crate::model::{Class, Failure, Message, Sent, WallMs};
+use crate::model::{Class, Failure, Message, Receipt, Sent, WallMs};
 use crate::transport::Probed;
 use crate::transport::answer::{Asked, Presence};
 
@@ -204,13 +204,16 @@ fn judged(question: &Question, answer: Response<ureq::Body>, peer: &str, id: Opt
         drain(answer, BODY_BYTES_MAX, BODY_BYTES_MAX)
     };
     let seen = Seen { status: status.as_u16(), headers: &headers, body: is_whole.then_some(&*body), is_of_many: false };
+    let phases = attempt::current().phases();
     match question.presence.judge(seen, Asked { id, is_in_path: question.is_in_path() }, &detail) {
+        Probed::There(receipt) => Probed::There(Receipt { phases, ..receipt }),
+        Probed::Absent => Probed::Absent,
         Probed::Unknown(failure) => Probed::Unknown(Failure {
+            phases,
             retry_after_ms,
             excerpt: excerpt(body.get(..EXCERPT_BYTES_MAX).unwrap_or(&body)),
             ..failure
         }),
-        told @ (Probed::There(_) | Probed::Absent) => told,
     }
 }
 

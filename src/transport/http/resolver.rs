@@ -27,7 +27,8 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 use ureq::{Error, Timeout};
 
-use super::attempt::{self, Phase};
+use super::attempt;
+use crate::model::Phase;
 
 /// How long an answer is used without asking again.
 const FRESH: Duration = Duration::from_secs(30);
@@ -94,9 +95,9 @@ impl Names {
     }
 
     fn addresses(&self, host: &str) -> Result<Arc<[IpAddr]>, Error> {
-        attempt::enter(Phase::Resolving, Some(self.limit));
-        let until = attempt::current().until;
         let mut known = lock(&self.shared.known);
+        // A name that is remembered costs no look-up.
+        let mut waits_until = None;
         let mut waits_for = None;
         loop {
             if known.closed {
@@ -119,6 +120,10 @@ impl Names {
             if waits_for.is_none() && (name.looking || may_look) {
                 waits_for = Some(name.lookups.saturating_add(1));
             }
+            let until = *waits_until.get_or_insert_with(|| {
+                attempt::enter(Phase::Dns, Some(self.limit));
+                attempt::current().until
+            });
             if may_look {
                 self.look_up(&mut known, host)?;
             }
@@ -287,6 +292,24 @@ mod tests {
         patient();
         names.addresses("a.example").expect("an answer");
         assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_lookup_takes_its_time_and_what_is_remembered_took_none() {
+        let ask = |_: &str| {
+            // The slow look-up itself.
+            std::thread::sleep(Duration::from_millis(64));
+            Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])
+        };
+        let names = Names::asking(Duration::from_secs(5), Box::new(ask));
+        let dns_ms = || {
+            patient();
+            names.addresses("c.example").expect("an answer");
+            attempt::end().phases().and_then(|phases| phases.ms(Phase::Dns))
+        };
+        let first = dns_ms();
+        assert!(first.is_some_and(|ms| ms >= 63.0), "{first:?}");
+        assert_eq!(dns_ms(), None);
     }
 
     #[test]

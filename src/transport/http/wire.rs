@@ -23,8 +23,9 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
-use super::attempt::{self, Phase};
+use super::attempt;
 use super::buffers::WireBuffers;
+use crate::model::Phase;
 
 /// Held back before it is written, at most, in bytes.
 const HOLD_BYTES_MAX: usize = 48 << 10;
@@ -46,6 +47,10 @@ pub(super) struct WireConnector {
 #[derive(Debug)]
 pub(super) struct Stands;
 
+/// A connection that stands. It is above TLS, whose own bytes are no answer, and notes when the first byte of one has come.
+#[derive(Debug)]
+pub(super) struct Standing<In>(In);
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Wire {
@@ -65,13 +70,13 @@ impl<In: UreqTransport> Connector<In> for WireConnector {
     type Out = Wire;
 
     fn connect(&self, details: &ConnectionDetails, _chained: Option<In>) -> Result<Option<Wire>, Error> {
-        attempt::enter(Phase::Connecting, Some(self.connect));
+        attempt::enter(Phase::Connect, Some(self.connect));
         let stream = Arc::new(connect_any(&details.addrs)?);
         stream.set_nodelay(true)?;
         (details.register_shutdown)(Arc::downgrade(&stream) as Weak<dyn ShutdownHandle>)?;
         if details.needs_tls() {
             let left = attempt::current().until.saturating_duration_since(Instant::now());
-            attempt::enter(Phase::Handshaking, Some(left));
+            attempt::enter(Phase::Tls, Some(left));
         }
         let wire = Wire {
             stream,
@@ -87,11 +92,37 @@ impl<In: UreqTransport> Connector<In> for WireConnector {
 }
 
 impl<In: UreqTransport> Connector<In> for Stands {
-    type Out = In;
+    type Out = Standing<In>;
 
-    fn connect(&self, _details: &ConnectionDetails, chained: Option<In>) -> Result<Option<In>, Error> {
-        attempt::enter(Phase::Open, None);
-        Ok(chained)
+    fn connect(&self, _details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Standing<In>>, Error> {
+        attempt::enter(Phase::Send, None);
+        Ok(chained.map(Standing))
+    }
+}
+
+impl<In: UreqTransport> UreqTransport for Standing<In> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.0.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.0.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let is_there = self.0.await_input(timeout)?;
+        if is_there {
+            attempt::go_on(Phase::Wait, Phase::Receive);
+        }
+        Ok(is_there)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.0.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.0.is_tls()
     }
 }
 
@@ -196,6 +227,7 @@ impl UreqTransport for Wire {
 
     fn await_input(&mut self, _timeout: NextTimeout) -> Result<bool, Error> {
         self.flush()?;
+        attempt::go_on(Phase::Send, Phase::Wait);
         let read = self.read()?;
         attempt::heard(read);
         self.buffers.input_appended(read);
@@ -214,7 +246,7 @@ impl UreqTransport for Wire {
         }
         let open = !self.has_input().unwrap_or(true);
         if open {
-            attempt::enter(Phase::Open, None);
+            attempt::enter(Phase::Send, None);
         }
         open
     }
