@@ -12,6 +12,7 @@
 //! returning   a destination with a rate that comes back to many messages       against its rate; the same
 //! rules       lives over HTTP with a rule over the answers                     against none; the same
 //! workers     lives at several concurrencies                                   against the least of them; the same
+//! lists       lists, keys, figures and the console of a node with many messages  only when asked for
 //! idle        memory of a node that has nothing to do
 //! memory      memory of a node with many messages, and after many more         only when asked for
 //! start       how long a node with many messages takes to start                only when asked for
@@ -37,6 +38,7 @@ mod deliveries;
 mod intake;
 mod keys;
 mod lines;
+mod lists;
 mod lives;
 mod local;
 mod measure;
@@ -89,6 +91,7 @@ const PARTS: &[(&str, bool, Run)] = &[
     ("returning", false, returning::run),
     ("rules", false, rules::run),
     ("workers", false, workers::run),
+    ("lists", false, lists::run),
     ("idle", true, waiting::idle),
     ("memory", false, waiting::memory),
     ("start", false, waiting::start),
@@ -116,7 +119,7 @@ pub(super) fn verb() -> Command {
             option(
                 "only",
                 "PART",
-                "One part; can be given several times. Only when named run batches, keys, hung, slow, returning, rules, workers, memory and start",
+                "One part; can be given several times. Only when named run batches, keys, hung, slow, returning, rules, workers, lists, memory and start",
             )
             .action(ArgAction::Append)
             .value_parser(clap::builder::PossibleValuesParser::new(names)),
