@@ -150,7 +150,7 @@ fn a_redirect_is_told_and_not_followed() {
         &failure,
         Class::Redirect,
         Sent::Answered,
-        &format!("a redirect to {}, which is not followed", target.url("/there")),
+        &format!("a redirect, which is not followed, to {}", target.url("/there")),
     );
     assert_eq!(target.connections(), 0);
 }

@@ -15,6 +15,7 @@ mod allocator;
 mod bench;
 mod bulk;
 mod client;
+mod journal;
 mod keys;
 mod lanes;
 mod messages;

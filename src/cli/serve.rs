@@ -37,7 +37,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Runs the node until a signal.
 pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     super::allocator::settle();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,sled=warn")).init();
+    super::journal::begin();
     let signals = signals()?;
     let mut config = configured(arguments)?;
     for warning in &config.warnings {

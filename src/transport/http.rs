@@ -10,6 +10,7 @@
 //! * An answer counts once its head is there: of its body at most [`ANSWER_BYTES_MAX`] are read for at most [`ANSWER_WAIT`], so that the connection
 //!   can be used again, and where rules look at the answer, as much as they may see; and the first [`EXCERPT_BYTES_MAX`] are kept where the answer says no. No body is decompressed.
 //! * The proxies of the environment are ignored.
+//! * What a destination sends back of what it was shown, a password or a token, stands in nothing that is told of it.
 //!
 //! # What it does not know
 //!
@@ -20,6 +21,7 @@ mod batch;
 mod buffers;
 mod client;
 mod credentials;
+mod discreet;
 mod exchange;
 mod headers;
 mod oauth;
@@ -60,7 +62,7 @@ use self::outcome::Limits;
 use self::pass::{Pass, Renewal};
 use self::resolver::Names;
 use super::answer::{self, Answers, Seen};
-use super::secret::{Hmac, Secret, Signing};
+use super::secret::Hidden;
 use super::shape::Shape;
 use super::{Batched, Probed, Transport};
 use crate::model::policy::disposition;
@@ -106,6 +108,8 @@ pub struct Http {
     tls: Tls,
     answers: Answers,
     credentials: Credentials,
+    /// What it shows the destination, and no text shows.
+    hidden: Hidden,
     shape: Option<Shape>,
     batching: Batching,
     passes: Option<Box<dyn Renewal>>,
@@ -128,6 +132,8 @@ impl Http {
     pub fn post(url: &str) -> Http {
         let mut fixed = HeaderMap::new();
         fixed.insert(USER_AGENT, HeaderValue::from_static(USER));
+        let mut hidden = Hidden::default();
+        hidden.hide_query(url);
         Http {
             target: Target::parse(url),
             method: Method::POST,
@@ -137,6 +143,7 @@ impl Http {
             tls: Tls::new(),
             answers: Answers::new(),
             credentials: Credentials::default(),
+            hidden,
             shape: None,
             batching: Batching::default(),
             passes: None,
@@ -174,12 +181,6 @@ impl Http {
             Err(problem) => self.target = Err(problem),
         }
         self
-    }
-
-    /// Sends this header with every message, as [`Http::header`].
-    #[must_use]
-    pub fn secret_header(self, name: &str, value: &Secret) -> Http {
-        self.header(name, value.text())
     }
 
     /// Believes whom this says, and speaks as whom it says.
@@ -224,48 +225,11 @@ impl Http {
         self
     }
 
-    /// Authorises by user and password.
-    #[must_use]
-    pub fn basic(self, user: &str, password: &Secret) -> Http {
-        self.authorised(credentials::basic(user, password))
-    }
-
-    /// Authorises by a token.
-    #[must_use]
-    pub fn bearer(self, token: &Secret) -> Http {
-        self.authorised(credentials::bearer(token))
-    }
-
-    fn authorised(mut self, value: Result<HeaderValue, String>) -> Http {
-        match value {
-            Ok(value) => self.credentials.authorization = Some(value),
-            Err(problem) => self.target = Err(problem),
-        }
-        self
-    }
-
     /// Asks like this whether a message is there.
     #[must_use]
     pub fn asks(mut self, question: Question) -> Http {
+        self.hidden.hide_query(&question.sample());
         self.question = Some(question);
-        self
-    }
-
-    /// Signs every delivery as Standard Webhooks has it.
-    #[must_use]
-    pub fn sign(mut self, signing: Signing) -> Http {
-        self.credentials.signing = Some(signing);
-        self
-    }
-
-    /// Signs every body with an HMAC in a header of its own.
-    #[must_use]
-    pub fn hmac(mut self, hmac: Hmac) -> Http {
-        match headers::pair(&hmac.header, "") {
-            Ok((name, _)) if !is_reserved(name.as_str()) => self.credentials.hmacs.push((name, hmac)),
-            Ok((name, _)) => self.target = Err(format!("the header {name:?} is set by goniec itself")),
-            Err(problem) => self.target = Err(problem),
-        }
         self
     }
 
@@ -323,16 +287,16 @@ impl Http {
 
 impl Transport for Http {
     fn send(&self, message: &Message, deadline: Duration) -> Outcome {
-        self.deliver(message, deadline).unwrap_or_else(Outcome::Failed)
+        self.discreet(self.deliver(message, deadline).unwrap_or_else(Outcome::Failed))
     }
 
     fn send_batch(&self, messages: &[Message], deadline: Duration) -> Batched {
-        self.deliver_batch(messages, deadline)
+        self.discreet_of_many(self.deliver_batch(messages, deadline))
     }
 
     fn probe(&self, message: &Message, deadline: Duration) -> Probed {
         match &self.question {
-            Some(question) => self.ask(question, message, deadline),
+            Some(question) => self.discreet_answer(self.ask(question, message, deadline)),
             None => Probed::unasked(),
         }
     }

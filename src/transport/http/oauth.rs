@@ -21,7 +21,7 @@ use ureq::http::header::AUTHORIZATION;
 use super::pass::{Issuer, Pass, Renewal};
 use super::{Http, Tls, credentials};
 use crate::model::Failure;
-use crate::transport::secret::Secret;
+use crate::transport::secret::{Secret, escaped};
 
 /// How long before its end a token is renewed.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -123,12 +123,18 @@ impl OAuth {
     /// Asks the token endpoint at `url` in the name of this client, with HTTP basic authorisation.
     #[must_use]
     pub fn new(url: &str, client_id: &str, client_secret: Secret, scope: Option<&str>, grant: Grant) -> OAuth {
+        let mut issuer = Issuer::new("access token", url, Tls::new());
+        issuer.hidden.hide(&client_secret);
+        issuer.hidden.hide(&credentials::pair(&escaped(client_id), &Secret::new(escaped(client_secret.text()))));
+        if let Grant::RefreshToken { token, .. } = &grant {
+            issuer.hidden.hide(token);
+        }
         OAuth {
             client_id: client_id.to_owned(),
             client_secret,
             scope: scope.map(str::to_owned),
             grant,
-            issuer: Issuer::new("access token", url, Tls::new()),
+            issuer,
             refresh: Mutex::default(),
         }
     }
@@ -149,7 +155,9 @@ impl OAuth {
     fn recall(&self, refresh: &mut Refresh) -> Result<(), Failure> {
         if let (Grant::RefreshToken { token, keeper }, None) = (&self.grant, &refresh.newest) {
             let kept = keeper.newest().map_err(|why| self.issuer.failed(&why))?;
-            refresh.newest = Some(kept.unwrap_or_else(|| token.clone()));
+            let newest = kept.unwrap_or_else(|| token.clone());
+            self.issuer.hidden.hide_what_came(&newest);
+            refresh.newest = Some(newest);
         }
         Ok(())
     }
@@ -195,12 +203,16 @@ impl Renewal for OAuth {
         let granted = self.ask(refresh, deadline)?;
         if let (Grant::RefreshToken { .. }, Some(token)) = (&self.grant, Granted::text(granted.refresh_token.as_ref()))
         {
-            refresh.newest = Some(Secret::new(token.to_owned()));
+            let token = Secret::new(token.to_owned());
+            self.issuer.hidden.hide_what_came(&token);
+            refresh.newest = Some(token);
             refresh.is_unkept = true;
             self.keep(refresh)?;
         }
         let token = Granted::text(granted.access_token.as_ref()).ok_or_else(|| self.issuer.failed(NO_TOKEN))?;
-        let value = credentials::bearer(&Secret::new(token.to_owned())).map_err(|why| self.issuer.failed(&why))?;
+        let token = Secret::new(token.trim().to_owned());
+        self.issuer.hidden.hide_what_came(&token);
+        let value = credentials::bearer(&token).map_err(|why| self.issuer.failed(&why))?;
         let life = Duration::from_secs(granted.life_s());
         // Of a short life half is used: a margin longer than it would have every message ask.
         let used = life.saturating_sub(MARGIN).max(life / 2);
@@ -215,16 +227,6 @@ impl Http {
         self.passes = Some(Box::new(oauth));
         self
     }
-}
-
-/// As a form carries it.
-fn escaped(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if is_plain(byte) { escaped.push(char::from(byte)) } else { escaped.push_str(&format!("%{byte:02X}")) }
-    }
-    escaped
 }
 
 impl fmt::Debug for OAuth {

@@ -75,7 +75,7 @@ pub(super) fn refused(status: StatusCode, peer: &str, location: Option<&str>) ->
     }
     if class == Class::Redirect {
         match location {
-            Some(location) => detail.push_str(&format!(", a redirect to {location}, which is not followed")),
+            Some(location) => detail.push_str(&format!(", a redirect, which is not followed, to {location}")),
             None => detail.push_str(", a redirect to nowhere"),
         }
     }

@@ -21,7 +21,7 @@ use ureq::http::header::{HeaderMap, HeaderName, HeaderValue};
 use super::client::{Answer, Client};
 use super::tls::Tls;
 use crate::model::{Class, Failure, Sent};
-use crate::transport::secret::Secret;
+use crate::transport::secret::{Hidden, Secret};
 
 /// Who gives out passes has little to say.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -61,6 +61,8 @@ pub(super) struct Issuer {
     /// What is given out, as the texts name it.
     what: &'static str,
     url: String,
+    /// What is shown to who gives them out, and what came from there.
+    pub(super) hidden: Hidden,
     client: Client,
     desk: Mutex<Desk>,
     back: Condvar,
@@ -98,7 +100,9 @@ impl Issuer {
     /// Asks at `url`, and believes whom `tls` says.
     pub(super) fn new(what: &'static str, url: &str, tls: Tls) -> Issuer {
         let client = Client::reading_at_most(ANSWER_BYTES_MAX, tls);
-        Issuer { what, url: url.to_owned(), client, desk: Mutex::default(), back: Condvar::new() }
+        let mut hidden = Hidden::default();
+        hidden.hide_query(url);
+        Issuer { what, url: url.to_owned(), hidden, client, desk: Mutex::default(), back: Condvar::new() }
     }
 
     fn pass(
@@ -170,7 +174,9 @@ impl Issuer {
 
     /// No pass can be had.
     pub(super) fn failed(&self, why: &str) -> Failure {
-        Failure::new(Class::Auth, Sent::No, format!("no {} from {}: {why}", self.what, self.url))
+        // What stands in a query is often a secret.
+        let url = self.url.split('?').next().unwrap_or_default();
+        Failure::new(Class::Auth, Sent::No, format!("no {} from {url}: {why}", self.what))
     }
 
     /// The same, with the words of an answer, as many as fit.

@@ -73,7 +73,7 @@ impl Question {
             return Err("the message is named in the path or in the query of the URL, and nowhere else".into());
         }
         let question = Question { method, parts, presence, limit: DEADLINE_MAX };
-        let sample = question.url(|_| Some("0")).unwrap_or_default();
+        let sample = question.sample();
         Target::parse(&sample)?;
         if leads_elsewhere(&sample) {
             return Err("a segment of the URL's path is `.` or `..`; write it without".into());
@@ -98,6 +98,11 @@ impl Question {
             }
         }
         Some(url)
+    }
+
+    /// The URL of a message of which every name is `0`.
+    pub(super) fn sample(&self) -> String {
+        self.url(|_| Some("0")).unwrap_or_default()
     }
 
     /// Whether the message is named in the path.

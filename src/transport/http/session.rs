@@ -7,7 +7,6 @@
 //! * Cookies are names and values to us: their attributes, and the cookies of later answers, change nothing. The last of a name counts, and one without a
 //!   value is taken back.
 //! * What cannot be sent back as it came is refused, as is more than [`COOKIES_MAX`] or [`COOKIES_BYTES_MAX`].
-//! * Where a login is refused, the words of the answer are told without the secrets that they may repeat.
 //!
 //! # What it does not know
 //!
@@ -39,8 +38,6 @@ const COOKIES_BYTES_MAX: usize = 8 << 10;
 pub struct Session {
     /// What is posted: JSON.
     login: Secret,
-    /// What no text shows.
-    hidden: Vec<Secret>,
     life: Duration,
     issuer: Issuer,
 }
@@ -51,12 +48,9 @@ impl Session {
     pub fn new(url: &str, texts: &[(&str, &str)], secrets: &[(&str, &Secret)], tls: Tls) -> Session {
         let secret = secrets.iter().map(|(name, secret)| (*name, secret.text()));
         let fields: BTreeMap<&str, &str> = texts.iter().copied().chain(secret).collect();
-        Session {
-            login: Secret::new(json(&fields)),
-            hidden: secrets.iter().flat_map(|(_, secret)| [(*secret).clone(), spelt(secret)]).collect(),
-            life: LIFE_DEFAULT,
-            issuer: Issuer::new("session", url, tls),
-        }
+        let mut issuer = Issuer::new("session", url, tls);
+        secrets.iter().for_each(|(_, secret)| issuer.hidden.hide(secret));
+        Session { login: Secret::new(json(&fields)), life: LIFE_DEFAULT, issuer }
     }
 
     /// Uses a session for so long.
@@ -68,10 +62,7 @@ impl Session {
 
     /// What an answer says, on one line, without our secrets.
     fn words(&self, answer: &Answer) -> String {
-        let mut text = String::from_utf8_lossy(&answer.body).into_owned();
-        for secret in self.hidden.iter().filter(|secret| !secret.text().is_empty()) {
-            text = text.replace(secret.text(), "***");
-        }
+        let text = self.issuer.hidden.blot(&String::from_utf8_lossy(&answer.body));
         let clean: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
         clean.split_whitespace().collect::<Vec<_>>().join(" ")
     }
@@ -94,6 +85,9 @@ impl Renewal for Session {
             Ok(None) => return Err(self.issuer.told("its answer sets no cookie", &self.words(&answer))),
             Err(wrong) => return Err(self.issuer.failed(&wrong)),
         };
+        for (_, value) in cookies.text().split("; ").filter_map(|cookie| cookie.split_once('=')) {
+            self.issuer.hidden.hide_what_came(&Secret::new(value.to_owned()));
+        }
         let value = credentials::sensitive(&cookies).map_err(|why| self.issuer.failed(&why))?;
         Ok((Pass { name: COOKIE, value }, self.life))
     }
@@ -134,12 +128,6 @@ fn cookies(headers: &[(String, String)]) -> Result<Option<Secret>, String> {
         1..=COOKIES_BYTES_MAX => Ok(Some(header)),
         _ => Err(format!("its answer sets cookies of more than {COOKIES_BYTES_MAX} bytes")),
     }
-}
-
-/// A secret as JSON spells it.
-fn spelt(secret: &Secret) -> Secret {
-    let quoted = json(secret.text());
-    Secret::new(quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&quoted).to_owned())
 }
 
 /// Texts as JSON, which spells any of them.

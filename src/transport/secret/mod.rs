@@ -10,6 +10,7 @@
 //! Where secrets come from; the configuration reads them.
 
 mod fresh;
+mod hidden;
 mod shelf;
 mod sign;
 
@@ -18,6 +19,8 @@ use std::fmt;
 use zeroize::Zeroize;
 
 pub use self::fresh::{digest, fresh};
+pub use self::hidden::Hidden;
+pub(in crate::transport) use self::hidden::escaped;
 pub use self::shelf::{Kept, Shelf};
 pub use self::sign::{Encoding, Hmac, Signing};
 

@@ -74,6 +74,11 @@ impl Signing {
         Ok(Signing { keys: keys.collect::<Result<_, _>>()? })
     }
 
+    /// What it signs with.
+    pub(in crate::transport) fn keys(&self) -> &[Secret] {
+        &self.keys
+    }
+
     /// The value of `webhook-signature`.
     #[must_use]
     pub fn signature(&self, id: &str, timestamp_s: u64, body: &[u8]) -> String {
@@ -90,6 +95,11 @@ impl Hmac {
     #[must_use]
     pub fn new(header: &str, key: Secret, encoding: Encoding, prefix: &str) -> Hmac {
         Hmac { header: header.to_ascii_lowercase(), key, encoding, prefix: prefix.to_owned() }
+    }
+
+    /// What it signs with.
+    pub(in crate::transport) fn key(&self) -> &Secret {
+        &self.key
     }
 
     /// The value of the header.

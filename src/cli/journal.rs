@@ -1,0 +1,42 @@
+//! The log of a node: lines on standard error, as `RUST_LOG` asks for them.
+//!
+//! # What holds
+//!
+//! * At no level a secret: the HTTP library tells whole URLs where it is asked for `trace`, and what stands in their queries opens doors, so it is never heard there.
+//!
+//! # What it does not know
+//!
+//! What is written.
+
+use log::{Level, Log, Metadata, Record};
+
+/// What is logged where nobody says.
+const DEFAULT: &str = "info,sled=warn";
+
+/// Begins to log. The first call counts.
+pub(super) fn begin() {
+    let logger = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(DEFAULT)).build();
+    let level = logger.filter();
+    if log::set_boxed_logger(Box::new(Journal(logger))).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+struct Journal(env_logger::Logger);
+
+impl Log for Journal {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let is_too_talkative = metadata.level() == Level::Trace && metadata.target().starts_with("ureq");
+        !is_too_talkative && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}

@@ -1,0 +1,51 @@
+//! What is told of a destination, without what it was shown: it may send back whatever it got.
+//!
+//! # What holds
+//!
+//! * The texts of an outcome (what happened, the beginning of the answer, the remote id) are blotted out before anybody else sees them.
+//! * What an answer means is decided before: rules see it as it came.
+//!
+//! # What it does not know
+//!
+//! How a secret is recognised ([`Hidden`](crate::transport::secret::Hidden)).
+
+use super::Http;
+use crate::model::{Failure, Outcome, Receipt};
+use crate::transport::{Batched, Probed};
+
+impl Http {
+    fn blot(&self, text: &str) -> String {
+        let blotted = self.hidden.blot(text);
+        self.passes.as_ref().map_or_else(|| blotted.clone(), |passes| passes.issuer().hidden.blot(&blotted))
+    }
+
+    fn discreet_failure(&self, failure: Failure) -> Failure {
+        let excerpt = failure.excerpt.as_deref().map(|excerpt| self.blot(excerpt));
+        Failure { detail: self.blot(&failure.detail), excerpt, ..failure }
+    }
+
+    fn discreet_receipt(&self, receipt: Receipt) -> Receipt {
+        let remote_id = receipt.remote_id.as_deref().map(|id| self.blot(id));
+        Receipt { detail: self.blot(&receipt.detail), remote_id, ..receipt }
+    }
+
+    pub(super) fn discreet(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Delivered(receipt) => Outcome::Delivered(self.discreet_receipt(receipt)),
+            Outcome::Failed(failure) => Outcome::Failed(self.discreet_failure(failure)),
+        }
+    }
+
+    pub(super) fn discreet_of_many(&self, Batched { request, each }: Batched) -> Batched {
+        let each = each.into_iter().map(|own| own.map(|outcome| self.discreet(outcome))).collect();
+        Batched { request: self.discreet(request), each }
+    }
+
+    pub(super) fn discreet_answer(&self, told: Probed) -> Probed {
+        match told {
+            Probed::There(receipt) => Probed::There(self.discreet_receipt(receipt)),
+            Probed::Absent => Probed::Absent,
+            Probed::Unknown(failure) => Probed::Unknown(self.discreet_failure(failure)),
+        }
+    }
+}
