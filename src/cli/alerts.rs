@@ -33,15 +33,26 @@ fn list(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
         return rules.iter().try_for_each(|rule| say(&rule.to_string()));
     }
     let mut table = Table::new();
-    let head =
-        ["NUMBER", "CHANNEL", "ON", "DESTINATIONS", "DIGEST", "STATE", "LAST TOLD", "FAILING SINCE", "LAST ERROR"];
+    let head = [
+        "NUMBER",
+        "CHANNEL",
+        "ON",
+        "DESTINATIONS",
+        "DIGEST",
+        "QUIET UNTIL",
+        "STATE",
+        "LAST TOLD",
+        "FAILING SINCE",
+        "LAST ERROR",
+    ];
     table.load_style(presets::NOTHING).set_header(head);
     for rule in &rules {
         let digest = rule.get("digest_ms").and_then(Value::as_u64).map(show_span).unwrap_or_default();
-        let [number, channel, state, told, since, error] =
-            ["number", "channel", "state", "last_told_at", "failing_since", "last_error"].map(|name| field(rule, name));
+        let [number, channel, quiet, state, told, since, error] =
+            ["number", "channel", "quiet_until", "state", "last_told_at", "failing_since", "last_error"]
+                .map(|name| field(rule, name));
         let (on, of) = (words(rule, "on", "everything"), words(rule, "destinations", "all"));
-        table.add_row([number, channel, on, of, digest, state, told, since, error]);
+        table.add_row([number, channel, on, of, digest, quiet, state, told, since, error]);
     }
     say(&table.to_string())
 }

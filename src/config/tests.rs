@@ -122,6 +122,35 @@ fn a_configuration_is_read_whole() {
 }
 
 #[test]
+fn quiet_hours_are_read_and_what_never_ends_is_refused() {
+    let with =
+        |keys: &str| format!("[destination.a]\nurl = \"http://a/\"\n[[alert]]\nto = [ {{ log = true }} ]\n{keys}\n");
+    let good = with(
+        "quiet = [\"22:00-06:00 Europe/Warsaw\", \"2026-12-24T00:00:00Z/2026-12-27T00:00:00Z\"]\nquiet_except = [\"damaged\"]",
+    );
+    let config = Config::parse(&good, "goniec.toml", &given(&[])).expect("sound");
+    let rule = &config.alerts[0];
+    assert_eq!(
+        rule.hours.closed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["22:00-06:00 Europe/Warsaw", "2026-12-24T00:00:00Z/2026-12-27T00:00:00Z"]
+    );
+    assert_eq!(rule.quiet_except, [Kind::Damaged]);
+    for (keys, wrong) in [
+        ("quiet = \"22-6\"", "goniec.toml:5:9: alert[0].quiet: \"22-6\" are no hours; write Mon-Fri 08:00-18:00"),
+        ("quiet = true", "goniec.toml:5:9: alert[0].quiet: a span of the week or of time is expected"),
+        ("quiet = \"22:00-06:00 Europe/Warsow\"", "did you mean \"Europe/Warsaw\"?"),
+        ("quiet = \"00:00-24:00\"", "goniec.toml:5:1: alert[0].quiet: nobody is ever told: it never ends"),
+        ("quiet_except = [\"damaged\"]", "goniec.toml:5:1: alert[0].quiet_except: does nothing without `quiet`"),
+        (
+            "quiet = \"22:00-06:00\"\nquiet_except = [\"disk\"]",
+            "goniec.toml:6:16: alert[0].quiet_except: \"disk\" is none of abandoned",
+        ),
+    ] {
+        check_bad(&with(keys), &[wrong]);
+    }
+}
+
+#[test]
 fn everything_that_is_wrong_is_said_at_once_with_its_place() {
     check_bad(
         "[server]\nbody_mx = \"1MiB\"\n\n[store]\nkeep_bodies = \"7\"\n  size_max = \"20\"\n\n[destination.a]\nconcurrency = 0\n",
@@ -244,7 +273,7 @@ fn what_holds_messages_back_is_right_or_refused_with_its_place() {
     bad("hours = \"Mon-Fri 08:00-18:00 Europe/Warsow\"", "did you mean \"Europe/Warsaw\"?");
     bad("hours = 8", "opening hours, as \"Mon-Fri 08:00-18:00 Europe/Warsaw\", is expected");
     bad("maintenance = [\"2026-12-27T00:00:00Z/2026-12-24T00:00:00Z\"]", "ends before it begins");
-    bad("maintenance = 4", "a maintenance window is expected");
+    bad("maintenance = 4", "a span of the week or of time is expected");
     bad("maintenance = \"Mon-Sun 00:00-24:00\"", "the destination never opens");
     bad("retry = { cycle = \"61 * * * *\" }", "destination.a.retry.cycle: \"61 * * * *\" is no cron line");
     bad("retry = { cycle = \"0 6 * * * Europe/Warszawa\" }", "did you mean \"Europe/Warsaw\"?");

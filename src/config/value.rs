@@ -105,7 +105,7 @@ fn choice(word: &str, words: &[&str]) -> Result<(), String> {
 fn timed(kind: Kind, value: &DeValue<'_>) -> Result<Field, String> {
     if kind == Kind::Closures {
         let one = |item: &DeValue<'_>| -> Result<Closure, String> {
-            let sample = "a maintenance window is expected, as \"Sun 02:00-04:00 Europe/Warsaw\"";
+            let sample = "a span of the week or of time is expected, as \"Sun 02:00-04:00 Europe/Warsaw\"";
             item.as_str().ok_or(sample)?.parse()
         };
         let closures = match value.as_array() {

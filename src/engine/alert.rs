@@ -2,11 +2,13 @@
 //!
 //! The duty is durable: the write that abandons a message marks it untold, and the mark goes only after every rule that
 //! concerns it has told someone. What is told is a cause, not a message: one alert for all failures of one destination with one reason, and
-//! no second one within the digest window.
+//! no second one within the digest window, and none within the quiet hours of a rule: what came up meanwhile is told when they end.
 //!
 //! # What holds
 //!
 //! * At least once: a crash between telling and marking tells again, never not at all.
+//! * What a rule has yet to tell, for it is quiet or its channel fails, is told after a restart too: messages, because they are marked; destinations, where it is
+//!   still so.
 //! * A channel that fails is tried again after a while, and does not silence the others.
 //! * An alert about a failing channel goes to the log only.
 //!
@@ -20,7 +22,8 @@ use std::sync::Arc;
 use super::incident::{Incident, Lookout};
 use super::overdue::{self, Overdue};
 use super::registry::{Notice, Registry};
-use super::told::Rules;
+use super::rule::{Kind, Rule};
+use super::told::{RuleShown, Rules};
 use crate::model::{Id, Place, Record, Stamp, State, WallMs};
 use crate::store::StoreError;
 
@@ -34,117 +37,6 @@ pub trait Channel: Send + Sync + 'static {
 
     /// What the channel is called where it fails.
     fn name(&self) -> String;
-}
-
-/// What a person can be told of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Messages that came to rest undelivered, those that wait for a person, rules that fail, and what cannot be read and so is not delivered.
-    Abandoned,
-    /// Messages that wait longer than their destination's `late_after`, that some will, and that none does or will any more.
-    Late,
-    /// Destinations to which nothing came or went for long, and that something does again.
-    Silent,
-    /// Destinations that are paused, and that go on.
-    Paused,
-    /// Destinations that fail and are left alone by their breaker, and that answer again.
-    Breaker,
-    /// What cannot be read and so is not delivered, alone.
-    Damaged,
-    /// Failures of a destination with one cause that do not heal by themselves, and that they are over.
-    Incident,
-}
-
-/// Who is to be told of what.
-pub struct Rule {
-    /// Only of these destinations; of all where empty.
-    pub destinations: Vec<Arc<str>>,
-    /// Only of this; of everything but incidents where empty.
-    pub kinds: Vec<Kind>,
-    /// The way to tell.
-    pub channel: Arc<dyn Channel>,
-    /// No second alert of one cause within so many milliseconds.
-    pub digest_ms: u64,
-}
-
-impl Rule {
-    /// A rule that tells everything of all destinations, a cause once in so many milliseconds.
-    pub fn all(channel: impl Channel, digest_ms: u64) -> Rule {
-        Rule { destinations: Vec::new(), kinds: Vec::new(), channel: Arc::new(channel), digest_ms }
-    }
-
-    fn hears(&self, kind: Kind) -> bool {
-        let is_of = |own: &Kind| *own == kind || (*own == Kind::Abandoned && kind == Kind::Damaged);
-        // An incident tells of the same failures once more, from another side: only who asks for that hears it.
-        (self.kinds.is_empty() && kind != Kind::Incident) || self.kinds.iter().any(is_of)
-    }
-
-    /// Whether it tells of this. The registry itself is everyone's, whatever its destinations.
-    fn concerns(&self, (destination, reason): &Cause) -> bool {
-        let kind = Kind::of(reason);
-        // The messages that came to rest are told themselves where they are heard of.
-        let is_told_already = match *reason {
-            INCIDENT_AT_REST => self.hears(Kind::Abandoned),
-            INCIDENT_LASTS => !self.hears(Kind::Abandoned),
-            _ => false,
-        };
-        if is_told_already {
-            return false;
-        }
-        let is_of = || self.destinations.is_empty() || self.destinations.contains(destination);
-        self.hears(kind) && (kind == Kind::Damaged || is_of())
-    }
-}
-
-impl Kind {
-    /// Every kind, with its name.
-    const NAMES: [(Kind, &str); 7] = [
-        (Kind::Abandoned, "abandoned"),
-        (Kind::Late, "late"),
-        (Kind::Silent, "silent"),
-        (Kind::Paused, "paused"),
-        (Kind::Breaker, "breaker"),
-        (Kind::Damaged, "damaged"),
-        (Kind::Incident, "incident"),
-    ];
-
-    /// The kind of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Kind> {
-        Kind::NAMES.into_iter().find(|(_, known)| *known == name).map(|(kind, _)| kind)
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        Kind::NAMES.into_iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
-    }
-
-    /// What a reason belongs to.
-    fn of(reason: &str) -> Kind {
-        match reason {
-            LATE | WILL_BE_LATE | ON_TIME => Kind::Late,
-            SILENT | ACTIVE => Kind::Silent,
-            PAUSED | RESUMED => Kind::Paused,
-            FAILING | ANSWERING => Kind::Breaker,
-            DAMAGED => Kind::Damaged,
-            INCIDENT | INCIDENT_AT_REST | INCIDENT_LASTS | RECOVERED => Kind::Incident,
-            _ => Kind::Abandoned,
-        }
-    }
-}
-
-impl Kind {
-    /// Whether there may be several of one destination at a time.
-    fn is_of_many(self) -> bool {
-        matches!(self, Kind::Damaged | Kind::Incident)
-    }
-}
-
-impl std::fmt::Debug for Rule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rule").field("channel", &self.channel.name()).finish_non_exhaustive()
-    }
 }
 
 /// Messages of one destination that came to rest, or wait for a person, for one reason.
@@ -189,7 +81,7 @@ const AGAIN_MS: u64 = 30_000;
 /// How often the registry is asked for untold messages while nothing is known.
 pub(super) const LOOK_MS: u64 = 1_000;
 
-type Cause = (Arc<str>, &'static str);
+pub(super) type Cause = (Arc<str>, &'static str);
 
 /// The reason of what cannot be read.
 pub(super) const DAMAGED: &str = "damaged";
@@ -218,7 +110,7 @@ pub(super) struct Alerter {
     /// Untold messages, which rules have yet to tell of each, and when each came to this.
     known: BTreeMap<Place, (Cause, HashSet<usize>, WallMs)>,
     /// Not before this time on the monotonic clock, by rule and cause.
-    quiet_until: HashMap<(usize, Cause), u64>,
+    told_until: HashMap<(usize, Cause), u64>,
     /// When a channel that failed is tried again, by rule.
     failed_until: HashMap<usize, u64>,
     /// What cannot be read and what became of destinations, and which rules have yet to tell of it.
@@ -232,6 +124,8 @@ pub(super) struct Alerter {
     /// Where the next look goes on; `None` at the beginning.
     cursor: Option<Place>,
     next_look_ms: u64,
+    /// Whether it has looked for what was paused before the start.
+    has_begun: bool,
 }
 
 impl Alerter {
@@ -239,7 +133,7 @@ impl Alerter {
         Alerter {
             rules,
             known: BTreeMap::new(),
-            quiet_until: HashMap::new(),
+            told_until: HashMap::new(),
             failed_until: HashMap::new(),
             noted: Vec::new(),
             unreadable: HashSet::new(),
@@ -248,6 +142,7 @@ impl Alerter {
             over: Vec::new(),
             cursor: None,
             next_look_ms: 0,
+            has_begun: false,
         }
     }
 
@@ -262,6 +157,9 @@ impl Alerter {
         self.look(registry);
         let damaged = |what| (Arc::from("*"), DAMAGED, what);
         let mut notices: Vec<Notice> = registry.fresh_damage().into_iter().map(damaged).collect();
+        if !std::mem::replace(&mut self.has_begun, true) {
+            notices.append(&mut registry.standing_pauses());
+        }
         notices.append(&mut registry.fresh_notices());
         notices.append(&mut self.overdue.look(registry, now));
         let (mut stirred, mut over) = self.lookout.look(registry, now);
@@ -297,13 +195,22 @@ impl Alerter {
         (!over.is_empty()).then_some(over)
     }
 
+    /// The rules, as an administrator sees them.
+    pub(super) fn shown(&self, now: WallMs) -> Vec<RuleShown> {
+        self.rules.shown(now)
+    }
+
     /// When it wants to look again, on the monotonic clock; `None` where nobody waits to be told of anything.
     pub(super) fn next_due(&self, registry: &Registry, now: Stamp) -> Option<u64> {
         let is_unknown = || {
             let oldest = registry.store.untold(None, self.unreadable.len() + 1).unwrap_or_default();
             oldest.iter().any(|place| !self.unreadable.contains(place))
         };
-        let is_any = !self.noted.is_empty() || registry.has_notices() || !self.known.is_empty() || is_unknown();
+        let is_any = !self.has_begun
+            || !self.noted.is_empty()
+            || registry.has_notices()
+            || !self.known.is_empty()
+            || is_unknown();
         let later = [self.overdue.next_due(registry, now), self.lookout.next_due(registry)].into_iter().flatten().min();
         let due = if is_any { Some(0) } else { later };
         due.map(|due| due.max(self.next_look_ms))
@@ -376,11 +283,11 @@ impl Alerter {
         let concerned = self.noted.iter().filter(|(.., rules)| rules.contains(&number));
         let causes: BTreeSet<Cause> = concerned.map(|(cause, ..)| cause.clone()).collect();
         for (destination, reason) in causes {
-            let quiet = (number, (destination.clone(), reason));
-            if !go_on() || self.quiet_until.get(&quiet).is_some_and(|until| now.mono_ms < *until) {
+            let about = (number, (destination.clone(), reason));
+            if !go_on() || self.must_wait(rule, &about, now) {
                 continue;
             }
-            let is_it = |cause: &Cause| *cause == quiet.1;
+            let is_it = |cause: &Cause| *cause == about.1;
             let of = || self.noted.iter().filter(|(cause, _, rules)| is_it(cause) && rules.contains(&number));
             let told = || Alert {
                 destination: destination.clone(),
@@ -399,9 +306,15 @@ impl Alerter {
             for (_, _, rules) in self.noted.iter_mut().filter(|(cause, ..)| is_it(cause)) {
                 rules.remove(&number);
             }
-            self.quiet_until.insert(quiet, now.mono_ms.saturating_add(rule.digest_ms));
+            self.told_until.insert(about, now.mono_ms.saturating_add(rule.digest_ms));
         }
         Ok(())
+    }
+
+    /// Whether a rule tells nothing of this now: it did within its digest window, or it is quiet.
+    fn must_wait(&self, rule: &Rule, about: &(usize, Cause), now: Stamp) -> bool {
+        let is_told = self.told_until.get(about).is_some_and(|until| now.mono_ms < *until);
+        is_told || rule.is_quiet_about(about.1.1, now.wall)
     }
 
     fn tell_messages(
@@ -422,13 +335,13 @@ impl Alerter {
             if !go_on() {
                 break;
             }
-            let quiet = (number, cause.clone());
-            if self.quiet_until.get(&quiet).is_some_and(|until| now.mono_ms < *until) {
+            let about = (number, cause.clone());
+            if self.must_wait(rule, &about, now) {
                 continue;
             }
             let Some(alert) = compose(&cause, &places, registry) else { continue };
             self.rules.tell(number, &alert, now.wall)?;
-            self.quiet_until.insert(quiet, now.mono_ms.saturating_add(rule.digest_ms));
+            self.told_until.insert(about, now.mono_ms.saturating_add(rule.digest_ms));
             for place in places {
                 if let Some((_, rules, _)) = self.known.get_mut(&place) {
                     rules.remove(&number);

@@ -201,6 +201,11 @@ impl Incidents {
         self.0.get(&number)
     }
 
+    /// How many of a destination are open.
+    pub(super) fn open_of(&self, dest: Dest) -> usize {
+        self.0.values().filter(|incident| incident.dest == dest && incident.is_open()).count()
+    }
+
     /// Newest failure first.
     pub(super) fn latest_first(&self) -> Vec<Incident> {
         let mut all: Vec<Incident> = self.0.values().cloned().collect();

@@ -49,6 +49,7 @@ mod place_map;
 mod recover;
 mod registry;
 mod request;
+mod rule;
 mod schedule;
 mod send;
 mod send_batch;
@@ -70,7 +71,7 @@ pub use accept::{
 };
 pub use after::AFTER_KEYS_MAX;
 pub use ages::Age;
-pub use alert::{Alert, Channel, Kind, Rule};
+pub use alert::{Alert, Channel};
 pub use audit::{Audited, Deed, Entry, Head, Soundness, Target};
 pub use bulk::{Bulk, BulkAct, Job, JobState, Preview};
 pub use fence::VERSIONED_KEY_BYTES_MAX;
@@ -80,6 +81,7 @@ pub use history::{Chart, Due, Past};
 pub use incident::{Incident, IncidentShown};
 pub use log_line::LogLine;
 pub use pause::{Cause, Pause};
+pub use rule::{Kind, Rule};
 pub use told::{ChannelState, RuleShown};
 pub use turn::{Flight, Turn};
 pub use words::{
@@ -292,7 +294,7 @@ impl Engine {
     /// The rules of alerts, and how their channels stand.
     #[must_use]
     pub fn alert_rules(&self) -> Vec<RuleShown> {
-        self.rules.shown()
+        self.rules.shown(self.now())
     }
 
     /// Tells somebody by the rule of this number that this is a test, and keeps in the audit log that `who` did. Blocks as long as the channel

@@ -21,7 +21,7 @@ use super::gate::{Ended, Gate, Room};
 use super::lane::{Entry, Lane};
 use super::news::{News, Step, Who};
 use super::parcel::Batches;
-use super::pause::{Cause, Pause};
+use super::pause::Pause;
 use super::place_map::PlaceHash;
 use super::words::{Cycle, Destination, Waits};
 use crate::model::breaker::Turned;
@@ -280,9 +280,9 @@ impl Scheduler {
         }
     }
 
-    /// What this destination is paused for, if it is.
-    pub(super) fn paused(&self, dest: Dest) -> Option<Cause> {
-        self.posts.get(usize::from(dest.0))?.gate.as_ref()?.pause().map(|pause| pause.cause)
+    /// The pause of this destination, if it is paused.
+    pub(super) fn paused(&self, dest: Dest) -> Option<&Pause> {
+        self.posts.get(usize::from(dest.0))?.gate.as_ref()?.pause()
     }
 
     /// When there is something to do again, on the monotonic clock; `None` while only news can bring it.

@@ -11,7 +11,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::alert::{Alert, Kind, Rule, TEST};
+use super::alert::{Alert, TEST};
+use super::rule::{Kind, Rule};
 use crate::model::WallMs;
 
 /// How the channel of a rule stands, as it was last used since the start.
@@ -38,6 +39,12 @@ pub struct RuleShown {
     pub channel: String,
     /// No second alert of one cause within so many milliseconds.
     pub digest_ms: u64,
+    /// When it is quiet, as it was written; never where empty.
+    pub quiet: Vec<String>,
+    /// What it tells all the same.
+    pub quiet_except: Vec<Kind>,
+    /// Until when it is quiet now; `None` where it is not.
+    pub quiet_until: Option<WallMs>,
     /// How its channel stands.
     pub state: ChannelState,
 }
@@ -95,7 +102,7 @@ impl Rules {
         Some(self.tell(position, &alert, now))
     }
 
-    pub(super) fn shown(&self) -> Vec<RuleShown> {
+    pub(super) fn shown(&self, now: WallMs) -> Vec<RuleShown> {
         let channels = self.channels().clone();
         let numbered = self.rules.iter().zip(channels).enumerate();
         numbered
@@ -105,6 +112,9 @@ impl Rules {
                 destinations: rule.destinations.clone(),
                 channel: rule.channel.name(),
                 digest_ms: rule.digest_ms,
+                quiet: rule.hours.closed.iter().map(ToString::to_string).collect(),
+                quiet_except: rule.quiet_except.clone(),
+                quiet_until: rule.hours.opens_at(now),
                 state,
             })
             .collect()

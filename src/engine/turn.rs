@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::accept;
 use super::after;
-use super::alert::{Alerter, Rule};
+use super::alert::Alerter;
 use super::audit::{self, Audited, Head, Soundness};
 use super::bulk::{Bulk, Job, Runner, Step as BulkStep};
 use super::commit::Committer;
@@ -24,10 +24,11 @@ use super::pending::Pending;
 use super::recover::recover;
 use super::registry::Registry;
 use super::request::Request;
+use super::rule::Rule;
 use super::send::{Outgoing, Picked, pick_up, send};
 use super::send_batch::{Gathered, Member, gather, reports, send_batch};
 use super::settle::Report;
-use super::told::Rules;
+use super::told::{RuleShown, Rules};
 use super::words::{Accepted, Act, By, Destination, Hand, Lane, Reply, Settings, Shown, ShownPage, Stats};
 use crate::error::Error;
 use crate::model::{Attempt, Draft, Id, Message, Outcome, Place, Stamp, WallMs};
@@ -407,6 +408,12 @@ impl Turn {
     #[must_use]
     pub fn chart(&self, now: Stamp) -> Chart {
         self.registry.chart(now)
+    }
+
+    /// The rules of alerts, and how their channels stand.
+    #[must_use]
+    pub fn alert_rules(&self, now: WallMs) -> Vec<RuleShown> {
+        self.alerter.shown(now)
     }
 
     /// How often each unfinished message is waited for: by a queue, a timer, a cycle or a claim. For checks of the whole: every message that is

@@ -187,6 +187,8 @@ pub struct Lane {
     /// How many milliseconds it takes until all have gone that wait, as it drains now; `None` where nothing waits, where that is not known, and
     /// without `late_after`.
     pub drains_in_ms: Option<u64>,
+    /// How many incidents of it are open.
+    pub incidents: usize,
     /// What its breaker lets through, where it has one.
     pub breaker: Option<Phase>,
     /// Its timetable, and when it begins next where something waits for it.

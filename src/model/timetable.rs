@@ -168,6 +168,13 @@ impl Hours {
         None
     }
 
+    /// Whether it opens at all: what is closed at the beginning of time and never seen to open is closed every week.
+    #[must_use]
+    pub fn ever_open(&self) -> bool {
+        let start = WallMs(0);
+        self.is_open(start) || self.opens_at(start).is_some()
+    }
+
     /// When the latest of what is closed once at this time ends.
     fn once_until(&self, at: WallMs) -> Option<WallMs> {
         let until = |closure: &Closure| match closure {
@@ -242,9 +249,7 @@ impl FromStr for Closure {
         match (moment(&from), moment(to)) {
             (Some(from), Some(to)) if from < to => Ok(Closure::Once(from, to)),
             (Some(_), Some(_)) => Err(format!("{text:?} ends before it begins")),
-            (_, _) => {
-                Err(format!("{text:?} is no maintenance window; write 2026-12-24T00:00:00Z/2026-12-27T00:00:00Z"))
-            }
+            (_, _) => Err(format!("{text:?} is no span of time; write 2026-12-24T00:00:00Z/2026-12-27T00:00:00Z")),
         }
     }
 }

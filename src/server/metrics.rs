@@ -108,11 +108,14 @@ impl Page {
             let labels = [("destination", &**destination), ("state", state)];
             self.sample("goniec_messages", "", &labels, messages);
         }
-        let gauges: [Figure<Lane>; 5] = [
+        let gauges: [Figure<Lane>; 6] = [
             ("goniec_messages_waiting", "Messages that are not final.", |lane| lane.age.waiting),
             ("goniec_messages_late", "Messages that have waited longer than late_after.", |lane| lane.age.late),
             ("goniec_messages_out", "Messages that are out now.", |lane| u64::try_from(lane.out).unwrap_or(u64::MAX)),
             ("goniec_paused", "1 where the destination is paused.", |lane| u64::from(lane.pause.is_some())),
+            ("goniec_incidents_open", "Incidents that are open.", |lane| {
+                u64::try_from(lane.incidents).unwrap_or(u64::MAX)
+            }),
             ("goniec_breaker_state", "0 closed, 1 widening, 2 probing, 3 open; 0 without a breaker.", breaker),
         ];
         for (name, help, value) in gauges {

@@ -6,7 +6,7 @@ use super::harness::{Api, keys};
 pub fn list(api: &Api) {
     let all = api.get("/v1/alerts").expect(200).json();
     let [log, mute] = all["rules"].as_array().unwrap().as_slice() else { panic!("two rules: {all}") };
-    let known = "channel destinations digest_ms failing_since last_error last_told_at number on state";
+    let known = "channel destinations digest_ms failing_since last_error last_told_at number on quiet quiet_except quiet_until state";
     assert_eq!(keys(log).join(" "), known);
     assert_eq!((&log["number"], &log["channel"], &log["on"]), (&1.into(), &"log".into(), &serde_json::json!([])));
     assert_eq!((&mute["number"], &mute["on"]), (&2.into(), &serde_json::json!(["damaged"])));

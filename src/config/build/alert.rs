@@ -13,11 +13,14 @@ use super::{missing, note};
 use crate::admin::channel::{Command, Webhook};
 use crate::admin::mail::Mailer;
 use crate::engine::{Channel, Kind, LogLine, Rule};
+use crate::model::timetable::Hours;
 use crate::transport::secret::Signing;
 use crate::transport::smtp::{Address, Smtp};
 
 /// The digest window where none is written. The table of rules says the same.
 const DIGEST_MS: u64 = 600_000;
+/// How quiet hours are written.
+const QUIET: &str = "quiet = [\"22:00-06:00 Europe/Warsaw\"]";
 /// What belongs to one way only, with the key that names the way.
 const BELONGS: [(&str, &str); 3] = [("smtp", "email"), ("from", "email"), ("sign", "webhook")];
 
@@ -48,13 +51,17 @@ impl Alerts<'_> {
             let hint = "to = [ { webhook = \"http://127.0.0.1:9009/alerts\" } ]";
             note(problems, &section.place, "nobody is told: `to` is missing", hint);
         }
+        let hours = quiet(section, problems);
+        let kinds = |key| section.texts(key).unwrap_or_default().iter().filter_map(|word| Kind::named(word)).collect();
         let channels = section.sections("to").iter().filter_map(|to| self.channel(to, warnings, problems));
         channels
             .map(|channel| Rule {
                 destinations: destinations.iter().map(|name| Arc::from(name.as_str())).collect(),
-                kinds: section.texts("on").unwrap_or_default().iter().filter_map(|word| Kind::named(word)).collect(),
+                kinds: kinds("on"),
                 channel,
                 digest_ms: section.number("digest").unwrap_or(DIGEST_MS),
+                hours: hours.clone(),
+                quiet_except: kinds("quiet_except"),
             })
             .collect()
     }
@@ -110,6 +117,19 @@ impl Alerts<'_> {
         let mailbox = mailbox?;
         Some(Mailer::new(server, from.unwrap_or_else(|| mailbox.clone()), mailbox, self.node))
     }
+}
+
+/// The hours in which people are told.
+fn quiet(section: &Section, problems: &mut Vec<Problem>) -> Hours {
+    if section.has("quiet_except") && !section.has("quiet") {
+        note(problems, section.place("quiet_except"), "does nothing without `quiet`", QUIET);
+    }
+    let Some(Field::Closures(closed)) = section.field("quiet") else { return Hours::default() };
+    let hours = Hours { open: None, closed: closed.clone() };
+    if !hours.ever_open() {
+        note(problems, section.place("quiet"), "nobody is ever told: it never ends", QUIET);
+    }
+    hours
 }
 
 fn webhook(to: &Section, problems: &mut Vec<Problem>) -> Option<Webhook> {

@@ -14,7 +14,7 @@ use super::together::together;
 use super::{missing, note, rate};
 use crate::engine::{Destination, Order};
 use crate::model::breaker::BreakerRule;
-use crate::model::{Backoff, Policy, Retry, WallMs};
+use crate::model::{Backoff, Policy, Retry};
 use crate::transport::http::{Http, check_header};
 use crate::transport::secret::Shelf;
 use crate::transport::shape::Shape;
@@ -108,9 +108,7 @@ fn hold_back(built: &mut Destination, section: &Section, problems: &mut Vec<Prob
     if let Some(Field::Closures(closed)) = section.field("maintenance") {
         built.hours.closed.clone_from(closed);
     }
-    // What is closed at the beginning of time and never seen to open is closed every week.
-    let start = WallMs(0);
-    if !built.hours.is_open(start) && built.hours.opens_at(start).is_none() {
+    if !built.hours.ever_open() {
         note(problems, section.place("maintenance"), "the destination never opens", "");
     }
 }

@@ -6,12 +6,15 @@
 
 use super::{DAY, Kind, Rule, SECOND, rule};
 
+/// What can be told.
+const KINDS: &[&str] = &["abandoned", "late", "silent", "paused", "breaker", "damaged", "incident"];
+
 /// The rules.
 pub(super) const RULES: &[Rule] = &[
     rule("alert", Kind::Tables, "", "Who is told of what."),
     rule(
         "alert[].on",
-        Kind::Choices(&["abandoned", "late", "silent", "paused", "breaker", "damaged", "incident"]),
+        Kind::Choices(KINDS),
         "",
         "What is told, everything but incidents without it. `abandoned`: messages given up or waiting for a person, rules over answers that fail, and what is `damaged`; `late`, `silent`, `paused`, `breaker`: that it is so, and that it is over; `incident`: failures of one cause that last, and that nothing is undelivered by it any more.",
     ),
@@ -48,5 +51,17 @@ pub(super) const RULES: &[Rule] = &[
         Kind::Span(SECOND, 7 * DAY),
         "10m",
         "One alert per cause within so long, never one per failure.",
+    ),
+    rule(
+        "alert[].quiet",
+        Kind::Closures,
+        "",
+        "When nobody is told: what comes up then is kept, also over a restart, and told when it ends, once per cause. `goniec alert test` tells at any hour, and so does the log.",
+    ),
+    rule(
+        "alert[].quiet_except",
+        Kind::Choices(KINDS),
+        "",
+        "What is told all the same while it is `quiet`: `[\"damaged\"]`. Nothing without it.",
     ),
 ];

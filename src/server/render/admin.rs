@@ -107,6 +107,9 @@ struct RuleShape<'a> {
     destinations: Vec<&'a str>,
     channel: &'a str,
     digest_ms: u64,
+    quiet: &'a [String],
+    quiet_except: Vec<&'a str>,
+    quiet_until: Option<String>,
     state: &'a str,
     last_told_at: Option<String>,
     failing_since: Option<String>,
@@ -216,13 +219,17 @@ pub(in crate::server) fn tested(told: &Result<(), String>) -> Vec<u8> {
 }
 
 fn rule_shape(rule: &RuleShown) -> RuleShape<'_> {
-    let RuleShown { number, kinds, destinations, channel, digest_ms, state } = rule;
+    let RuleShown { number, kinds, destinations, channel, digest_ms, quiet, quiet_except, quiet_until, state } = rule;
+    let names = |kinds: &[Kind]| kinds.iter().map(|kind| Kind::name(*kind)).collect();
     RuleShape {
         number: *number,
-        on: kinds.iter().map(|kind| Kind::name(*kind)).collect(),
+        on: names(kinds),
         destinations: destinations.iter().map(|name| &**name).collect(),
         channel,
         digest_ms: *digest_ms,
+        quiet,
+        quiet_except: names(quiet_except),
+        quiet_until: quiet_until.map(rfc3339),
         state: if state.failing_since.is_some() { "failing" } else { "ok" },
         last_told_at: state.last_told_at.map(rfc3339),
         failing_since: state.failing_since.map(rfc3339),

@@ -84,6 +84,7 @@ fn destinations_without_messages_are_listed() {
         out: 0,
         age: Age { waiting: 3, oldest: Some(WallMs(0)), late: 1 },
         drains_in_ms: Some(1_500),
+        incidents: 0,
         breaker: None,
         cycle: None,
     });

@@ -1,0 +1,144 @@
+//! A rule of alerts: who is told of what, by which way, and when he wants to be left alone.
+//!
+//! # What holds
+//!
+//! * A rule that names nothing tells everything but incidents.
+//! * What comes up in its quiet hours is none the less its own: it is told later, not never.
+//!
+//! # What it does not know
+//!
+//! What has been told.
+
+use std::sync::Arc;
+
+use super::alert::{
+    ACTIVE, ANSWERING, Cause, Channel, DAMAGED, FAILING, INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS, LATE, ON_TIME,
+    PAUSED, RECOVERED, RESUMED, SILENT, WILL_BE_LATE,
+};
+use crate::model::WallMs;
+use crate::model::timetable::Hours;
+
+/// What a person can be told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Messages that came to rest undelivered, those that wait for a person, rules that fail, and what cannot be read and so is not delivered.
+    Abandoned,
+    /// Messages that wait longer than their destination's `late_after`, that some will, and that none does or will any more.
+    Late,
+    /// Destinations to which nothing came or went for long, and that something does again.
+    Silent,
+    /// Destinations that are paused, and that go on.
+    Paused,
+    /// Destinations that fail and are left alone by their breaker, and that answer again.
+    Breaker,
+    /// What cannot be read and so is not delivered, alone.
+    Damaged,
+    /// Failures of a destination with one cause that do not heal by themselves, and that they are over.
+    Incident,
+}
+
+/// Who is to be told of what.
+pub struct Rule {
+    /// Only of these destinations; of all where empty.
+    pub destinations: Vec<Arc<str>>,
+    /// Only of this; of everything but incidents where empty.
+    pub kinds: Vec<Kind>,
+    /// The way to tell.
+    pub channel: Arc<dyn Channel>,
+    /// No second alert of one cause within so many milliseconds.
+    pub digest_ms: u64,
+    /// While these are closed nothing is told: it is told when they open.
+    pub hours: Hours,
+    /// What is told at any hour.
+    pub quiet_except: Vec<Kind>,
+}
+
+impl Rule {
+    /// A rule that tells everything of all destinations at any hour, a cause once in so many milliseconds.
+    pub fn all(channel: impl Channel, digest_ms: u64) -> Rule {
+        Rule {
+            destinations: Vec::new(),
+            kinds: Vec::new(),
+            channel: Arc::new(channel),
+            digest_ms,
+            hours: Hours::default(),
+            quiet_except: Vec::new(),
+        }
+    }
+
+    fn hears(&self, kind: Kind) -> bool {
+        let is_of = |own: &Kind| *own == kind || (*own == Kind::Abandoned && kind == Kind::Damaged);
+        // An incident tells of the same failures once more, from another side: only who asks for that hears it.
+        (self.kinds.is_empty() && kind != Kind::Incident) || self.kinds.iter().any(is_of)
+    }
+
+    /// Whether what has this reason is kept for later at this time.
+    pub(super) fn is_quiet_about(&self, reason: &str, now: WallMs) -> bool {
+        !self.hours.is_open(now) && !self.quiet_except.contains(&Kind::of(reason))
+    }
+
+    /// Whether it tells of this. The registry itself is everyone's, whatever its destinations.
+    pub(super) fn concerns(&self, (destination, reason): &Cause) -> bool {
+        let kind = Kind::of(reason);
+        // The messages that came to rest are told themselves where they are heard of.
+        let is_told_already = match *reason {
+            INCIDENT_AT_REST => self.hears(Kind::Abandoned),
+            INCIDENT_LASTS => !self.hears(Kind::Abandoned),
+            _ => false,
+        };
+        if is_told_already {
+            return false;
+        }
+        let is_of = || self.destinations.is_empty() || self.destinations.contains(destination);
+        self.hears(kind) && (kind == Kind::Damaged || is_of())
+    }
+}
+
+impl Kind {
+    /// Every kind, with its name.
+    const NAMES: [(Kind, &str); 7] = [
+        (Kind::Abandoned, "abandoned"),
+        (Kind::Late, "late"),
+        (Kind::Silent, "silent"),
+        (Kind::Paused, "paused"),
+        (Kind::Breaker, "breaker"),
+        (Kind::Damaged, "damaged"),
+        (Kind::Incident, "incident"),
+    ];
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::NAMES.into_iter().find(|(_, known)| *known == name).map(|(kind, _)| kind)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Kind::NAMES.into_iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    /// What a reason belongs to.
+    pub(super) fn of(reason: &str) -> Kind {
+        match reason {
+            LATE | WILL_BE_LATE | ON_TIME => Kind::Late,
+            SILENT | ACTIVE => Kind::Silent,
+            PAUSED | RESUMED => Kind::Paused,
+            FAILING | ANSWERING => Kind::Breaker,
+            DAMAGED => Kind::Damaged,
+            INCIDENT | INCIDENT_AT_REST | INCIDENT_LASTS | RECOVERED => Kind::Incident,
+            _ => Kind::Abandoned,
+        }
+    }
+
+    /// Whether there may be several of one destination at a time.
+    pub(super) fn is_of_many(self) -> bool {
+        matches!(self, Kind::Damaged | Kind::Incident)
+    }
+}
+
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rule").field("channel", &self.channel.name()).finish_non_exhaustive()
+    }
+}

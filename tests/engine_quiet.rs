@@ -1,0 +1,129 @@
+//! Quiet hours of a rule of alerts: nothing is told, nothing is forgotten, also over a restart, and each cause is told once when they end. Whole nights in milliseconds.
+
+#[path = "common/told.rs"]
+mod told;
+
+use std::sync::Arc;
+
+use goniec::Message;
+use goniec::engine::{Destination, Kind, Rule, RuleShown, Settings, Turn};
+use goniec::model::timetable::Hours;
+use goniec::model::{Class, Failure, Outcome, Retry, Sent, Stamp, WallMs};
+use goniec::store::memory::{MemoryDisk, MemoryStore};
+use told::Told;
+
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+/// 2026-11-23, 12:00 in Greenwich and 13:00 in Warsaw.
+const NOON: WallMs = WallMs(1_795_435_200_000);
+
+/// An engine with two destinations that give up every message at once, and one whose set-up is broken, under a clock of its own.
+struct Night {
+    turn: Turn,
+    told: Told,
+    now: Stamp,
+}
+
+impl Night {
+    /// It begins so many milliseconds after noon.
+    fn begin(disk: &MemoryDisk, after_ms: u64, quiet: Option<&str>, quiet_except: &[Kind]) -> Night {
+        let failing = |name, class, attempts| {
+            let fails = move |_: &Message| Outcome::Failed(Failure::new(class, Sent::Answered, "no"));
+            let mut one = Destination::new(name, fails);
+            one.policy.retry = Retry { attempts, ..Retry::default() };
+            one
+        };
+        let destinations = vec![
+            failing("erp", Class::Rejected, 1),
+            failing("shop", Class::Rejected, 1),
+            failing("door", Class::Auth, 20),
+        ];
+        let told = Told::default();
+        let closed = quiet.map(|quiet| quiet.parse().expect("hours")).into_iter().collect();
+        let hours = Hours { open: None, closed };
+        let rule = Rule { hours, quiet_except: quiet_except.to_vec(), ..Rule::all(told.clone(), MINUTE_MS) };
+        let store = Arc::new(MemoryStore::open(disk).expect("opens"));
+        let now = Stamp { wall: NOON.plus(after_ms), mono_ms: 0 };
+        let turn = Turn::open(store, destinations, Settings::default(), vec![rule], now).expect("opens");
+        Night { turn, told, now }
+    }
+
+    fn accept(&mut self, name: &str, count: usize) {
+        let drafts = (0..count).map(|_| Message::to(name)).collect();
+        self.turn.accept(drafts, Box::new(|said| drop(said.expect("accepts"))));
+    }
+
+    /// So much time passes; what was told meanwhile.
+    fn pass(&mut self, ms: u64) -> Vec<String> {
+        let end_ms = self.now.mono_ms + ms;
+        while self.now.mono_ms < end_ms {
+            self.turn.turn(self.now).expect("turns");
+            let by_ms = (end_ms - self.now.mono_ms).min(10_000);
+            self.now = Stamp { wall: self.now.wall.plus(by_ms), mono_ms: self.now.mono_ms + by_ms };
+        }
+        self.turn.turn(self.now).expect("turns");
+        self.told.take()
+    }
+
+    fn rule(&self) -> RuleShown {
+        self.turn.alert_rules(self.now.wall).remove(0)
+    }
+}
+
+const QUIET: &str = "22:00-06:00 Europe/Warsaw";
+
+#[test]
+fn a_night_is_quiet_and_its_morning_tells_each_cause_once() {
+    let mut night = Night::begin(&MemoryDisk::new(), 8 * HOUR_MS, Some(QUIET), &[]);
+    night.accept("erp", 1);
+    assert_eq!(night.pass(50 * MINUTE_MS), ["erp rejected"], "at nine in the evening people are told");
+    assert_eq!(night.rule().quiet_until, None);
+    night.pass(11 * MINUTE_MS);
+    let five = NOON.plus(17 * HOUR_MS);
+    assert_eq!((night.rule().quiet_until, night.rule().quiet), (Some(five), vec![QUIET.to_owned()]));
+    let mut heard = Vec::new();
+    for _ in 0..7 {
+        night.accept("erp", 100);
+        night.accept("shop", 1);
+        heard.extend(night.pass(HOUR_MS));
+    }
+    assert_eq!(heard, Vec::<String>::new());
+    let left_ms = five.since(night.now.wall);
+    assert_eq!(night.pass(left_ms - MINUTE_MS), Vec::<String>::new(), "not a minute too soon");
+    assert_eq!(night.pass(2 * MINUTE_MS), ["erp rejected", "shop rejected"]);
+    assert_eq!(night.pass(HOUR_MS), Vec::<String>::new(), "and never again");
+}
+
+#[test]
+fn without_quiet_hours_the_same_night_is_loud() {
+    let mut night = Night::begin(&MemoryDisk::new(), 8 * HOUR_MS, None, &[]);
+    let mut heard = 0;
+    for _ in 0..9 {
+        night.accept("erp", 100);
+        heard += night.pass(HOUR_MS).len();
+    }
+    assert_eq!((heard, night.rule().quiet_until, night.rule().quiet), (9, None, Vec::new()));
+}
+
+#[test]
+fn a_restart_in_the_night_forgets_nothing() {
+    let disk = MemoryDisk::new();
+    let mut night = Night::begin(&disk, 10 * HOUR_MS, Some(QUIET), &[]);
+    night.accept("erp", 3);
+    night.accept("door", 8);
+    assert_eq!(night.pass(HOUR_MS), Vec::<String>::new());
+    drop(night);
+    let mut night = Night::begin(&disk, 12 * HOUR_MS, Some(QUIET), &[]);
+    assert_eq!(night.pass(4 * HOUR_MS), Vec::<String>::new());
+    assert_eq!(night.pass(2 * HOUR_MS), ["door paused", "erp rejected"]);
+}
+
+#[test]
+fn what_is_excepted_is_told_at_any_hour() {
+    let mut night = Night::begin(&MemoryDisk::new(), 10 * HOUR_MS, Some(QUIET), &[Kind::Paused]);
+    night.accept("erp", 3);
+    night.accept("door", 8);
+    assert_eq!(night.pass(HOUR_MS), ["door paused"]);
+    assert_eq!(night.rule().quiet_except, [Kind::Paused]);
+    assert_eq!(night.pass(8 * HOUR_MS), ["erp rejected"]);
+}
