@@ -5,11 +5,16 @@
 #[path = "common/peer.rs"]
 #[allow(dead_code, reason = "each harness uses its part")]
 mod peer;
+#[path = "common/search.rs"]
+#[allow(dead_code, reason = "each harness uses its part")]
+mod search;
+#[path = "common/watched.rs"]
+mod watched;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -19,31 +24,25 @@ use goniec::engine::{Alert, Channel};
 use goniec::transport::http::call;
 use goniec::transport::secret::{Secret, Signing};
 use peer::Peer;
+use watched::Watched;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Node {
-    child: Child,
+    _child: Watched,
     url: String,
 }
 
 impl Node {
     fn serve(dir: &Path) -> Node {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_goniec"))
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .arg("--config")
-            .arg(dir.join("goniec.toml"))
-            .arg("--data")
-            .arg(dir.join("data"))
-            .env("RUST_LOG", "off")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("starts");
-        let out = BufReader::new(child.stdout.take().expect("an output"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_goniec"));
+        command.args(["serve", "--listen", "127.0.0.1:0"]).arg("--config").arg(dir.join("goniec.toml"));
+        command.arg("--data").arg(dir.join("data")).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = Watched::start(&mut command, &dir.join("data"));
+        let out = BufReader::new(child.child.stdout.take().expect("an output"));
         let first = out.lines().next().expect("a line").expect("text");
         let url = first.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
-        Node { child, url: url.trim_end_matches(',').to_owned() }
+        Node { _child: child, url: url.trim_end_matches(',').to_owned() }
     }
 
     fn hand_in(&self, destination: &str, count: usize) {
@@ -52,14 +51,6 @@ impl Node {
         let headers = [("content-type", "application/x-ndjson")];
         let answer = call("POST", &url, &headers, line.repeat(count).as_bytes(), PATIENCE).expect("an answer");
         assert_eq!(answer.status, 202, "{}", String::from_utf8_lossy(&answer.body));
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // By its own process id, and without a chance to tidy up.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -108,7 +99,7 @@ fn a_dead_webhook_is_told_later_over_a_kill_and_once_per_cause() {
     let dir = tempfile::tempdir().expect("a directory");
     let is_mended = Arc::new(AtomicBool::new(false));
     let peer = webhook(is_mended.clone());
-    configure(dir.path(), &format!("{{ webhook = {:?} }}", peer.url("/hook")));
+    configure(dir.path(), &format!("{{ webhook = {:?} }}", peer.url("/hook/canary-path?door=canary-door")));
 
     let node = Node::serve(dir.path());
     node.hand_in("erp", 2_000);

@@ -18,7 +18,7 @@ mod tls;
 
 #[path = "canary/hostile.rs"]
 mod hostile;
-#[path = "canary/search.rs"]
+#[path = "common/search.rs"]
 mod search;
 #[path = "canary/world.rs"]
 mod world;

@@ -5,10 +5,18 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
+
+#[path = "common/search.rs"]
+#[allow(dead_code, reason = "each harness uses its part")]
+mod search;
+#[path = "common/watched.rs"]
+mod watched;
+
+use watched::Watched;
 
 struct Node {
-    child: Child,
+    child: Watched,
     url: String,
     curl: String,
 }
@@ -17,15 +25,15 @@ impl Node {
     /// Serves at a port that the system chooses, and reads what it prints.
     fn serve(dir: &Path, config: Option<&str>, token: Option<&str>) -> Node {
         let mut command = goniec(&["serve", "--listen", "127.0.0.1:0", "--data"]);
-        command.arg(dir).env("RUST_LOG", "off").stdout(Stdio::piped());
+        command.arg(dir).stdout(Stdio::piped());
         if let Some(file) = config {
             command.args(["--config", file]);
         }
         if let Some(token) = token {
             command.args(["--token", token]);
         }
-        let mut child = command.spawn().expect("a node");
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut child = Watched::start(&mut command, dir);
+        let mut lines = BufReader::new(child.child.stdout.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
         let url = first.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
         let url = url.trim_end_matches(',').to_owned();
@@ -44,14 +52,6 @@ impl Node {
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -261,8 +261,8 @@ fn a_node_outlives_the_reader_of_what_it_prints() {
     let dir = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut command = goniec(&["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"]);
-    let mut child = command.arg(dir.path()).env("RUST_LOG", "off").stdout(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
+    let mut child = Watched::start(command.arg(dir.path()).stdout(Stdio::piped()), dir.path());
+    drop(child.child.stdout.take());
     let node = Node { child, url: format!("http://127.0.0.1:{port}"), curl: String::new() };
     let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while node.run(&["stats"]).status.code() != Some(0) {
@@ -296,9 +296,9 @@ fn the_printed_curl_line_works_as_printed() {
 #[test]
 fn a_token_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::serve(dir.path(), None, Some("s3cret"));
+    let node = Node::serve(dir.path(), None, Some("canary-of-the-node"));
     check(&node.run(&["stats"]), 2, "no valid token");
-    check(&node.run(&["stats", "--token", "s3cret"]), 0, "accepted");
+    check(&node.run(&["stats", "--token", "canary-of-the-node"]), 0, "accepted");
 }
 
 #[test]

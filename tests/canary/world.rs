@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::hostile::{self, MANNERS};
 use super::node::ask;
 use super::peer::Peer;
-use super::search::Needles;
+use super::search::{Needles, files};
 use super::tls;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -311,7 +311,8 @@ impl World {
         fs::remove_dir_all(kept).unwrap();
         let mut heard = std::mem::take(&mut *self.heard.lock().unwrap());
         for folder in ["data", "saved"] {
-            files(&self.dir, Path::new(folder), &mut heard);
+            let below = files(&self.dir.join(folder)).into_iter();
+            heard.extend(below.map(|(name, bytes)| (format!("{folder}/{name}"), bytes)));
         }
         for name in ["log", "tail"] {
             heard.insert(name.to_owned(), fs::read(self.dir.join(name)).unwrap());
@@ -366,16 +367,4 @@ fn client(dir: &Path, port: u16) -> Command {
         .env("GONIEC_TOKEN", SECRETS[0].1)
         .env("RUST_LOG", "trace");
     client
-}
-
-/// Every file below a folder.
-fn files(root: &Path, folder: &Path, into: &mut BTreeMap<String, Vec<u8>>) {
-    for entry in fs::read_dir(root.join(folder)).unwrap() {
-        let path = folder.join(entry.unwrap().file_name());
-        if root.join(&path).is_dir() {
-            files(root, &path, into);
-        } else {
-            into.insert(path.display().to_string(), fs::read(root.join(&path)).unwrap());
-        }
-    }
 }

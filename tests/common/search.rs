@@ -1,4 +1,7 @@
-//! Looking for a text in bytes, whatever spells it.
+//! Looking for a text in bytes and in files, whatever spells it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -64,4 +67,18 @@ fn position(bytes: &[u8], needle: &[u8]) -> Option<usize> {
         at += 1;
     }
     None
+}
+
+/// Every file below a folder, by its path in it.
+pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files_in = BTreeMap::new();
+    for path in std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("an entry").path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            files_in.extend(files(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)));
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            files_in.insert(name, bytes);
+        }
+    }
+    files_in
 }
