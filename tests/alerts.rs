@@ -39,7 +39,7 @@ impl Node {
         command.args(["serve", "--listen", "127.0.0.1:0"]).arg("--config").arg(dir.join("goniec.toml"));
         command.arg("--data").arg(dir.join("data")).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = Watched::start(&mut command, &dir.join("data"));
-        let out = BufReader::new(child.child.stdout.take().expect("an output"));
+        let out = BufReader::new(child.stdout.take().expect("an output"));
         let first = out.lines().next().expect("a line").expect("text");
         let url = first.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
         Node { _child: child, url: url.trim_end_matches(',').to_owned() }

@@ -33,7 +33,7 @@ impl Node {
             command.args(["--token", token]);
         }
         let mut child = Watched::start(&mut command, dir);
-        let mut lines = BufReader::new(child.child.stdout.take().unwrap()).lines();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
         let url = first.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
         let url = url.trim_end_matches(',').to_owned();
@@ -262,7 +262,7 @@ fn a_node_outlives_the_reader_of_what_it_prints() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut command = goniec(&["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"]);
     let mut child = Watched::start(command.arg(dir.path()).stdout(Stdio::piped()), dir.path());
-    drop(child.child.stdout.take());
+    drop(child.stdout.take());
     let node = Node { child, url: format!("http://127.0.0.1:{port}"), curl: String::new() };
     let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while node.run(&["stats"]).status.code() != Some(0) {

@@ -2,7 +2,7 @@
 //!
 //! # What holds
 //!
-//! * At no level a secret: the HTTP library tells whole URLs where it is asked for `trace`, and what stands in their queries opens doors, so it is never heard there.
+//! * At no level a secret: at `trace` the HTTP library tells whole URLs, and every byte of a request with its `authorization`, so there it is never heard.
 //!
 //! # What it does not know
 //!

@@ -21,6 +21,9 @@ impl Needles {
             each(|byte| format!("{byte:02x}"), ""),
             each(|byte| format!("{byte:02X}"), ""),
             each(|byte| format!("%{byte:02X}"), ""),
+            // As the bytes of a request are dumped, two and two, from an even and from an odd place.
+            dumped(bytes, 0),
+            dumped(bytes, 1),
             // As a list of bytes is written where somebody prints one.
             each(u8::to_string, ", "),
         ];
@@ -54,6 +57,11 @@ pub fn leaks(needles: &Needles, name: &str, bytes: &[u8]) -> Vec<String> {
         }
     }
     found
+}
+
+fn dumped(bytes: &[u8], before: usize) -> String {
+    let space = |at: usize| if (at + before).is_multiple_of(2) && at > 0 { " " } else { "" };
+    bytes.iter().enumerate().map(|(at, byte)| format!("{}{byte:02x}", space(at))).collect()
 }
 
 fn position(bytes: &[u8], needle: &[u8]) -> Option<usize> {

@@ -3,6 +3,7 @@
 //! Every secret that a test gives such a node begins with [`SECRET`], so that it is found whatever spells it. The storage engine logs too much at `trace` to be heard
 //! in every test; tests/canary.rs hears it.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
@@ -13,7 +14,7 @@ pub const SECRET: &str = "canary-";
 const LEVEL: &str = "trace,sled=info";
 
 pub struct Watched {
-    pub child: Child,
+    child: Child,
     data: PathBuf,
     log: tempfile::NamedTempFile,
 }
@@ -24,6 +25,20 @@ impl Watched {
         let log = tempfile::NamedTempFile::new().expect("a file");
         let child = command.env("RUST_LOG", LEVEL).stderr(log.reopen().expect("a file")).spawn().expect("a node");
         Watched { child, data: data.to_owned(), log }
+    }
+}
+
+impl Deref for Watched {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.child
+    }
+}
+
+impl DerefMut for Watched {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.child
     }
 }
 
