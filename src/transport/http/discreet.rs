@@ -15,8 +15,15 @@ use crate::transport::{Batched, Probed};
 
 impl Http {
     fn blot(&self, text: &str) -> String {
+        // As of all that arrives without a word.
+        if text.is_empty() {
+            return String::new();
+        }
         let blotted = self.hidden.blot(text);
-        self.passes.as_ref().map_or_else(|| blotted.clone(), |passes| passes.issuer().hidden.blot(&blotted))
+        match &self.passes {
+            Some(passes) => passes.issuer().hidden.blot(&blotted),
+            None => blotted,
+        }
     }
 
     fn discreet_failure(&self, failure: Failure) -> Failure {
