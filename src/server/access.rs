@@ -70,18 +70,17 @@ pub(super) fn needs_login(config: &ServerConfig) -> bool {
 /// Who calls. A token that is borne counts before a session, also where it is wrong; a session counts as long as its token is there.
 pub(super) fn caller(config: &ServerConfig, sessions: &Sessions, headers: &HeaderMap) -> Option<Caller> {
     if !headers.contains_key(AUTHORIZATION) {
-        let is_there =
-            |caller: &Caller| config.tokens.iter().any(|token| token.name == caller.name && token.role == caller.role);
-        return sessions.find(headers).filter(is_there);
+        let is_held = |name: &str, role| config.tokens.iter().any(|token| token.name == name && token.role == role);
+        return sessions.find(headers, is_held);
     }
     let (name, role) = bearer_of(config, bearer(headers)?)?;
-    Some(Caller { name: name.to_owned(), role, by_cookie: false })
+    Some(Caller { name, role, by_cookie: false })
 }
 
 /// Whose token this is. Every token is compared, so that the time does not tell which one was nearly right.
-pub(super) fn bearer_of<'a>(config: &'a ServerConfig, borne: &[u8]) -> Option<(&'a str, Role)> {
+pub(super) fn bearer_of(config: &ServerConfig, borne: &[u8]) -> Option<(String, Role)> {
     let known = config.tokens.iter().fold(None, |known, token| token.secret.is(borne).then_some(token).or(known));
-    known.map(|token| (token.name.as_str(), token.role))
+    known.map(|token| (token.name.clone(), token.role))
 }
 
 /// What the bearer of this role may do; everything where no token is needed.

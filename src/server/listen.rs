@@ -30,6 +30,7 @@ use tokio::time::{Instant, sleep};
 use crate::engine::Engine;
 
 use super::ServerConfig;
+use super::codes::Codes;
 use super::guard::{Guarded, HEAD_BYTES_MAX, HEADERS_MAX, Wire};
 use super::payload::Budget;
 use super::routes;
@@ -54,6 +55,8 @@ pub(super) struct App {
     pub(super) followers: Cell<usize>,
     /// Who is in the console.
     pub(super) sessions: Sessions,
+    /// What opens it once.
+    pub(super) codes: Codes,
 }
 
 /// The connections there are.
@@ -73,6 +76,7 @@ struct Admission {
 pub(super) fn run(
     engine: Engine,
     config: ServerConfig,
+    codes: Codes,
     stopped: watch::Receiver<Option<Duration>>,
     tell: impl FnOnce(io::Result<SocketAddr>),
 ) {
@@ -93,7 +97,7 @@ pub(super) fn run(
                 tell(Ok(addr));
                 let budget = Rc::new(Budget::new(config.bodies_bytes_max));
                 let (followers, sessions) = (Cell::new(0), Sessions::default());
-                serve(listener, Rc::new(App { engine, config, budget, stopped, followers, sessions })).await;
+                serve(listener, Rc::new(App { engine, config, budget, stopped, followers, sessions, codes })).await;
             }
             Err(source) => tell(Err(source)),
         }

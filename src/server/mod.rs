@@ -4,7 +4,7 @@
 //! listen   accept, caps in all and per address, one task a connection
 //! guard    the bytes of a connection: head limit and deadline, ambiguous lengths, idle and stalled peers
 //! routes   the one table: method, path, right, handler
-//! access   token, session, Host and Origin; session: who shows a token in a browser
+//! access   token, session, Host and Origin; session: who shows a token in a browser; codes: links that open a session once
 //! payload  bodies both ways: limits, deadlines, minimum rate, one budget for all of them
 //! handed   envelopes in JSON, read no further than their limits
 //! intake   POST /v1/messages, POST /v1/send/{destination}
@@ -32,6 +32,7 @@
 mod access;
 mod alerts;
 mod bulk;
+mod codes;
 mod console;
 mod events;
 mod guard;
@@ -54,10 +55,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::config::Token;
+use crate::config::{Role, Token};
 use crate::engine::Engine;
 use crate::error::Error;
+
+use codes::Codes;
 
 pub use routes::table as routes_table;
 
@@ -93,6 +97,7 @@ pub struct ServerConfig {
 pub struct Running {
     addr: SocketAddr,
     stop: watch::Sender<Option<Duration>>,
+    codes: Codes,
     thread: JoinHandle<()>,
 }
 
@@ -112,12 +117,14 @@ pub fn start(engine: Engine, config: ServerConfig) -> Result<Running, Error> {
     let failed = move |source: std::io::Error| Error::Config(format!("cannot listen on {listen}: {}", spoken(&source)));
     let (stop, stopped) = watch::channel(None);
     let (tell, told) = sync_channel(1);
+    let codes = Codes::default();
+    let taken = codes.clone();
     let thread = std::thread::Builder::new()
         .name("goniec-server".into())
-        .spawn(move || listen::run(engine, config, stopped, |bound| drop(tell.send(bound))))
+        .spawn(move || listen::run(engine, config, taken, stopped, |bound| drop(tell.send(bound))))
         .map_err(failed)?;
     match told.recv() {
-        Ok(Ok(addr)) => Ok(Running { addr, stop, thread }),
+        Ok(Ok(addr)) => Ok(Running { addr, stop, codes, thread }),
         Ok(Err(source)) => Err(failed(source)),
         Err(_) => Err(Error::Config(format!("cannot listen on {listen}: the server's thread ended"))),
     }
@@ -139,6 +146,16 @@ impl Running {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// A code that opens a session of the console with this name and role: once, within ten minutes, at `/console#/login?code=CODE`. Who
+    /// may have it is the caller's to say: it opens without a token, and the session lasts as others do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`]: the system has no random numbers to give.
+    pub fn one_time_code(&self, name: &str, role: Role) -> Result<String, Error> {
+        self.codes.make(name, role, Instant::now()).map_err(Error::Config)
     }
 
     /// Takes nothing new, lets the requests that have begun come to their end within the limit, and ends the thread.

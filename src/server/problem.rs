@@ -62,6 +62,14 @@ impl Problem {
             .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
+    /// A one-time code opens nothing.
+    pub(super) fn no_code() -> Problem {
+        let detail = "the code is wrong, was used, or is older than ten minutes";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "The link does not open the console", detail)
+            .hint("Ask for a new link, or log in with a token.")
+            .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
     /// The bearer is known, and may not do this.
     pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "The token's role does not allow it", detail)

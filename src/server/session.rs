@@ -1,14 +1,15 @@
 //! Sessions of the console: who has shown a token in a browser, and goes on with a cookie.
 //!
 //! ```text
-//! POST /v1/login   token ─▶ access ─▶ a session: 256 random bits in a cookie that no script can read
+//! POST /v1/login   token ─▶ access ─┐
+//!                  code  ─▶ codes  ─┴▶ a session: 256 random bits in a cookie that no script can read
 //! POST /v1/logout  its end
 //! GET /v1/me       who is asking, and what they may do
 //! ```
 //!
 //! # What holds
 //!
-//! * A session has the name and the role of its token, and ends after twelve hours, at a logout, with its token, and with the process.
+//! * A session has the name and the role of its token, and ends after twelve hours, at a logout, with its token where it has one, and with the process.
 //! * Only the digest of its id is kept; there are at most [`SESSIONS_MAX`], and the oldest makes room.
 //! * Who is wrong five times within a minute waits, and so does everyone where very many are wrong.
 //!
@@ -61,28 +62,34 @@ pub(super) struct Sessions {
 struct Session {
     name: String,
     role: Role,
+    /// Whether a token opened it, with which it ends.
+    by_token: bool,
     ends: Instant,
 }
 
 /// What a login sends.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Shown {
-    token: String,
+#[serde(rename_all = "lowercase")]
+enum Shown {
+    Token(String),
+    Code(String),
 }
 
 /// `POST /v1/login`.
 pub(super) async fn login(call: Call<'_>) -> Result<Answer, Problem> {
-    let form = || Problem::bad("a login is {\"token\": \"...\"}").hint("Send the token as JSON.");
+    let form =
+        || Problem::bad("a login is {\"token\": \"...\"}, or {\"code\": \"...\"}").hint("Send the token as JSON.");
     let shown: Shown = serde_json::from_slice(&call.body.bytes).map_err(|_| form())?;
     let sessions = &call.app.sessions;
     let now = Instant::now();
     sessions.admit(call.peer, now)?;
-    let Some((name, role)) = access::bearer_of(&call.app.config, shown.token.as_bytes()) else {
-        sessions.was_wrong(call.peer, now);
-        return Err(Problem::unauthorized());
+    let holder = match &shown {
+        Shown::Token(token) => access::bearer_of(&call.app.config, token.as_bytes()).ok_or_else(Problem::unauthorized),
+        Shown::Code(code) => call.app.codes.take(code, now).ok_or_else(Problem::no_code),
     };
-    let id = sessions.begin(name, role, now).map_err(Problem::internal)?;
+    let (name, role) = holder.inspect_err(|_| sessions.was_wrong(call.peer, now))?;
+    let by_token = matches!(shown, Shown::Token(_));
+    let id = sessions.begin(Session { name, role, by_token, ends: now + LIFE }, now).map_err(Problem::internal)?;
     // A browser that came over TLS, through a proxy, keeps the cookie to it.
     let is_secure = call.headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
     Ok(with_cookie(&id, LIFE, is_secure))
@@ -125,15 +132,18 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl Sessions {
-    /// Whose session the cookie names.
-    pub(super) fn find(&self, headers: &HeaderMap) -> Option<Caller> {
+    /// Whose session the cookie names, where a token that opened it is still held.
+    pub(super) fn find(&self, headers: &HeaderMap, is_held: impl Fn(&str, Role) -> bool) -> Option<Caller> {
         let id = cookie(headers)?;
         let kept = self.kept.borrow();
         let session = kept.get(&digest(id.as_bytes())).filter(|session| session.ends > Instant::now())?;
+        if session.by_token && !is_held(&session.name, session.role) {
+            return None;
+        }
         Some(Caller { name: session.name.clone(), role: session.role, by_cookie: true })
     }
 
-    fn begin(&self, name: &str, role: Role, now: Instant) -> Result<String, String> {
+    fn begin(&self, session: Session, now: Instant) -> Result<String, String> {
         let id = fresh()?;
         let mut kept = self.kept.borrow_mut();
         kept.retain(|_, session| session.ends > now);
@@ -142,7 +152,7 @@ impl Sessions {
             let Some(oldest) = oldest else { break };
             kept.remove(&oldest);
         }
-        kept.insert(digest(id.as_bytes()), Session { name: name.to_owned(), role, ends: now + LIFE });
+        kept.insert(digest(id.as_bytes()), session);
         Ok(id)
     }
 
@@ -172,6 +182,10 @@ mod tests {
     use crate::server::ServerConfig;
     use crate::transport::secret::Secret;
 
+    fn session(name: &str, role: Role, begun: Instant) -> Session {
+        Session { name: name.into(), role, by_token: true, ends: begun + LIFE }
+    }
+
     fn headers(cookie: &str) -> HeaderMap {
         HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(cookie).expect("a value"))])
     }
@@ -180,8 +194,9 @@ mod tests {
     fn a_session_is_found_by_its_whole_id_until_it_ends() {
         let sessions = Sessions::default();
         let now = Instant::now();
-        let id = sessions.begin("anna", Role::Viewer, now).expect("random");
-        let found = |cookie: &str| sessions.find(&headers(cookie)).map(|caller| (caller.name, caller.role));
+        let id = sessions.begin(session("anna", Role::Viewer, now), now).expect("random");
+        let found =
+            |cookie: &str| sessions.find(&headers(cookie), |_, _| true).map(|caller| (caller.name, caller.role));
         let anna = Some(("anna".to_owned(), Role::Viewer));
         assert_eq!(found(&format!("a=b; {NAME}={id}")), anna);
         assert_eq!(found(&format!("{NAME}={}", &id[1..])), None);
@@ -192,8 +207,8 @@ mod tests {
 
     #[test]
     fn a_session_ends_with_its_token() {
-        let sessions = Sessions::default();
-        let id = sessions.begin("anna", Role::Operator, Instant::now()).expect("random");
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let id = sessions.begin(session("anna", Role::Operator, now), now).expect("random");
         let headers = headers(&format!("{NAME}={id}"));
         let token = |name: &str, role| Token { name: name.into(), role, secret: Secret::new("s3cret".into()) };
         for (tokens, expect) in [
@@ -210,13 +225,13 @@ mod tests {
     fn the_oldest_session_makes_room() {
         let sessions = Sessions::default();
         let now = Instant::now();
-        let first = sessions.begin("first", Role::Viewer, now).expect("random");
+        let first = sessions.begin(session("first", Role::Viewer, now), now).expect("random");
         for number in 1..=SESSIONS_MAX {
             let later = now + Duration::from_millis(u64::try_from(number).expect("small"));
-            sessions.begin("next", Role::Viewer, later).expect("random");
+            sessions.begin(session("next", Role::Viewer, later), later).expect("random");
         }
         assert_eq!(sessions.kept.borrow().len(), SESSIONS_MAX);
-        assert!(sessions.find(&headers(&format!("{NAME}={first}"))).is_none());
+        assert!(sessions.find(&headers(&format!("{NAME}={first}")), |_, _| true).is_none());
     }
 
     #[test]

@@ -44,11 +44,14 @@ fn check_headers(answer: &Answer) {
 }
 
 pub fn login(api: &Api) {
-    for nonsense in ["", "token", "{}", "{\"token\": 1}", "{\"token\":\"a\",\"more\":1}"] {
+    for nonsense in
+        ["", "token", "{}", "{\"token\": 1}", "{\"token\":\"a\",\"more\":1}", "{\"token\":\"a\",\"code\":\"b\"}"]
+    {
         api.call("POST", "/v1/login", &[], nonsense.as_bytes()).expect(400).says("token");
     }
     // There are no tokens here, and so none is right.
     api.call("POST", "/v1/login", &[], b"{\"token\":\"\"}").expect(401);
+    api.call("POST", "/v1/login", &[], b"{\"code\":\"\"}").expect(401).says("Ask for a new link");
 }
 
 pub fn logout(api: &Api) {
@@ -99,6 +102,27 @@ fn a_session_may_do_what_its_token_may_and_ends_at_the_logout() {
     api.call("POST", "/v1/destinations/ok/pause", &with, b"").expect(403);
     api.call("POST", "/v1/logout", &with, b"").expect(204);
     api.call("GET", "/v1/stats", &with[..1], b"").expect(401);
+}
+
+#[test]
+fn a_code_opens_a_session_once_without_a_token() {
+    let api = guarded();
+    let code = api.running.one_time_code("guide", Role::Viewer).expect("a code");
+    assert_eq!(code.len(), 64, "256 bits");
+    let body = format!("{{\"code\":\"{code}\"}}");
+    let login = || api.call("POST", "/v1/login", &[], body.as_bytes());
+    let opened = login().expect(204);
+    let (session, _) = opened.header("set-cookie").expect("a cookie").split_once(';').expect("attributes");
+    let me = api.call("GET", "/v1/me", &[("cookie", session)], b"").expect(200).json();
+    assert_eq!((&me["name"], &me["role"]), (&"guide".into(), &"viewer".into()));
+    api.call("GET", "/v1/stats", &[("cookie", session)], b"").expect(200);
+    api.call("POST", "/v1/destinations/ok/pause", &[("cookie", session), OURS[0], OURS[1]], b"").expect(403);
+    // It is no token, and it was used: each further try is a wrong login.
+    api.call("GET", "/v1/stats", &[("authorization", &format!("Bearer {code}"))], b"").expect(401);
+    for _ in 0..5 {
+        login().expect(401);
+    }
+    login().expect(429);
 }
 
 #[test]

@@ -168,6 +168,27 @@ fn a_viewer_logs_in_and_sees_nothing_that_acts() {
     assert_eq!(browser.js("return document.cookie", json!([])), "", "no script reads the session");
 }
 
+#[test]
+fn a_link_with_a_code_opens_the_console_once_and_leaves_the_address() {
+    let Some(browser) = browser("a_link_with_a_code_opens_the_console_once_and_leaves_the_address") else { return };
+    let world = World::start(&[("operator", Role::Operator)]);
+    let link = |code: &str| world.page("?lang=en", &format!("#/login?code={code}"));
+    let follow = |code: &str| drop(browser.js("location.hash = arguments[0]", json!([format!("#/login?code={code}")])));
+    let first = world.code("guide", Role::Viewer);
+    browser.open(&link(&first));
+    browser.sees("header", "guide");
+    assert_eq!(browser.js("return location.hash", json!([])), "");
+    browser.click(".bar > .row > button:last-child");
+    browser.until("the login", "document.getElementById('token')", json!([]));
+    // In the page that is open, too: a link that was used says so, a fresh one opens, and who leaves is asked again.
+    follow(&first);
+    browser.sees("#notices", "was used");
+    follow(&world.code("other", Role::Operator));
+    browser.sees("header", "other");
+    browser.click(".bar > .row > button:last-child");
+    browser.until("the login", "document.getElementById('token')", json!([]));
+}
+
 fn enter(browser: &Browser, name: &str) {
     browser.write("#token", &format!("{name}-secret"));
     browser.click("button[type=submit]");

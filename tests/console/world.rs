@@ -77,6 +77,11 @@ impl World {
         format!("http://127.0.0.1:{}/console{query}{hash}", self.port)
     }
 
+    /// A code that opens the console once.
+    pub fn code(&self, name: &str, role: Role) -> String {
+        self.running.as_ref().expect("it runs").one_time_code(name, role).expect("a code")
+    }
+
     /// Calls the node; an answer in JSON, or null.
     pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Value {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();

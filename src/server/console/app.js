@@ -7,7 +7,7 @@ import {LANGUAGES, speak, spoken, t} from './words.js';
 import {button, icon, refusal} from './parts.js';
 import {help, onKey} from './keyboard.js';
 import {remember, remembered} from './memory.js';
-import {login} from './login.js';
+import {byCode, login} from './login.js';
 import {now} from './now.js';
 import {messages} from './messages.js';
 import {message} from './message.js';
@@ -54,6 +54,7 @@ function place() {
 
 function turnTo() {
 	if (me.needs_login && !me.name) return askLogin();
+	isAsking = false;
 	const {name, rest, params} = place();
 	loading.abort();
 	loading = new AbortController();
@@ -230,7 +231,11 @@ async function begin() {
 	);
 	setTheme(asked.get('theme') ?? remembered('theme') ?? 'auto');
 	await Promise.all([speak(language ?? 'en'), whoami()]);
-	addEventListener('hashchange', turnTo);
+	await byCode();
+	addEventListener('hashchange', async () => {
+		if (await byCode()) restart();
+		turnTo();
+	});
 	addEventListener('goniec-login', async () => {
 		await whoami();
 		turnTo();

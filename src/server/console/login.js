@@ -1,9 +1,19 @@
 // The way in, where the node has tokens: a token opens a session that this browser keeps until it is closed or twelve hours are over.
 
 import {h, patch} from './h.js';
-import {change} from './api.js';
+import {change, whoami} from './api.js';
 import {t} from './words.js';
-import {field, icon, titleOf} from './parts.js';
+import {complain, field, icon, titleOf} from './parts.js';
+
+/** Opens a session by the one-time code of the address, which keeps nothing of it; whether there was one. */
+export async function byCode() {
+	const code = /^#\/login\?code=(\w+)$/.exec(location.hash)?.[1];
+	if (!code) return false;
+	history.replaceState(null, '', location.pathname + location.search);
+	await change('POST', '/v1/login', {body: {code}}).catch(complain);
+	await whoami();
+	return true;
+}
 
 /** Shows the form. @param {() => Promise<void>} opened who showed a token goes on here */
 export function login(opened) {

@@ -312,7 +312,7 @@ pub(in crate::server) static ROUTES: [Route; 44] = [
         Right::Anyone,
         NOTHING_BYTES_MAX,
         Handler::Login,
-        "begins a session of the console: `{\"token\"}`; answers with its cookie",
+        "begins a session of the console: `{\"token\"}` or `{\"code\"}`; answers with its cookie",
     ),
     route(P, "/v1/logout", Right::Anyone, NOTHING_BYTES_MAX, Handler::Logout, "ends the session of the cookie"),
     route(G, "/v1/me", Right::Anyone, 0, Handler::Me, "who asks, and what they may do"),
