@@ -59,8 +59,7 @@ static FILES: &[(&str, &[u8])] = files! {
     "reasons.js"
     "system.js"
     "words.js"
-    "en.json"
-    "pl.json"
+    "words.json"
 };
 
 /// The tag of each file.

@@ -199,7 +199,7 @@ impl Asked {
 
     /// Everything that a browser loads before it shows the first page.
     fn console(&self) -> Result<(), Fail> {
-        let (mut found, mut waiting) = (BTreeSet::new(), vec!["/console".to_owned(), "/console/en.json".to_owned()]);
+        let (mut found, mut waiting) = (BTreeSet::new(), vec!["/console".to_owned(), "/console/words.json".to_owned()]);
         while let Some(path) = waiting.pop() {
             let file = String::from_utf8_lossy(&self.get(&path)?).into_owned();
             let named = file.split(['"', '\'']).filter(|text| text.starts_with("/console/") || text.starts_with("./"));

@@ -19,11 +19,7 @@ export class Problem extends Error {
 
 const PATIENCE_MS = 30_000;
 
-/**
- * @param {string} method
- * @param {string} path
- * @param {{body?: any, headers?: Record<string, string>, signal?: AbortSignal}} [more] a body that is no text is sent as JSON
- */
+/** more: a body that is no text is sent as JSON */
 async function call(method, path, {body, headers = {}, signal} = {}) {
 	const sent = {...headers};
 	// Only a page of this server can send this: it shows that the change was meant.
@@ -55,10 +51,9 @@ async function call(method, path, {body, headers = {}, signal} = {}) {
 	throw problem;
 }
 
-/** @returns {Promise<any>} */
 export const get = async (path, signal) => (await call('GET', path, {signal})).json();
 
-/** Reads what may be missing here: `null` where this node has no such call. @returns {Promise<any>} */
+/** Reads what may be missing here: `null` where this node has no such call. */
 export async function maybe(path, signal) {
 	const [call] = path.split('?');
 	if (missing.has(call)) return null;
@@ -73,13 +68,13 @@ export async function maybe(path, signal) {
 
 const missing = new Set();
 
-/** Changes something; answers with JSON where there is any. @returns {Promise<any>} */
+/** Changes something; answers with JSON where there is any. */
 export async function change(method, path, more) {
 	const answer = await call(method, path, more);
 	return answer.status === 204 ? null : answer.json();
 }
 
-/** A query of what is set. @param {Record<string, any>} values */
+/** A query of what is set. */
 export function query(values) {
 	const set = Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== '');
 	return set.length ? `?${set.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&')}` : '';
@@ -95,5 +90,5 @@ export async function whoami() {
 	return Object.assign(me, await get('/v1/me'));
 }
 
-/** Whether the caller may do this. @param {string} right */
+/** Whether the caller may do this. */
 export const may = right => me.rights.includes(right);

@@ -61,6 +61,7 @@ export function audit(here) {
 							h(
 								'span',
 								isolated(entry.detail ?? ''),
+								entry.after && h('small', code(entry.before), ' → ', code(entry.after)),
 								entry.messages.length > 1 &&
 									h('small', t('audit.messages', {n: entry.messages.length, count: number(entry.messages.length)})),
 							),

@@ -1,6 +1,6 @@
 // Bodies for the eye: JSON set out line by line without touching a digit, and two texts side by side as what went and what came.
 
-/** JSON set out by its own letters: numbers stay as they were written. `null` where it is no JSON. @param {string} text */
+/** JSON set out by its own letters: numbers stay as they were written. `null` where it is no JSON. */
 export function pretty(text) {
 	try {
 		JSON.parse(text);
@@ -30,12 +30,7 @@ export const readable = text => pretty(text) ?? text;
 
 const CELLS_MAX = 4_000_000;
 
-/**
- * What changed from one text to the other, line by line.
- * @param {string} before
- * @param {string} after
- * @returns {{kind: 'same' | 'gone' | 'new', text: string}[]}
- */
+/** What changed from one text to the other, line by line. */
 export function diff(before, after) {
 	const [old, now] = [before.split('\n'), after.split('\n')];
 	let from = 0;

@@ -6,11 +6,11 @@ import {number, t} from './words.js';
 import {ask, asked, button, code, complain, counted, done as said, field, isolated, messageLink, notice, stateMark} from './parts.js';
 import {allowed} from './reasons.js';
 
-const ACTS = ['resend', 'next-cycle', 'hold', 'release', 'cancel', 'delete'];
+const ACTS = ['resend', 'next-cycle', 'hold', 'release', 'edit', 'cancel', 'delete'];
 const HARSH = ['cancel', 'delete'];
 const POLL_MS = 1_000;
 
-/** One act on one message. @param {string} act @param {string} id */
+/** One act on one message. */
 export function perform(act, id) {
 	const path = `/v1/messages/${piece(id)}`;
 	if (act === 'delete') return change('DELETE', path);
@@ -41,22 +41,39 @@ export function actions(selection, state, here, list) {
 		h(
 			'div.row',
 			ACTS.filter(possible).map(act =>
-				button(t(`act.${act}`), () => (selection.all ? askAll(act, selection) : askSome(act, selection)), {
-					'data-act': act,
-					class: HARSH.includes(act) ? 'danger' : null,
-				}),
+				button(
+					t(`act.${act}`),
+					() => (act === 'edit' ? askField(selection) : selection.all ? askAll(act, selection) : askSome(act, selection)),
+					{
+						'data-act': act,
+						class: HARSH.includes(act) ? 'danger' : null,
+					},
+				),
 			),
 			button(t('select.none'), selection.clear, {class: 'link'}),
 		),
 	);
 }
 
-const sample = messages =>
+/** Some of the messages, and what an edit finds in each. */
+const sample = (messages, edits = []) =>
 	h(
 		'ul.sample',
 		messages
 			.slice(0, 10)
-			.map(message => h('li', stateMark(message), ' ', messageLink(message.id), ' ', code(message.destination), ' ', code(message.key))),
+			.map((message, at) =>
+				h(
+					'li',
+					stateMark(message),
+					' ',
+					messageLink(message.id),
+					' ',
+					code(message.destination),
+					' ',
+					code(message.key),
+					edits[at] && h('small', ' ', isolated(edits[at].refused ?? t('edit.now', {value: edits[at].before}))),
+				),
+			),
 	);
 
 /** A count that is typed is a count that was read. */
@@ -97,14 +114,15 @@ function askSome(act, selection) {
 
 /**
  * All that match: the node counts first, the person types the count, and the node does it as a job.
- * @param {string} act
- * @param {{filter: string, clear: () => void}} selection
- * @param {{title?: string, reason?: string}} [more] what it is called, and what is asked for as the reason, which is needed then
+ * more: what it is called, and what is asked for as the reason, which is needed then
  */
-export async function askAll(act, {filter, clear}, {title = t(`act.${act}`), reason = ''} = {}) {
+export async function askAll(act, {filter, clear}, {title = t(`act.${act}`), reason = '', edit = ''} = {}) {
 	const action = act === 'next-cycle' ? 'resend' : act;
 	const wanted = {action, filter, at: action === 'resend' ? (act === 'resend' ? 'now' : act) : undefined};
-	const order = more => change('POST', '/v1/bulk', {body: {...wanted, ...more}});
+	const order = more => {
+		const body = JSON.stringify({...wanted, ...more}).slice(0, -1) + edit + '}';
+		return change('POST', '/v1/bulk', {body, headers: {'content-type': 'application/json'}});
+	};
 	let found;
 	try {
 		found = await order({dry_run: true});
@@ -117,7 +135,7 @@ export async function askAll(act, {filter, clear}, {title = t(`act.${act}`), rea
 		asked(act, found.count),
 		found.is_exact === false && h('p', t('bulk.inexact')),
 		h('p', t('bulk.filter'), ' ', code(filter || t('state.all'))),
-		sample(found.sample),
+		sample(found.sample, found.edits),
 		field(reason || t('reason'), why),
 		action === 'resend' && field(t('bulk.rate'), rate, t('bulk.rate.hint')),
 		typed(found.count),
@@ -138,7 +156,25 @@ export async function askAll(act, {filter, clear}, {title = t(`act.${act}`), rea
 	});
 }
 
-/** Shows a job until it ends. @param {any} job */
+/** One field of all of them gets another value, which goes to the node as it is written here: a number is not read. */
+function askField({all, filter, messages, clear}) {
+	const box = more => h('input', {autocomplete: 'off', spellcheck: 'false', maxlength: '1024', ...more});
+	const [path, from, to] = [
+		box({required: true, placeholder: '/customer/phone'}),
+		box(),
+		box({required: true, placeholder: '"+48 22 123 45 67"'}),
+	];
+	ask(t('edit.field'), [field(t('edit.path'), path), field(t('edit.from'), from), field(t('edit.to'), to, t('edit.json'))], {
+		submit: t('edit.look'),
+		done: async () => {
+			const edit = `,"field":${JSON.stringify(path.value)},"to":${to.value}${from.value && `,"from":${from.value}`}`;
+			const those = all ? filter : `id:${messages.map(({id}) => id).join(',')}`;
+			await askAll('edit', {filter: those, clear}, {reason: t('reason'), edit});
+		},
+	});
+}
+
+/** Shows a job until it ends. */
 function watch(job) {
 	const line = h('span');
 	const meter = h('progress', {max: '1', value: '0', 'aria-label': t('job.title', {id: job.id})});

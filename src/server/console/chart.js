@@ -8,10 +8,8 @@ const [WIDE, HIGH, LEFT, BELOW, ABOVE] = [360, 150, 44, 20, 8];
 /** @typedef {{name: string, tone: string, values: (number | null)[], kind?: 'line' | 'bars', show: (value: number) => string}} Series */
 
 /**
- * @param {string} title
- * @param {string} summary what the chart shows, in a sentence
- * @param {string[]} times one for each value
- * @param {Series[]} series
+ * summary: what the chart shows, in a sentence
+ * times: one for each value
  */
 export function chart(title, summary, times, series) {
 	const top = rounded(Math.max(1, ...series.flatMap(one => one.values.map(value => value ?? 0))));

@@ -7,7 +7,7 @@ import {ask, button, code, complain, empty, field, isolated, mark, notice, table
 import {link} from './filter.js';
 import {holds} from './reasons.js';
 
-/** Steers a destination. @param {string} name @param {'pause' | 'resume' | 'cycle'} what */
+/** Steers a destination. */
 export const steer = (name, what, why = '') => change('POST', `/v1/destinations/${piece(name)}/${what}${query({why})}`);
 
 export function destinations(here) {

@@ -7,8 +7,6 @@ import {button, field, isolated, notice, refusal} from './parts.js';
 import {diff, near, readable} from './body.js';
 
 /**
- * @param {{id: string, revision: any, message: any, close: () => void, saved: () => void}} of
- * @returns {{node: any}}
  */
 export function editor({id, revision, message, close, saved}) {
 	const path = `/v1/messages/${piece(id)}`;

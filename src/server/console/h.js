@@ -7,9 +7,8 @@ const DRAWN = new Set(['svg', 'path', 'g', 'line', 'rect', 'circle', 'polyline',
 /**
  * An element: `h('p.note', {id: 'a'}, 'text', child, [more])`. `on...` are handlers, `value`, `checked` and `indeterminate` are properties,
  * `true` is a bare attribute, and what is `null` or `false` is left out.
- * @param {string} name the tag, with classes after dots
- * @param {...any} parts attributes (first, optional) and children
- * @returns {any}
+ * name: the tag, with classes after dots
+ * parts: attributes (first, optional) and children
  */
 export function h(name, ...parts) {
 	const [tag, ...classes] = name.split('.');
@@ -51,7 +50,7 @@ const HANDLERS = ['onclick', 'oninput', 'onchange', 'onsubmit', 'onkeydown', 'on
 /** What people open and shut themselves stays as they left it. */
 const isTheirs = (element, name) => name === 'open' && element.nodeName === 'DETAILS';
 
-/** A part that lives on as it is, wherever the page is drawn anew. It has a `data-key`. @param {any} node */
+/** A part that lives on as it is, wherever the page is drawn anew. It has a `data-key`. */
 export function keep(node) {
 	const slot = h('i', {'data-key': node.getAttribute('data-key')});
 	slot.kept = node;
@@ -60,8 +59,7 @@ export function keep(node) {
 
 /**
  * Makes the children of `shown` what `fresh` are. Nodes that stay the same stay themselves; those with a `data-key` are told by it.
- * @param {Element} shown
- * @param {any} fresh an element that is given up, or a list of children
+ * fresh: an element that is given up, or a list of children
  */
 export function patch(shown, fresh) {
 	const wanted = Array.isArray(fresh) ? h('div', fresh) : fresh;

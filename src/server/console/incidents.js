@@ -37,7 +37,10 @@ export function incidents(here) {
 			facts([
 				[t('col.destination'), laneLink(incident.destination)],
 				[t('attempt.class'), h('span', known(`class.${incident.class}`, incident.class), ' ', code(incident.class))],
-				[t('incident.undelivered'), h('a', {href: `#/messages${query({filter: incident.filter})}`}, number(incident.open) + (incident.open_is_least ? '+' : ''))],
+				[
+					t('incident.undelivered'),
+					h('a', {href: `#/messages${query({filter: incident.filter})}`}, number(incident.open) + (incident.open_is_least ? '+' : '')),
+				],
 				[t('page.messages'), number(incident.messages)],
 				[t('incident.failures'), number(incident.failures)],
 				[t('incident.first'), when(incident.first_at)],

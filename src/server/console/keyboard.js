@@ -10,9 +10,8 @@ import {ask} from './parts.js';
 let isGoing = false;
 
 /**
- * @param {KeyboardEvent} event
- * @param {Record<string, string>} letters the pages by their letters
- * @param {Record<string, () => void>} own what keys do on the open page
+ * letters: the pages by their letters
+ * own: what keys do on the open page
  */
 export function onKey(event, letters, own) {
 	const target = event.target;
@@ -52,7 +51,7 @@ function walk(step) {
 	next.scrollIntoView({block: 'nearest'});
 }
 
-/** The keys, in a dialog. @param {Record<string, string>} letters */
+/** The keys, in a dialog. */
 export function help(letters) {
 	const rows = [
 		['/', t('key.search')],

@@ -19,8 +19,8 @@ let show = () => {};
 
 /**
  * Begins to follow.
- * @param {(batch: Batch | null) => void} onChange what changed, or `null` where anything may have
- * @param {() => void} onState the state is another
+ * onChange: what changed, or `null` where anything may have
+ * onState: the state is another
  */
 export function follow(onChange, onState) {
 	tell = onChange;

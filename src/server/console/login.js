@@ -15,7 +15,7 @@ export async function byCode() {
 	return true;
 }
 
-/** Shows the form. @param {() => Promise<void>} opened who showed a token goes on here */
+/** Shows the form. */
 export function login(opened) {
 	const wrong = h('p.wrong', {id: 'login-wrong', role: 'alert'});
 	const token = h('input', {

@@ -15,7 +15,7 @@ const SHAPES = {
 	uncertain: 'M5.5 6a2.5 2.5 0 1 1 3.6 2.2c-.8.4-1.1.8-1.1 1.6M8 12.3v.3',
 };
 
-/** A small drawing that a word stands beside. @param {keyof typeof SHAPES} name */
+/** A small drawing that a word stands beside. */
 export const icon = name =>
 	h('svg.icon', {viewBox: '0 0 16 16', 'aria-hidden': 'true', focusable: 'false'}, h('path', {d: SHAPES[name] ?? SHAPES.info}));
 
@@ -60,10 +60,7 @@ export function isolated(text) {
 
 /**
  * A table. A column is `{name, cell, kind?}`: `kind` is `number`, `wide` or `name` (the cell that names the row).
- * @param {string} caption what it holds, for those who do not see it
- * @param {{name: any, cell: (row: any) => any, kind?: string}[]} columns
- * @param {any[]} rows
- * @param {{key?: (row: any) => string, row?: (row: any) => any}} [more]
+ * caption: what it holds, for those who do not see it
  */
 export function table(caption, columns, rows, {key, row: attributes} = {}) {
 	const head = h(
@@ -93,14 +90,13 @@ export function table(caption, columns, rows, {key, row: attributes} = {}) {
 
 const labelOf = column => (typeof column.name === 'string' ? column.name : null);
 
-/** Names and values, one a line. @param {[string, any][]} pairs */
+/** Names and values, one a line. */
 export const facts = pairs =>
 	h(
 		'dl.facts',
 		pairs.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => h('div', h('dt', name), h('dd', value))),
 	);
 
-/** @param {string} label @param {() => void} onclick */
 export const button = (label, onclick, more = {}) => h('button', {type: 'button', onclick, ...more}, label);
 
 /** Nothing to show, and why. */
@@ -109,7 +105,7 @@ export const empty = (text, ...more) => h('div.empty', h('p', text), more);
 /** What is not here because this node does not have it. */
 export const absent = () => empty(t('absent'));
 
-/** A refusal, as a part of the page. @param {any} problem @param {() => void} [again] */
+/** A refusal, as a part of the page. */
 export function refusal(problem, again) {
 	return h(
 		'div.refusal',
@@ -127,7 +123,7 @@ export function refusal(problem, again) {
 
 export const titleOf = problem => (problem.status === 0 ? t('unreachable') : problem.title || t('failed'));
 
-/** A short notice that goes by itself. @param {string} text @param {string} [tone] */
+/** A short notice that goes by itself. */
 export function notice(text, tone = 'ok') {
 	const place = document.getElementById('notices');
 	const shown = h(`p.notice.${tone}`, icon(tone === 'ok' ? 'delivered' : 'warn'), h('span', isolated(text)));
@@ -138,12 +134,7 @@ export function notice(text, tone = 'ok') {
 /** Says a refusal as a notice. */
 export const complain = problem => notice([titleOf(problem), problem.detail, problem.hint].filter(Boolean).join(' · '), 'bad');
 
-/**
- * A dialog. Its content is a form; `done` is called with it when it is sent, and may refuse by throwing.
- * @param {string} title
- * @param {any} content
- * @param {{submit: string, danger?: boolean, done: (form: HTMLFormElement) => Promise<any>}} more
- */
+/** A dialog. Its content is a form; `done` is called with it when it is sent, and may refuse by throwing. */
 export function ask(title, content, {submit, danger = false, done}) {
 	const wrong = h('div');
 	const go = h('button', {type: 'submit', class: danger ? 'danger' : 'first'}, submit);
@@ -192,7 +183,7 @@ export function ask(title, content, {submit, danger = false, done}) {
 	return dialog;
 }
 
-/** A field of a form with its label. @param {string} label @param {any} input */
+/** A field of a form with its label. */
 export const field = (label, input, hint = '') => h('label.field', h('span', label), input, hint && h('small', hint));
 
 /** The link of a message. */
@@ -208,5 +199,5 @@ export const asked = (act, n) => [
 ];
 export const done = (act, n) => counted('done', n, {act: t(`act.${act}`)});
 
-/** Does what a click on it does, where it is there. @param {string} selector */
+/** Does what a click on it does, where it is there. */
 export const press = selector => document.querySelector(selector)?.click();

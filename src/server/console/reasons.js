@@ -2,7 +2,6 @@
 
 import {clock, known, span, t} from './words.js';
 
-/** @param {any} message @param {any} [last] its last attempt */
 export function why(message, last) {
 	const values = {destination: message.destination, attempts: message.attempts, n: message.attempts};
 	const failed = failure(message, last);
@@ -52,7 +51,7 @@ function held(message) {
 /** What holds a message or a destination, in a few words. */
 export const holds = lane => (lane.waits_for ? known(`holds.${lane.waits_for}`, lane.waits_for) : t('holds.none'));
 
-/** What may be asked of a message that stands here. @param {any} message */
+/** What may be asked of a message that stands here. */
 export function allowed(message) {
 	const {state} = message;
 	const waiting = state === 'queued' || state === 'failed';

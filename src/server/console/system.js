@@ -73,7 +73,10 @@ export function system(here) {
 					kind: 'wide',
 					cell: rule => (rule.destinations?.length ? isolated(rule.destinations.join(', ')) : t('state.all')),
 				},
-				{name: t('alert.digest'), cell: rule => h('span', span(rule.digest_ms ?? 0), rule.quiet_until && h('small', t('alert.quiet'), ' ', when(rule.quiet_until)))},
+				{
+					name: t('alert.digest'),
+					cell: rule => h('span', span(rule.digest_ms ?? 0), rule.quiet_until && h('small', t('alert.quiet'), ' ', when(rule.quiet_until))),
+				},
 				{
 					name: t('alert.last'),
 					cell: rule =>

@@ -8,15 +8,16 @@ use serde_json::Value;
 use super::*;
 
 /// The most bytes of all files together.
-const BYTES_MAX: usize = 150 << 10;
+const BYTES_MAX: usize = 150_000;
 
 fn text(name: &str) -> &'static str {
     let (_, bytes) = FILES.iter().find(|(known, _)| *known == name).expect("a file");
     std::str::from_utf8(bytes).expect("is text")
 }
 
-fn words(name: &str) -> BTreeMap<String, Value> {
-    serde_json::from_str(text(name)).expect("an object")
+/// Every message, in English and in Polish.
+fn words() -> BTreeMap<String, [Value; 2]> {
+    serde_json::from_str(text("words.json")).expect("an object")
 }
 
 #[test]
@@ -77,12 +78,10 @@ fn forms(message: &Value, plurals: &[&str], key: &str) -> Vec<String> {
 
 #[test]
 fn both_languages_say_the_same_things() {
-    let (english, polish) = (words("en.json"), words("pl.json"));
-    assert_eq!(english.keys().collect::<Vec<_>>(), polish.keys().collect::<Vec<_>>());
-    for (key, message) in &english {
-        let there = forms(message, &["one", "other"], key);
-        let here = forms(&polish[key], &["one", "few", "many"], key);
-        assert_eq!(message.is_object(), polish[key].is_object(), "{key} has plurals in both or in none");
+    for (key, [english, polish]) in &words() {
+        let there = forms(english, &["one", "other"], key);
+        let here = forms(polish, &["one", "few", "many"], key);
+        assert_eq!(english.is_object(), polish.is_object(), "{key} has plurals in both or in none");
         let wanted = holes(there.last().expect("a form"));
         for form in here.iter().chain(&there) {
             assert!(!form.trim().is_empty(), "{key} says nothing");
@@ -96,7 +95,7 @@ fn both_languages_say_the_same_things() {
 
 #[test]
 fn what_is_said_is_there_and_what_is_there_is_said() {
-    let english = words("en.json");
+    let words = words();
     let code: String = FILES
         .iter()
         .filter(|(name, _)| name.ends_with(".js"))
@@ -108,7 +107,7 @@ fn what_is_said_is_there_and_what_is_there_is_said() {
         ends.filter_map(|(at, _)| Some(code[at + call.len()..].split_once('\'')?.0)).collect()
     };
     let all = said("t('").into_iter().chain(said("counted('"));
-    let missing: BTreeSet<&str> = all.filter(|key| !english.contains_key(*key)).collect();
+    let missing: BTreeSet<&str> = all.filter(|key| !words.contains_key(*key)).collect();
     assert!(missing.is_empty(), "no words for {missing:?}");
     // A key is named whole, or made of a beginning with a dot at its end and a word of the interface.
     let beginnings: BTreeSet<&str> = code
@@ -116,7 +115,7 @@ fn what_is_said_is_there_and_what_is_there_is_said() {
         .filter_map(|piece| piece.split("${").next())
         .filter(|piece| piece.ends_with('.'))
         .collect();
-    let unsaid: BTreeSet<&String> = english
+    let unsaid: BTreeSet<&String> = words
         .keys()
         .filter(|key| !code.contains(&format!("'{key}'")))
         .filter(|key| key.rfind('.').is_none_or(|dot| !beginnings.contains(&key[..=dot])))

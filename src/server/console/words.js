@@ -1,5 +1,6 @@
 // What is said to people: the words of a language, its plurals, and numbers, times, spans and sizes as it writes them.
 
+/** In the order of `words.json`. */
 export const LANGUAGES = ['en', 'pl'];
 
 let language = 'en';
@@ -7,11 +8,12 @@ let messages = {};
 let plurals = new Intl.PluralRules('en');
 let numbers = new Intl.NumberFormat('en');
 
-/** Loads a language. @param {string} wanted */
+/** Loads a language. */
 export async function speak(wanted) {
-	const answer = await fetch(`/console/${wanted}.json`);
+	const answer = await fetch('/console/words.json');
 	if (!answer.ok) throw new Error(`no words: ${answer.status}`);
-	messages = await answer.json();
+	const at = LANGUAGES.indexOf(wanted);
+	messages = Object.fromEntries(Object.entries(await answer.json()).map(([key, all]) => [key, all[at]]));
 	language = wanted;
 	plurals = new Intl.PluralRules(wanted);
 	numbers = new Intl.NumberFormat(wanted);
@@ -20,11 +22,7 @@ export async function speak(wanted) {
 
 export const spoken = () => language;
 
-/**
- * The message of a key. `{name}` in it stands for a value; `n` chooses among plurals.
- * @param {string} key
- * @param {Record<string, any>} [values]
- */
+/** The message of a key. `{name}` in it stands for a value; `n` chooses among plurals. */
 export function t(key, values = {}) {
 	const found = messages[key];
 	if (found === undefined) return key;
@@ -38,14 +36,13 @@ export function t(key, values = {}) {
 /** The message of the key, or of `otherwise` where there is none: for words of the interface that may be new. */
 export const known = (key, otherwise) => (key in messages ? t(key) : otherwise);
 
-/** @param {number} value */
 export const number = value => numbers.format(value);
 
-/** A number beside an icon or in a chart: 1.2K. @param {number} value */
+/** A number beside an icon or in a chart: 1.2K. */
 export const brief = value =>
 	value < 10_000 ? number(value) : new Intl.NumberFormat(language, {notation: 'compact', maximumFractionDigits: 1}).format(value);
 
-/** Bytes as people read them. @param {number | null | undefined} bytes */
+/** Bytes as people read them. */
 export function size(bytes) {
 	if (bytes === null || bytes === undefined) return '–';
 	const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
@@ -62,7 +59,7 @@ const STEPS = [
 	['s', 1_000],
 ];
 
-/** A span with its two largest units: `2 h 5 min`. @param {number} ms */
+/** A span with its two largest units: `2 h 5 min`. */
 export function span(ms) {
 	const all = Math.max(0, Math.round(ms));
 	if (all < 1_000) return `${number(all)} ms`;
@@ -79,7 +76,7 @@ export function span(ms) {
 	return parts.join(' ');
 }
 
-/** How long ago, or how long ahead. @param {string} at a time as the interface writes it */
+/** How long ago, or how long ahead. */
 export function ago(at) {
 	const ms = Date.parse(at) - Date.now();
 	if (Number.isNaN(ms)) return String(at);
@@ -87,7 +84,7 @@ export function ago(at) {
 	return ms < 0 ? t('time.ago', {span: span(-ms)}) : t('time.in', {span: span(ms)});
 }
 
-/** A time of day, with its date where that is not today. @param {string} at */
+/** A time of day, with its date where that is not today. */
 export function clock(at) {
 	const date = new Date(at);
 	if (Number.isNaN(date.getTime())) return String(at);
@@ -96,7 +93,7 @@ export function clock(at) {
 	return new Intl.DateTimeFormat(language, {...day, hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23'}).format(date);
 }
 
-/** A time to the millisecond, with its zone. @param {string} at */
+/** A time to the millisecond, with its zone. */
 export function exactly(at) {
 	const date = new Date(at);
 	if (Number.isNaN(date.getTime())) return String(at);
