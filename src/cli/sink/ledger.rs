@@ -84,6 +84,11 @@ impl Ledger {
         self.ids.get(id).map_or(0, |seen| seen.came)
     }
 
+    /// How often this message was taken.
+    pub(super) fn taken(&self, id: &str) -> u64 {
+        self.ids.get(id).map_or(0, |seen| seen.taken)
+    }
+
     /// The CRC-32 of the body that was taken last with this key.
     pub(super) fn last(&self, key: &str) -> Option<u32> {
         self.last.get(key).copied()

@@ -49,9 +49,9 @@ impl Line<'_> {
         self.stream.set_nodelay(true)?;
         let mut from = BufReader::new(self.stream);
         let first = self.begin();
-        let at_once = self.chosen(Moment::Connect, first, None, 0);
+        let at_once = self.chosen(self.seen(Moment::Connect, first, None, 0));
         let mut is_dealt_with = at_once.is_some();
-        if !at_once.map_or(Ok(true), |manner| self.act(manner, None))? {
+        if !at_once.map_or(Ok(true), |manner| self.act(&manner, None))? {
             return Ok(());
         }
         let mut number = Some(first);
@@ -70,31 +70,32 @@ impl Line<'_> {
 
     /// Takes one request of which the first byte is there; whether the connection goes on.
     fn request(&self, from: &mut BufReader<&TcpStream>, number: u64, is_dealt_with: bool) -> io::Result<bool> {
-        let early = if is_dealt_with { None } else { self.chosen(Moment::Byte, number, None, 0) };
-        if !early.map_or(Ok(true), |manner| self.act(manner, None))? {
+        let early = if is_dealt_with { None } else { self.chosen(self.seen(Moment::Byte, number, None, 0)) };
+        let is_dealt_with = is_dealt_with || early.is_some();
+        if !early.map_or(Ok(true), |manner| self.act(&manner, None))? {
             return Ok(false);
         }
         let Some(head) = head(from)? else { return Ok(false) };
         let times = self.shared.state().ledger.came(head.headers.get("webhook-id").map_or("", String::as_str));
-        let is_dealt_with = is_dealt_with || early.is_some();
-        let own =
-            head.headers.get(DO).and_then(|line| self.own(line, self.seen(Moment::Head, number, Some(&head), times)));
-        let chosen = |moment| match &own {
+        let seen = |moment| self.seen(moment, number, Some(&head), times);
+        let own = head.headers.get(DO).and_then(|line| self.own(line, seen(Moment::Head)));
+        let chosen = |seen: Seen<'_>| match &own {
             _ if is_dealt_with => None,
-            Some(own) => Some(own).filter(|own| own.at == moment),
-            None => self.chosen(moment, number, Some(&head), times),
+            Some(own) => Some(own).filter(|own| own.at == seen.moment).cloned(),
+            None => self.chosen(seen),
         };
-        let early = chosen(Moment::Head);
-        if !early.map_or(Ok(true), |manner| self.act(manner, None))? {
+        let early = chosen(seen(Moment::Head));
+        let is_dealt_with = is_dealt_with || early.is_some();
+        if !early.map_or(Ok(true), |manner| self.act(&manner, None))? {
             return Ok(false);
         }
         let Some(body) = self.body(from, &head)? else { return Ok(false) };
         self.shared.state().ledger.whole();
-        if is_dealt_with || early.is_some() {
+        if is_dealt_with {
             return Ok(true);
         }
-        let yes = Manner::yes();
-        self.act(chosen(Moment::Request).unwrap_or(&yes), Some(&came(&head, &body)))
+        let manner = chosen(Seen { body: Some(&body), ..seen(Moment::Request) });
+        self.act(&manner.unwrap_or_else(Manner::yes), Some(&came(&head, &body)))
     }
 
     /// The body of a request; `None` where it does not come whole, or has none of the lengths that a sink takes.
@@ -118,18 +119,18 @@ impl Line<'_> {
         state.begun
     }
 
-    fn chosen(&self, moment: Moment, number: u64, head: Option<&Head>, times: u64) -> Option<&Manner> {
-        self.shared.script.choose(self.seen(moment, number, head, times))
+    fn chosen(&self, seen: Seen<'_>) -> Option<Manner> {
+        self.shared.script().choose(seen).cloned()
     }
 
     fn seen<'b>(&self, moment: Moment, number: u64, head: Option<&'b Head>, times: u64) -> Seen<'b> {
         let since = self.shared.state().first.map_or(Duration::ZERO, |first| first.elapsed());
-        Seen { moment, number, since, head, times }
+        Seen { moment, number, since, head, body: None, times }
     }
 
     /// What a request asks for itself; an answer that says what is wrong, where it cannot be had.
     fn own(&self, line: &str, seen: Seen<'_>) -> Option<Manner> {
-        match self.shared.script.asked(line, seen) {
+        match self.shared.script().asked(line, seen) {
             Ok(Some(own)) if matches!(own.at, Moment::Connect | Moment::Byte) => {
                 Some(Manner::refusing(&format!("{DO}: a request can ask for what happens at head or at request\n")))
             }
@@ -160,7 +161,7 @@ impl Line<'_> {
 
     /// Writes down what becomes of the request, then says it.
     fn answer(&self, manner: &Manner, came: Option<&Came>) -> io::Result<()> {
-        let wait = manner.wait.unwrap_or(if came.is_some() { self.shared.script.latency } else { Duration::ZERO });
+        let wait = manner.wait.unwrap_or(if came.is_some() { self.shared.script().latency } else { Duration::ZERO });
         if !wait.is_zero() && !self.shared.pause(wait) {
             return Ok(());
         }

@@ -28,7 +28,6 @@ pub struct Sink {
 }
 
 pub(super) struct Shared {
-    pub(super) script: Script,
     addr: SocketAddr,
     state: Mutex<State>,
     /// A request was answered.
@@ -38,6 +37,7 @@ pub(super) struct Shared {
 }
 
 pub(super) struct State {
+    script: Arc<Script>,
     pub(super) ledger: Ledger,
     /// Requests that came whole and are not answered yet.
     pub(super) open: u64,
@@ -65,6 +65,7 @@ impl Sink {
         let listener = TcpListener::bind(listen)?;
         let addr = listener.local_addr()?;
         let state = State {
+            script: Arc::new(script),
             ledger: Ledger::new(ledger),
             open: 0,
             begun: 0,
@@ -74,7 +75,7 @@ impl Sink {
             stopped: false,
         };
         let (changed, turned) = (Condvar::new(), Condvar::new());
-        let shared = Arc::new(Shared { script, addr, state: Mutex::new(state), changed, turned });
+        let shared = Arc::new(Shared { addr, state: Mutex::new(state), changed, turned });
         let taking = Arc::clone(&shared);
         std::thread::Builder::new().name("sink".into()).spawn(move || taking.take_in(listener))?;
         Ok(Sink { addr, shared })
@@ -98,11 +99,24 @@ impl Sink {
         self.shared.state().ledger.times(id)
     }
 
+    /// How often the message with this `webhook-id` was taken.
+    #[must_use]
+    pub fn taken(&self, id: &str) -> u64 {
+        self.shared.state().ledger.taken(id)
+    }
+
     /// The CRC-32 of the body that was taken last with this key.
     #[must_use]
     pub fn last(&self, key: &str) -> Option<u32> {
         self.shared.state().ledger.last(key)
     }
+
+    /// Behaves by this script from the next moment of any request on; its clock starts anew with the next request.
+    pub fn play(&self, script: Script) {
+        let mut state = self.shared.state();
+        (state.script, state.first) = (Arc::new(script), None);
+    }
+
     /// Waits at most so long until `enough` is true of the figures and nothing is left unanswered, or the sink is stopped; tells whether it was.
     pub fn wait(&self, limit: Duration, enough: impl Fn(&Figures) -> bool) -> bool {
         let until = Instant::now() + limit;
@@ -142,6 +156,10 @@ impl Drop for Sink {
 impl Shared {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn script(&self) -> Arc<Script> {
+        Arc::clone(&self.state().script)
     }
 
     fn stop(&self) {
@@ -350,6 +368,17 @@ mod tests {
             let ended = reading.join().expect("no panic");
             assert!(!ended.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock), "{manner}");
         }
+    }
+
+    #[test]
+    fn another_script_holds_from_the_next_request_on_and_its_clock_begins_anew() {
+        let (sink, mut stream) = sink("until 1h -> 503");
+        assert_eq!(ask(&mut stream, "").expect("an answer"), "HTTP/1.1 503 sink");
+        sink.play(Script::parse("from 1h -> 500\ncontains hi -> 422").expect("a script"));
+        assert_eq!(ask(&mut stream, "").expect("an answer"), "HTTP/1.1 422 sink");
+        sink.play(Script::parse("contains ho -> 422").expect("a script"));
+        assert_eq!(ask(&mut stream, "").expect("an answer"), "HTTP/1.1 200 sink");
+        assert_eq!((sink.times("a"), sink.taken("a"), sink.taken("b")), (3, 1, 0));
     }
 
     #[test]

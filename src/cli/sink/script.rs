@@ -63,6 +63,7 @@ enum Condition {
     Attempt(Range),
     Path(Pattern),
     Header(String, Pattern),
+    Contains(Vec<u8>),
 }
 
 /// Numbers from one to another, both included.
@@ -94,12 +95,15 @@ pub(super) struct Seen<'a> {
     pub(super) since: Duration,
     /// Once it has been read.
     pub(super) head: Option<&'a Head>,
+    /// Once all of it has been read.
+    pub(super) body: Option<&'a [u8]>,
     /// How often this message has come.
     pub(super) times: u64,
 }
 
 /// The words of a condition.
-const CONDITIONS: [&str; 9] = ["from", "until", "request", "attempt", "key", "type", "path", "header", "chance"];
+const CONDITIONS: [&str; 10] =
+    ["from", "until", "request", "attempt", "key", "type", "path", "header", "contains", "chance"];
 
 impl Script {
     /// Reads a script, one rule a line.
@@ -123,6 +127,12 @@ impl Script {
         }
         let mut own = Script { seed: self.seed, ..Script::default() };
         own.line(line)?;
+        if own.rules.iter().flat_map(|rule| &rule.when).any(Condition::needs_body) {
+            return Err(Wrong {
+                column: 1,
+                what: "a request says this before its body is read; expected no contains".into(),
+            });
+        }
         let moment = own.rules.first().map_or(seen.moment, |rule| rule.manner.at);
         Ok(own.choose(Seen { moment, ..seen }).cloned())
     }
@@ -153,7 +163,11 @@ impl Script {
                 match &one {
                     Condition::From(begins) => from = from.max(*begins),
                     Condition::Until(ends) => until = until.min(*ends),
-                    Condition::Request(_) | Condition::Attempt(_) | Condition::Path(_) | Condition::Header(..) => {}
+                    Condition::Request(_)
+                    | Condition::Attempt(_)
+                    | Condition::Path(_)
+                    | Condition::Header(..)
+                    | Condition::Contains(_) => {}
                 }
                 if from >= until {
                     return Err(word.wrong("it never holds; expected a `from` before its `until`"));
@@ -163,10 +177,11 @@ impl Script {
             word = words.expect("-> and what to do")?;
         }
         let manner = Manner::read(&mut words)?;
-        let needs_head =
-            |one: &Condition| matches!(one, Condition::Attempt(_) | Condition::Path(_) | Condition::Header(..));
-        if matches!(manner.at, Moment::Connect | Moment::Byte) && when.iter().any(needs_head) {
-            return Err(word.wrong("before the head is read, nobody knows attempt, key, type, path or header; expected from, until, request or chance"));
+        if matches!(manner.at, Moment::Connect | Moment::Byte) && when.iter().any(Condition::needs_head) {
+            return Err(word.wrong("before the head is read, nobody knows attempt, key, type, path, header or body; expected from, until, request or chance"));
+        }
+        if manner.at == Moment::Head && when.iter().any(Condition::needs_body) {
+            return Err(word.wrong("before the body is read, nobody knows what it contains; expected no `at head`"));
         }
         self.rules.push(Rule { when, chance, manner });
         Ok(())
@@ -200,7 +215,18 @@ impl Condition {
             Condition::Header(name, pattern) => {
                 seen.head.and_then(|head| head.headers.get(name)).is_some_and(|value| pattern.fits(value))
             }
+            Condition::Contains(text) => {
+                seen.body.is_some_and(|body| body.windows(text.len().max(1)).any(|part| part == text))
+            }
         }
+    }
+
+    fn needs_head(&self) -> bool {
+        matches!(self, Condition::Attempt(_) | Condition::Path(_) | Condition::Header(..)) || self.needs_body()
+    }
+
+    fn needs_body(&self) -> bool {
+        matches!(self, Condition::Contains(_))
     }
 }
 
@@ -242,6 +268,7 @@ fn condition(word: &Word, words: &mut Words) -> Result<Condition, Wrong> {
             let (name, value) = pair.ok_or_else(|| word.wrong("expected a name and a text, as 'x-a: b*'"))?;
             Ok(Condition::Header(name.to_ascii_lowercase(), Pattern::of(value.trim())))
         }
+        "contains" => Ok(Condition::Contains(words.expect("a text of the body")?.bytes)),
         _ => Err(word.unknown("condition, and no ->", &CONDITIONS)),
     }
 }
@@ -289,7 +316,8 @@ mod tests {
     use super::*;
 
     fn seen(head: &Head, number: u64, since_s: u64, times: u64) -> Seen<'_> {
-        Seen { moment: Moment::Request, number, since: Duration::from_secs(since_s), head: Some(head), times }
+        let since = Duration::from_secs(since_s);
+        Seen { moment: Moment::Request, number, since, head: Some(head), body: Some(b"{\"postcode\":\"\"}"), times }
     }
 
     fn status(script: &Script, seen: Seen<'_>) -> String {
@@ -301,7 +329,8 @@ mod tests {
     fn the_first_rule_that_fits_holds() {
         let script = Script::parse(
             "# a courier\nseed 7\n\nuntil 2m -> 503\nuntil 3m -> 429 retry-after 30\n\
-             key order:* attempt 1 -> 500\npath /stock* -> 507\nheader 'X-A: b' request 9.. -> 508\n",
+             key order:* attempt 1 -> 500\npath /stock* -> 507\nheader 'X-A: b' request 9.. -> 508\n\
+             contains '\"name\"' -> 509\ncontains '\"postcode\":\"\"' request 8 -> 422\n",
         )
         .expect("a script");
         assert_eq!(script.seed, 7);
@@ -318,6 +347,7 @@ mod tests {
             (&order, 1, 180, 2, ""),
             (&stock, 1, 180, 2, "507"),
             (&other, 9, 180, 2, "508"),
+            (&other, 8, 180, 2, "422"),
         ] {
             assert_eq!(
                 status(&script, seen(head, number, since_s, times)),
@@ -330,7 +360,7 @@ mod tests {
     #[test]
     fn a_moment_has_its_own_rules() {
         let script = Script::parse("-> 500\nrequest 2 -> reset at connect").expect("a script");
-        let at = |moment, number| Seen { moment, number, since: Duration::ZERO, head: None, times: 0 };
+        let at = |moment, number| Seen { moment, number, since: Duration::ZERO, head: None, body: None, times: 0 };
         assert!(script.choose(at(Moment::Connect, 1)).is_none());
         assert!(script.choose(at(Moment::Connect, 2)).is_some());
         assert!(script.choose(at(Moment::Request, 1)).is_some());
@@ -352,6 +382,8 @@ mod tests {
             ("request x -> 503", "1:9: \"x\" is no number"),
             ("chance 101% -> 503", "1:8: \"101%\" is no rate"),
             ("key a -> reset at byte", "1:7: before the head is read"),
+            ("contains x -> reset at byte", "1:12: before the head is read"),
+            ("contains x -> 422 at head", "1:12: before the body is read"),
             ("header x -> 503", "1:8: expected a name and a text"),
             ("seed 1 2", "1:8: expected the end"),
             ("ky a -> 503", "1:1: \"ky\" is no condition, and no ->; did you mean key?"),
