@@ -34,8 +34,13 @@ impl Node {
                 Fail::new(USAGE, format!("{url:?} is no address of a node")).hint("Write it as http://HOST:PORT.")
             );
         }
-        let token = text(arguments, "token").map(|token| format!("Bearer {token}"));
-        Ok(Node { client: Client::new(), url, token })
+        Ok(Node::at(&url, text(arguments, "token")))
+    }
+
+    /// The node at this address, asked with this token.
+    pub(super) fn at(url: &str, token: Option<&str>) -> Node {
+        let token = token.map(|token| format!("Bearer {token}"));
+        Node { client: Client::new(), url: url.to_owned(), token }
     }
 
     /// Calls, and gives back whatever was answered.

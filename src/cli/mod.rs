@@ -8,13 +8,14 @@
 //!
 //! # What it does not know
 //!
-//! How anything is stored or delivered: the verbs but `serve` and `bench` talk to a running node.
+//! How anything is stored or delivered: the verbs but `serve`, `demo` and `bench` talk to a running node.
 
 mod alerts;
 mod allocator;
 mod bench;
 mod bulk;
 mod client;
+mod demo;
 mod journal;
 mod keys;
 mod lanes;
@@ -72,6 +73,7 @@ pub fn main() -> ExitCode {
 fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
     match verb {
         "serve" => serve::run(arguments),
+        "demo" => demo::run(arguments),
         "check" => serve::check(arguments),
         "send" => send::run(arguments),
         "ls" => messages::ls(arguments),
@@ -107,6 +109,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .after_help("Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 the node cannot be reached, 4 the store failed.")
         .subcommand(serve_verb())
+        .subcommand(demo::verb())
         .subcommand(Command::new("check").about("Reads the configuration and says what is wrong").arg(config()))
         .subcommand(send_verb())
         .subcommand(filtered(remote("ls", "Lists messages, newest first")).arg(

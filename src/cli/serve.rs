@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
 }
 
 /// Counts signals; the second ends the process at once.
-fn signals() -> Result<Arc<AtomicU32>, Fail> {
+pub(super) fn signals() -> Result<Arc<AtomicU32>, Fail> {
     let signals = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&signals);
     ctrlc::set_handler(move || {

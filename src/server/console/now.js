@@ -169,7 +169,8 @@ function* lanes({lanes: all}) {
 }
 
 function* causes({incidents}) {
-	for (const incident of incidents.filter(one => one.state === 'open')) {
+	// What has nothing undelivered any more is over, and closed at the next look of the node.
+	for (const incident of incidents.filter(one => one.state === 'open' && one.open > 0)) {
 		yield {
 			key: incident.id,
 			tone: 'warn',
