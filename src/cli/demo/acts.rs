@@ -24,7 +24,7 @@ use super::systems::System;
 const ORDERS: u64 = 10_400;
 const LATE_ORDERS: u64 = 10_460;
 const BROKEN_ORDER: u64 = 10_470;
-const VISITORS_ORDER: u64 = 10_476;
+const VISITORS_ORDER: u64 = 10_472;
 /// How many orders come while the courier is overloaded, and how many more a little later.
 const RUSH: u64 = 24;
 const MORE: u64 = 6;
@@ -221,7 +221,7 @@ fn broken(stage: &mut Stage<'_>) -> Result<(), Halt> {
 pub(super) fn leave_one(stage: &mut Stage<'_>) -> Result<String, Halt> {
     stage.act("Your turn")?;
     let (id, _) = refused(stage, VISITORS_ORDER)?;
-    stage.tell("you", "can mend this one. Open it, choose Edit, write a postcode such as 00-238, say why, save:")?;
+    stage.tell("you", "can mend this one. Open it, choose Edit, write a postcode such as 50-067, say why, save:")?;
     stage.tell("", &stage.page(&format!("message/{id}")))?;
     Ok(id)
 }

@@ -112,10 +112,7 @@ fn money(grosze: u64) -> String {
 }
 
 /// One of several, in turns.
-fn of<T: Copy, const N: usize>(all: &[T; N], number: u64) -> T
-where
-    T: Default,
-{
+fn of<T: Copy + Default, const N: usize>(all: &[T; N], number: u64) -> T {
     let at = usize::try_from(number).unwrap_or(0) % N.max(1);
     all.get(at).copied().unwrap_or_default()
 }
@@ -128,8 +125,8 @@ mod tests {
     fn every_body_is_json_and_stands_in_its_envelope_as_it_is() {
         for number in 0..12 {
             for one in [order(number), broken_order(number), shipment(number), price(number, 3), stock(number, 5)] {
-                let whole: serde_json::Value = serde_json::from_str(&one.json()).expect(&one.json());
-                let body: serde_json::Value = serde_json::from_str(&one.body).expect(&one.body);
+                let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+                let (whole, body) = (read(&one.json()), read(&one.body));
                 assert_eq!((&whole["body"], whole["destination"].as_str()), (&body, Some(one.destination)));
             }
             assert!(broken_order(number).body.contains(NO_POSTCODE) && !order(number).body.contains(NO_POSTCODE));

@@ -10,7 +10,7 @@
 //! The stories.
 
 use super::super::NO;
-use super::goods::{ARTICLES, Envelope, order, price, shipment, stock};
+use super::goods::{Envelope, order, price, shipment, stock};
 use super::stage::{Halt, Stage};
 use super::systems::System;
 
@@ -78,17 +78,16 @@ pub(super) fn run(stage: &mut Stage<'_>, left: &str) -> Result<(), Halt> {
 
 /// What is handed in at this turn, request by request.
 fn work(turn: u64) -> Vec<Vec<Envelope>> {
-    let article = |turn: u64| turn % (ARTICLES.len() as u64);
     let mut work = Vec::new();
-    if turn % 3 == 0 {
+    if turn.is_multiple_of(3) {
         let number = ORDERS + turn / 3;
         work.push(vec![order(number), shipment(number)]);
     }
     if turn % 2 == 1 {
-        work.push(vec![price(article(turn / 2), 6 + turn % PRICE_STEPS)]);
+        work.push(vec![price(turn / 2, 6 + turn % PRICE_STEPS)]);
     }
     if turn % 4 == 2 {
-        work.push(vec![stock(article(turn / 4), turn * 7)]);
+        work.push(vec![stock(turn / 4, turn * 7)]);
     }
     work
 }
