@@ -206,7 +206,7 @@ fn where_its_usual_port_is_taken_it_takes_another_and_says_so() {
     // Whoever has it already will do as well.
     let _taken = TcpListener::bind("127.0.0.1:8420");
     let mut demo = Demo::start(&[]);
-    assert!(demo.said.contains("127.0.0.1:8420 is not to be had"), "{}", demo.said);
+    assert!(demo.said.contains("cannot listen on 127.0.0.1:8420"), "{}", demo.said);
     assert!(!demo.url.ends_with(":8420"));
     assert_eq!(demo.log_in(), 204);
     let dir = demo.dir.clone();

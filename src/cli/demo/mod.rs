@@ -26,7 +26,7 @@ mod systems;
 mod trickle;
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,11 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
         return Err(Fail::new(USAGE, format!("{listen} can be reached from other machines, and this is a demo"))
             .hint("Choose an address of this machine, as 127.0.0.1:8420."));
     }
+    // Before anything is written.
+    let listened = listen.map(TcpListener::bind).transpose();
+    drop(listened.map_err(|error| {
+        Fail::new(USAGE, format!("cannot listen there: {error}")).hint("Choose another address with --listen.")
+    })?);
     let pace = Pace(arguments.get_one("pace").copied().unwrap_or(1));
     let systems = Systems::start(pace, text(arguments, "courier").unwrap_or_default())?;
     let place = Place::of(text(arguments, "data"))?;
@@ -97,10 +102,9 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     });
     let stopped = host.stop();
     if place.stays() {
-        say(&format!(
-            "the registry stays: goniec verify --data {}",
-            super::plain(&place.registry().display().to_string())
-        ))?;
+        let registry = super::plain(&place.registry().display().to_string());
+        // What became of the demo is more than whether somebody reads this.
+        let _told = say(&format!("the registry stays: goniec verify --data '{registry}'"));
     }
     played.and(stopped)
 }
@@ -117,13 +121,13 @@ fn welcome(host: &Host, (toml, token): &(std::path::PathBuf, std::path::PathBuf)
     let shown = |path: &std::path::Path| super::plain(&path.display().to_string());
     let (url, link) = (host.url(), host.link()?);
     if let Some(why) = &host.moved {
-        say(&format!("{} is not to be had, so it is another port: {why}", SocketAddr::from(USUAL)))?;
+        say(&format!("{why}. A free port does instead"))?;
     }
     say(&format!(
         "goniec demo: a web shop, an ERP and a courier, with goniec between them on {url}\n  \
          the console, by a link that works once:  {link}\n  \
          its configuration, to read:              {}\n  \
-         the command line, in another terminal:   GONIEC_URL={url} GONIEC_TOKEN=$(cat {}) goniec ls",
+         the command line, in another terminal:   GONIEC_URL={url} GONIEC_TOKEN=$(cat '{}') goniec ls",
         shown(toml),
         shown(token)
     ))?;

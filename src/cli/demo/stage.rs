@@ -114,9 +114,20 @@ impl<'a> Stage<'a> {
         self.wait(Duration::from_millis(self.pace.ms(ms)), |_| Ok(false)).map(drop)
     }
 
-    /// Waits for what was promised, and says so where it does not come.
-    pub(super) fn promise(&mut self, what: &str, is_so: impl Fn(&Stage<'_>) -> Result<bool, Fail>) -> Result<(), Halt> {
-        if !self.wait(PATIENCE, is_so)? {
+    /// Waits for what was promised, and says so where it does not come; whether it did.
+    pub(super) fn promise(
+        &mut self,
+        what: &str,
+        is_so: impl Fn(&Stage<'_>) -> Result<bool, Fail>,
+    ) -> Result<bool, Halt> {
+        let is_so = self.wait(PATIENCE, is_so)?;
+        self.check(what, is_so)?;
+        Ok(is_so)
+    }
+
+    /// What is so or will never be.
+    pub(super) fn check(&mut self, what: &str, is_so: bool) -> Result<(), Fail> {
+        if !is_so {
             self.tell("demo", &format!("NOT TRUE: {what}"))?;
             self.broken.push(what.to_owned());
         }

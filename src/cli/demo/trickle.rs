@@ -2,7 +2,7 @@
 //!
 //! # What holds
 //!
-//! * It goes on until a signal, or until the node ends.
+//! * It lasts until a signal, or until the node ends; it hands in no more after very many messages.
 //! * A node that does not take something now is asked again later; nothing that it refused counts as accepted.
 //!
 //! # What it does not know
@@ -19,6 +19,8 @@ const ORDERS: u64 = 11_000;
 /// How long a turn takes, and how many a round has.
 const TURN_MS: u64 = 1_500;
 const ROUND: u64 = 60;
+/// After so many turns, some forty hours, it has been enough: an entry of each message is kept in memory.
+const TURNS: u64 = 100_000;
 /// Its prices go on above those of the acts, and begin anew before they are absurd.
 const PRICE_STEPS: u64 = 40;
 
@@ -48,7 +50,7 @@ pub(super) fn run(stage: &mut Stage<'_>, left: &str) -> Result<(), Halt> {
     stage.act("It goes on gently. Ctrl-C ends it, with an account of what became of every message")?;
     let mut is_mended = false;
     let mut turned_away = None;
-    for turn in 0_u64.. {
+    for turn in 0..TURNS {
         for (from, to, system, name, lines, words) in TIMETABLE {
             if turn % ROUND == from {
                 stage.systems.play(system, lines)?;
@@ -73,7 +75,10 @@ pub(super) fn run(stage: &mut Stage<'_>, left: &str) -> Result<(), Halt> {
         }
         stage.rest(TURN_MS)?;
     }
-    Ok(())
+    stage.tell("demo", "has gone on for long, and hands in no more")?;
+    loop {
+        stage.rest(TURN_MS)?;
+    }
 }
 
 /// What is handed in at this turn, request by request.
