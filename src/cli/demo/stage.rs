@@ -142,13 +142,13 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// Waits at most so long, also after a signal, until nothing is under way any more.
-    pub(super) fn come_home(&self, limit: Duration) -> Result<(), Fail> {
+    /// Waits at most so long, also after a signal, until nothing is under way any more; whether that is so.
+    pub(super) fn come_home(&self, limit: Duration) -> Result<bool, Fail> {
         let is_home = |stage: &Stage<'_>| {
             let all = stage.read("/v1/destinations")?;
             Ok(list(&all, "destinations").iter().all(|one| field(one, "waiting") == "0"))
         };
-        self.look(limit, is_home).map(drop)
+        self.look(limit, is_home)
     }
 
     fn look<E: From<Fail>>(&self, limit: Duration, is_so: impl Fn(&Stage<'_>) -> Result<bool, E>) -> Result<bool, E> {

@@ -10,7 +10,7 @@
 //! The stories.
 
 use super::super::NO;
-use super::goods::{Envelope, order, price, shipment, stock};
+use super::goods::{ERP, Envelope, order, price, shipment, stock};
 use super::stage::{Halt, Stage};
 use super::systems::System;
 
@@ -69,7 +69,7 @@ pub(super) fn run(stage: &mut Stage<'_>, left: &str) -> Result<(), Halt> {
             Err(fail) if fail.code == NO => {}
             Err(fail) => return Err(fail.into()),
         }
-        if !is_mended && stage.all_delivered(&[left.to_owned()])? {
+        if !is_mended && stage.systems.behind(ERP).taken(left) > 0 {
             is_mended = true;
             stage.tell("erp", "has the order that you mended")?;
         }
