@@ -70,6 +70,15 @@ pub enum Error {
         /// How many match.
         found: u64,
     },
+    /// The registry has no token of this name.
+    NoToken(String),
+    /// The tokens stay as they are.
+    Token {
+        /// Why.
+        why: String,
+        /// What to do instead.
+        hint: &'static str,
+    },
     /// The engine takes nothing for now: its queue is full.
     Busy,
     /// The engine is stopping or stopped.
@@ -98,6 +107,8 @@ impl Error {
             }
             Error::Stale { .. } => Some("Read it again and repeat the change.".into()),
             Error::Counted { .. } => Some("Look at them again: some came or went meanwhile.".into()),
+            Error::NoToken(_) => Some("`goniec token ls` lists them.".into()),
+            Error::Token { hint, .. } => Some((*hint).into()),
             Error::Busy => Some("Try again in a moment.".into()),
             Error::Stopping => Some("Try again when goniec runs again.".into()),
             Error::Store(source) => Some(source.hint().into()),
@@ -138,6 +149,8 @@ impl fmt::Display for Error {
                 )
             }
             Error::Counted { expected, found } => write!(f, "{found} messages match, not {expected}"),
+            Error::NoToken(name) => write!(f, "there is no token {name:?}"),
+            Error::Token { why, .. } => f.write_str(why),
             Error::Busy => f.write_str("goniec is full"),
             Error::Stopping => f.write_str("goniec is stopping"),
             Error::Store(source) => source.fmt(f),
@@ -159,6 +172,8 @@ impl std::error::Error for Error {
             | Error::Conflict { .. }
             | Error::Overtaken { .. }
             | Error::Counted { .. }
+            | Error::NoToken(_)
+            | Error::Token { .. }
             | Error::Busy
             | Error::Stopping
             | Error::Config(_) => None,

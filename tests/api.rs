@@ -31,6 +31,8 @@ mod machines;
 mod reads;
 #[path = "api/refusals.rs"]
 mod refusals;
+#[path = "api/tokens.rs"]
+mod tokens;
 
 use std::collections::BTreeSet;
 
@@ -41,7 +43,7 @@ use harness::Api;
 type Case = fn(&Api);
 
 /// The test of each route.
-const CASES: [(&str, &str, Case); 44] = [
+const CASES: [(&str, &str, Case); 47] = [
     ("GET", "/", reads::root),
     ("GET", "/healthz", reads::healthz),
     ("GET", "/readyz", reads::readyz),
@@ -84,6 +86,9 @@ const CASES: [(&str, &str, Case); 44] = [
     ("POST", "/v1/login", console::login),
     ("POST", "/v1/logout", console::logout),
     ("GET", "/v1/me", console::me),
+    ("GET", "/v1/tokens", tokens::list),
+    ("POST", "/v1/tokens", tokens::new),
+    ("DELETE", "/v1/tokens/{name}", tokens::revoke),
     ("GET", "/console", console::page),
     ("GET", "/console/{file}", console::files),
 ];

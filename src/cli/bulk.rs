@@ -234,7 +234,12 @@ fn verify(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
     ))
 }
 
-fn table<'a>(arguments: &ArgMatches, names: &[&str], mut rows: impl Iterator<Item = &'a Value>) -> Result<(), Fail> {
+/// Prints these fields of the rows, or the rows as they are.
+pub(super) fn table<'a>(
+    arguments: &ArgMatches,
+    names: &[&str],
+    mut rows: impl Iterator<Item = &'a Value>,
+) -> Result<(), Fail> {
     if arguments.get_flag("json") {
         return rows.try_for_each(|row| say(&row.to_string()));
     }

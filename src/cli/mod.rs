@@ -26,12 +26,14 @@ mod pages;
 mod send;
 mod serve;
 pub mod sink;
+mod tokens;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::config::Role;
 use crate::error::Error;
 
 /// Why a verb did not do what was asked.
@@ -89,6 +91,7 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "audit" => bulk::audit(arguments),
         "incidents" => bulk::incidents(arguments),
         "alert" => alerts::run(arguments),
+        "token" => tokens::run(arguments),
         "stats" => messages::stats(arguments),
         "tail" => messages::tail(arguments),
         "verify" => offline::verify(arguments),
@@ -141,6 +144,7 @@ fn command() -> Command {
         )
         .subcommands(lane_verbs())
         .subcommands(record_verbs())
+        .subcommand(token_verb())
         .subcommand(remote("stats", "Shows the node in figures"))
         .subcommand(filtered(remote("tail", "Follows transitions as they happen")))
         .subcommand(
@@ -233,6 +237,29 @@ fn record_verbs() -> [Command; 4] {
                 .arg(number.help("The number of the rule; every rule without it")),
         );
     [incidents, bulk, audit, alert]
+}
+
+fn token_verb() -> Command {
+    let name = || Arg::new("name").value_name("NAME").required(true).help("Its name, to which changes are ascribed");
+    let roles = Role::ALL.map(Role::name);
+    Command::new("token")
+        .about(
+            "Lists, makes and revokes the tokens that the node takes; needs one of the role admin where there are any",
+        )
+        .arg_required_else_help(true)
+        .subcommand_required(true)
+        .subcommand(remote("ls", "Lists the tokens, without what they are"))
+        .subcommand(
+            remote("new", "Makes a token, and prints it this once")
+                .arg(name())
+                .arg(option("role", "ROLE", "What its bearer may do").required(true).value_parser(roles))
+                .arg(option(
+                    "expires",
+                    "TIME",
+                    "Until when, as 90d or 2027-01-01T00:00:00Z; without, until it is revoked",
+                )),
+        )
+        .subcommand(remote("rm", "Revokes a token, and ends its sessions").arg(name()))
 }
 
 fn serve_verb() -> Command {
@@ -412,6 +439,8 @@ impl From<Error> for Fail {
             | Error::Conflict { .. }
             | Error::Overtaken { .. }
             | Error::Counted { .. }
+            | Error::NoToken(_)
+            | Error::Token { .. }
             | Error::Busy
             | Error::Stopping => NO,
         };

@@ -48,7 +48,6 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let data = text(arguments, "data").map(str::to_owned).or(config.data.take());
     let data = data.as_deref().unwrap_or("goniec-data");
     config.shelf.open(Path::new(data).join("tokens"));
-    let has_token = text(arguments, "token").is_some() || !config.tokens.is_empty();
     let store = SledStore::open(Path::new(data), Options::default()).map_err(Error::Store)?;
     let mut rules = std::mem::take(&mut config.alerts);
     // Whoever else is told, the log says it too.
@@ -63,6 +62,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
         }
     };
     let url = format!("http://{}", running.addr());
+    let has_token = text(arguments, "token").is_some() || !config.tokens.is_empty() || engine.has_tokens();
     let bearer = if has_token { "-H \"authorization: Bearer $GONIEC_TOKEN\" " } else { "" };
     // A reader that has gone away ends no node.
     let _told = say(&format!(

@@ -29,8 +29,12 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     let server = root.section("server");
     config.listen = server.and_then(|server| server.text("listen")).and_then(|text| text.parse().ok());
     config.tokens = server.map(|server| tokens(server, problems)).unwrap_or_default();
+    for token in config.tokens.iter().filter(|token| token.secret.is_guessable()) {
+        let words = "has fewer than 16 bytes and can be guessed; `openssl rand -hex 32` prints a better one";
+        config.warnings.push(format!("the token {:?} {words}", token.name));
+    }
     if let Some(listen) = config.listen.filter(|listen| !listen.ip().is_loopback() && config.tokens.is_empty()) {
-        let words = "can be reached from other machines: `serve` refuses it without `tokens` in [server], or --token";
+        let words = "can be reached from other machines: `serve` refuses it without `tokens` in [server], --token, or one made with `goniec token new`";
         config.warnings.push(format!("{listen} {words}"));
     }
     let data = root.section("store").and_then(|store| store.text("url")).and_then(|url| url.strip_prefix("sled:"));
@@ -120,7 +124,7 @@ fn tokens(server: &Section, problems: &mut Vec<Problem>) -> Vec<Token> {
         ];
         missing(section, &keys, problems);
         let (Some(name), Some(role), Some(secret)) =
-            (section.text("name"), section.text("role").map(role), section.secret("secret"))
+            (section.text("name"), section.text("role").and_then(Role::of), section.secret("secret"))
         else {
             continue;
         };
@@ -131,13 +135,4 @@ fn tokens(server: &Section, problems: &mut Vec<Problem>) -> Vec<Token> {
         tokens.push(Token { name: name.to_owned(), role, secret: secret.clone() });
     }
     tokens
-}
-
-fn role(word: &str) -> Role {
-    match word {
-        "producer" => Role::Producer,
-        "viewer" => Role::Viewer,
-        "operator" => Role::Operator,
-        _ => Role::Admin,
-    }
 }

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use crate::engine::{Destination, Rule, Settings};
 use crate::transport::secret::{Secret, Shelf};
 
+pub use crate::model::role::Role;
 pub use print::{limits, reference};
 pub use value::parse_size;
 
@@ -72,19 +73,6 @@ pub struct Token {
     pub role: Role,
     /// What the requests bear.
     pub secret: Secret,
-}
-
-/// What the bearer of a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Hands in messages.
-    Producer,
-    /// Reads.
-    Viewer,
-    /// Reads, hands in, and acts on messages and destinations.
-    Operator,
-    /// Everything.
-    Admin,
 }
 
 /// One thing that is wrong with a configuration.
@@ -174,19 +162,6 @@ impl Config {
     pub fn add(&mut self, destination: Destination) {
         if !self.destinations.iter().any(|known| Arc::as_ref(&known.name) == Arc::as_ref(&destination.name)) {
             self.destinations.push(destination);
-        }
-    }
-}
-
-impl Role {
-    /// The word of the interface.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Producer => "producer",
-            Role::Viewer => "viewer",
-            Role::Operator => "operator",
-            Role::Admin => "admin",
         }
     }
 }

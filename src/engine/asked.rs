@@ -15,7 +15,7 @@ use super::act::{Plan, plan};
 use super::audit::{Deed, Target, stood};
 use super::bulk::{DETAIL_CHARS_MAX, Going, Job, JobState, Step};
 use super::commit::Committer;
-use super::draft::{Asking, Cause, Draft};
+use super::draft::{Asking, Cause, Draft, Noted};
 use super::field::{Edited, FieldEdit};
 use super::news::{News, Who};
 use super::pause;
@@ -24,6 +24,7 @@ use super::registry::Registry;
 use super::request::Request;
 use super::schedule::Taken;
 use super::settle::attempt_number;
+use super::token;
 use super::words::{Act, By, Hand, Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::chain::Link;
@@ -86,6 +87,17 @@ impl Committer {
                 let deed = Deed { detail: asked.why, ..Deed::new(&asked.who, asked.what.name(), target) };
                 draft.steered.push(Steered { dest, steer, asked: Some((deed, reply)) });
             }
+            Err(error) => reply(Err(error)),
+        }
+    }
+
+    pub(super) fn enter_token(&mut self, draft: &mut Draft, asked: token::Asked, reply: Reply<()>) {
+        if draft.noted.iter().any(|noted| noted.token.is_some()) {
+            // What this batch does with tokens is to be seen first.
+            return self.put_off.push(Request::Token(asked, reply));
+        }
+        match self.tokens.plan(&asked, draft.now.wall) {
+            Ok((change, deed)) => draft.noted.push(Noted { deed, token: Some(change), reply }),
             Err(error) => reply(Err(error)),
         }
     }

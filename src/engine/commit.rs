@@ -34,6 +34,7 @@ use super::pending::{Answer, Pending, transition};
 use super::registry::Registry;
 use super::request::Request;
 use super::settle::Report;
+use super::token::Tokens;
 use super::words::Accepted;
 use crate::error::Error;
 use crate::model::{Envelope, Event, Id, Illegal, Message, Place, Policy, Queued, Record, Stamp, State, WallMs};
@@ -55,6 +56,7 @@ pub(super) struct Committer {
     pub(super) latest: Latest,
     pub(super) audit: Log,
     pub(super) bulk: Ledger,
+    pub(super) tokens: Tokens,
     pub(super) awaited: Awaited,
     /// Destinations of which it was told that a rule over their answers fails.
     pub(super) failed_rules: HashSet<Dest>,
@@ -76,7 +78,7 @@ impl Committer {
         let aside = registry.store.idempotent(since, &mut |hash, place| window.remember(hash, place, now.mono_ms))?;
         registry.set_aside(aside);
         let audit = Log::open(&registry)?;
-        let bulk = registry.jobs().clone();
+        let (bulk, tokens) = (registry.jobs().clone(), registry.tokens().clone());
         Ok(Committer {
             registry,
             window,
@@ -87,6 +89,7 @@ impl Committer {
             latest,
             audit,
             bulk,
+            tokens,
             awaited,
             failed_rules: HashSet::new(),
         })
@@ -211,6 +214,7 @@ impl Committer {
         self.count_ages(&draft, committed);
         self.registry.figures.count(&draft, committed);
         draft.jobs.iter().for_each(|(job, ..)| self.bulk.insert(job.clone()));
+        draft.noted.iter().filter_map(|noted| noted.token.as_ref()).for_each(|change| self.tokens.apply(change));
         if !draft.stirred.is_empty() {
             draft.stirred.apply(&mut self.registry.incidents());
         }
@@ -218,7 +222,7 @@ impl Committer {
             number: committed.number,
             news: draft.news,
             steered: draft.steered,
-            noted: draft.noted.into_iter().map(|(_, reply)| reply).collect(),
+            noted: draft.noted.into_iter().map(|noted| (noted.token, noted.reply)).collect(),
             jobs: draft.jobs.into_iter().map(|(job, _, reply)| (job, reply)).collect(),
             ..Pending::default()
         };

@@ -19,6 +19,7 @@ use super::pause;
 use super::pending::{Pending, Steered, poisoned};
 use super::registry::Registry;
 use super::settle::Report;
+use super::token::Change;
 use super::words::{Accepted, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Envelope, Event, Id, Place, Record, Stamp, WallMs};
@@ -36,8 +37,8 @@ pub(super) struct Draft {
     pub(super) steered: Vec<Steered>,
     /// What becomes of the keys that messages await.
     pub(super) awaitings: Awaitings,
-    /// What is kept in the audit log alone.
-    pub(super) noted: Vec<(Deed, Reply<()>)>,
+    /// What is kept in the audit log alone, and what becomes of tokens.
+    pub(super) noted: Vec<Noted>,
     /// Incidents that are over.
     pub(super) over: Vec<Incident>,
     /// What becomes of incidents by all of it.
@@ -50,6 +51,13 @@ pub(super) struct Draft {
     pub(super) repeated: HashSet<u64>,
     /// The keys of which only the latest counts, and that this batch accepts a message of or changes one of.
     pub(super) lines: HashSet<Line>,
+}
+
+/// Something that a person did to no message, and what becomes of a token by it.
+pub(super) struct Noted {
+    pub(super) deed: Deed,
+    pub(super) token: Option<Change>,
+    pub(super) reply: Reply<()>,
 }
 
 /// Where an id of a request comes from.
@@ -147,7 +155,8 @@ impl Draft {
     pub(super) fn take_notes(&mut self) {
         let (met, dropped) = meet::notes(&self.awaitings);
         let jobs = self.jobs.iter().map(|(job, ..)| job.note());
-        let notes = pause::notes(&self.steered).into_iter().chain(met).chain(jobs);
+        let tokens = self.noted.iter().filter_map(|noted| noted.token.as_ref()).map(Change::note);
+        let notes = pause::notes(&self.steered).into_iter().chain(met).chain(jobs).chain(tokens);
         self.batch.notes = notes.chain(self.stirred.notes()).collect();
         self.batch.dropped = dropped;
         self.batch.dropped.extend(self.stirred.dropped());
@@ -225,7 +234,7 @@ impl Draft {
                 None => self.steered.push(steered),
             }
         }
-        self.noted.drain(..).for_each(|(_, reply)| reply(Err(full())));
+        self.noted.drain(..).for_each(|noted| (noted.reply)(Err(full())));
         self.jobs.drain(..).for_each(|(.., reply)| reply(Err(full())));
         self.batch.deletes.clear();
         for Asking { who, reply, .. } in self.deletes.drain(..) {
@@ -273,7 +282,7 @@ impl Draft {
         }
         let asked = self.steered.into_iter().filter_map(|steered| steered.asked);
         asked.for_each(|(_, reply)| reply(Err(poisoned(why))));
-        self.noted.into_iter().for_each(|(_, reply)| reply(Err(poisoned(why))));
+        self.noted.into_iter().for_each(|noted| (noted.reply)(Err(poisoned(why))));
         self.jobs.into_iter().for_each(|(.., reply)| reply(Err(poisoned(why))));
     }
 
@@ -286,7 +295,7 @@ impl Draft {
         let of_messages = asked.chain(&self.deletes).filter_map(|asking| asking.deed.as_ref());
         let of_destinations = self.steered.iter().filter_map(|steered| steered.asked.as_ref()).map(|(deed, _)| deed);
         let of_jobs = self.jobs.iter().filter_map(|(_, deed, _)| deed.as_ref());
-        of_messages.chain(of_destinations).chain(self.noted.iter().map(|(deed, _)| deed)).chain(of_jobs)
+        of_messages.chain(of_destinations).chain(self.noted.iter().map(|noted| &noted.deed)).chain(of_jobs)
     }
 
     /// The same, one thing a batch: what each accept request, move, deletion and mark asks for, with whoever waits for it.
@@ -449,7 +458,7 @@ impl Draft {
                 reply(Err(damaged()));
             }
         }
-        self.noted.into_iter().for_each(|(_, reply)| reply(Err(damaged())));
+        self.noted.into_iter().for_each(|noted| (noted.reply)(Err(damaged())));
         self.jobs.into_iter().for_each(|(.., reply)| reply(Err(damaged())));
         for place in self.awaitings.into_keys() {
             log::error!(

@@ -11,7 +11,7 @@
 use super::accept::Repeated;
 use super::act::expire;
 use super::commit::Committer;
-use super::draft::{Cause, Draft, Slot};
+use super::draft::{Cause, Draft, Noted, Slot};
 use super::fence;
 use super::gate::Ended;
 use super::meet;
@@ -32,7 +32,8 @@ impl Committer {
             Request::Accept(incoming, reply) => self.enter_accept(draft, incoming, reply),
             Request::Act(id, act, reply) => self.enter_act(draft, id, act, reply),
             Request::Steer(dest, hand, reply) => self.enter_steer(draft, dest, hand, reply),
-            Request::Note(deed, reply) => draft.noted.push((deed, reply)),
+            Request::Note(deed, reply) => draft.noted.push(Noted { deed, token: None, reply }),
+            Request::Token(asked, reply) => self.enter_token(draft, asked, reply),
             Request::Bulk(step, reply) => self.enter_bulk(draft, step, reply),
             Request::Over(mut incidents) => draft.over.append(&mut incidents),
             Request::Claims(claims) => claims.into_iter().for_each(|claim| self.enter_claim(draft, claim)),

@@ -58,6 +58,7 @@ mod shown;
 mod standing;
 mod supersede;
 mod threads;
+mod token;
 mod told;
 mod turn;
 mod words;
@@ -82,6 +83,7 @@ pub use incident::{Incident, IncidentShown};
 pub use log_line::LogLine;
 pub use pause::{Cause, Pause};
 pub use rule::{Kind, Rule};
+pub use token::{Beside, Grant};
 pub use told::{ChannelState, RuleShown};
 pub use turn::{Flight, Turn};
 pub use words::{

@@ -16,6 +16,7 @@ use super::bulk::Job;
 use super::news::News;
 use super::pause::Pause;
 use super::registry::Registry;
+use super::token::Change;
 use super::words::{Accepted, Lane, Reply, Shown, Transition};
 use crate::error::Error;
 use crate::model::{Envelope, Id, Record, Stamp, State, WallMs};
@@ -30,7 +31,7 @@ pub(super) struct Pending {
     pub(super) news: Vec<News>,
     pub(super) transitions: Vec<Transition>,
     pub(super) steered: Vec<Steered>,
-    pub(super) noted: Vec<Reply<()>>,
+    pub(super) noted: Vec<(Option<Change>, Reply<()>)>,
     pub(super) jobs: Vec<(Job, Reply<Job>)>,
 }
 
@@ -93,7 +94,10 @@ impl Pending {
             registry.jobs().insert(job.clone());
             reply(Ok(job));
         }
-        self.noted.into_iter().for_each(|reply| reply(Ok(())));
+        for (change, reply) in self.noted {
+            change.iter().for_each(|change| registry.tokens().apply(change));
+            reply(Ok(()));
+        }
         news.extend(self.news);
     }
 
@@ -118,7 +122,7 @@ impl Pending {
         }
         let asked = self.steered.into_iter().filter_map(|steered| steered.asked);
         asked.for_each(|(_, reply)| reply(Err(poisoned(why))));
-        self.noted.into_iter().for_each(|reply| reply(Err(poisoned(why))));
+        self.noted.into_iter().for_each(|(_, reply)| reply(Err(poisoned(why))));
         self.jobs.into_iter().for_each(|(_, reply)| reply(Err(poisoned(why))));
     }
 }

@@ -26,6 +26,7 @@ use super::pause::{self, Cause, Pause};
 use super::pending::Steer;
 use super::schedule::Scheduler;
 use super::settle::Report;
+use super::token::Tokens;
 use super::words::{Destination, Lane, Settings, Stats, Transition};
 use crate::error::Error;
 use crate::model::breaker::Turned;
@@ -54,6 +55,7 @@ pub(super) struct Registry {
     failure: Mutex<Option<String>>,
     jobs: Mutex<Ledger>,
     incidents: Mutex<Incidents>,
+    tokens: Mutex<Tokens>,
 }
 
 /// What cannot be read and so is not delivered.
@@ -124,9 +126,11 @@ impl Registry {
             failure: Mutex::new(None),
             jobs: Mutex::default(),
             incidents: Mutex::default(),
+            tokens: Mutex::default(),
         };
         *registry.jobs() = Ledger::open(&registry)?;
         *registry.incidents() = Incidents::open(&registry)?;
+        *registry.tokens() = Tokens::open(&registry)?;
         registry.pause_again()?;
         Ok(registry)
     }
@@ -158,6 +162,11 @@ impl Registry {
     /// The incidents as they are written, for as long as the guard lives.
     pub(super) fn incidents(&self) -> MutexGuard<'_, Incidents> {
         self.incidents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tokens as they are written, for as long as the guard lives.
+    pub(super) fn tokens(&self) -> MutexGuard<'_, Tokens> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rules of a destination; `None` where it is no longer configured.

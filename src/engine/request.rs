@@ -10,6 +10,7 @@ use super::bulk::{Job, Step as BulkStep};
 use super::incident::Incident;
 use super::news::{Delivery, Who};
 use super::settle::Report;
+use super::token::Asked;
 use super::words::{Accepted, Act, By, Hand, Lane, Reply, Shown};
 use crate::error::Error;
 use crate::model::{Id, Outcome, Place, WallMs};
@@ -25,6 +26,8 @@ pub(super) enum Request {
     Steer(Dest, By<Hand>, Reply<Lane>),
     /// Something that a person did which is kept in the audit log alone.
     Note(Deed, Reply<()>),
+    /// What somebody asks of the tokens.
+    Token(Asked, Reply<()>),
     /// These incidents are over.
     Over(Vec<Incident>),
     /// What becomes of a bulk job.
@@ -54,7 +57,7 @@ impl Request {
             Request::Accept(_, reply) => reply(Err(why())),
             Request::Act(_, _, reply) => reply(Err(why())),
             Request::Steer(_, _, reply) => reply(Err(why())),
-            Request::Note(_, reply) => reply(Err(why())),
+            Request::Note(_, reply) | Request::Token(_, reply) => reply(Err(why())),
             Request::Bulk(_, reply) => reply(Err(why())),
             Request::Claims(_)
             | Request::Supersede(_)
@@ -76,6 +79,7 @@ impl Request {
             Request::Act(..)
             | Request::Steer(..)
             | Request::Note(..)
+            | Request::Token(..)
             | Request::Bulk(..)
             | Request::Claims(_)
             | Request::Supersede(_)

@@ -20,6 +20,7 @@ pub mod nearest;
 pub mod phases;
 pub mod policy;
 pub mod rate;
+pub mod role;
 pub mod span;
 pub mod state;
 pub mod statuses;

@@ -13,11 +13,13 @@ use std::net::IpAddr;
 use hyper::Method;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use hyper::http::uri::Authority;
+use tokio::time::Instant;
 
-use super::ServerConfig;
+use super::intake::now;
+use super::keyring::Holder;
+use super::listen::App;
 use super::problem::Problem;
 use super::routes::Right;
-use super::session::Sessions;
 use crate::config::Role;
 
 /// Who calls, as the token or the session tells.
@@ -27,31 +29,28 @@ pub(super) struct Caller {
     pub(super) name: String,
     /// Its role.
     pub(super) role: Role,
-    /// Whether a session tells it: a browser sends the cookie by itself, also where another page made it call.
-    pub(super) by_cookie: bool,
 }
 
 /// Lets the request pass, or says why not. Answers with whom changes are ascribed to.
 pub(super) fn check(
-    config: &ServerConfig,
-    sessions: &Sessions,
+    app: &App,
+    peer: IpAddr,
     method: &Method,
     headers: &HeaderMap,
     right: Right,
 ) -> Result<String, Problem> {
     let host = host(headers)?;
-    if config.listen.ip().is_loopback() {
-        local(config, host.as_ref())?;
+    if app.config.listen.ip().is_loopback() {
+        local(app, host.as_ref())?;
     }
     same_origin(method, headers, host.as_ref())?;
-    let caller = caller(config, sessions, headers);
-    if caller.as_ref().is_some_and(|caller| caller.by_cookie) {
+    if session(app, headers).is_some() {
         from_the_console(method, headers)?;
     }
-    if !needs_login(config) || right == Right::Anyone {
+    if !app.keyring.needs_login() || right == Right::Anyone {
         return Ok(NOBODY.to_owned());
     }
-    let caller = caller.ok_or_else(Problem::unauthorized)?;
+    let caller = caller(app, peer, headers)?.ok_or_else(Problem::unauthorized)?;
     if may(caller.role, right) {
         return Ok(caller.name);
     }
@@ -62,35 +61,53 @@ pub(super) fn check(
     )))
 }
 
-/// Whether calls must bear a token or a session.
-pub(super) fn needs_login(config: &ServerConfig) -> bool {
-    !config.tokens.is_empty()
-}
-
-/// Who calls. A token that is borne counts before a session, also where it is wrong; a session counts as long as its token is there.
-pub(super) fn caller(config: &ServerConfig, sessions: &Sessions, headers: &HeaderMap) -> Option<Caller> {
+/// Who calls, where anything tells. A token that is borne counts before a session, also where it is wrong.
+///
+/// # Errors
+/// The token opens nothing, or has to wait.
+pub(super) fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
     if !headers.contains_key(AUTHORIZATION) {
-        let is_held = |name: &str, role| config.tokens.iter().any(|token| token.name == name && token.role == role);
-        return sessions.find(headers, is_held);
+        return Ok(session(app, headers));
     }
-    let (name, role) = bearer_of(config, bearer(headers)?)?;
-    Some(Caller { name, role, by_cookie: false })
+    let borne = bearer(headers).ok_or_else(Problem::unauthorized)?;
+    let Holder { name, role, .. } = holder(app, peer, borne)?;
+    Ok(Some(Caller { name, role }))
 }
 
-/// Whose token this is. Every token is compared, so that the time does not tell which one was nearly right.
-pub(super) fn bearer_of(config: &ServerConfig, borne: &[u8]) -> Option<(String, Role)> {
-    let known = config.tokens.iter().fold(None, |known, token| token.secret.is(borne).then_some(token).or(known));
-    known.map(|token| (token.name.clone(), token.role))
+/// Whose token this is. What can be guessed waits where its address, or very many, were wrong too often; what cannot never does, so that nobody
+/// is kept out by what others behind the same address try.
+///
+/// # Errors
+/// It opens nothing, or has to wait.
+pub(super) fn holder(app: &App, peer: IpAddr, borne: &[u8]) -> Result<Holder, Problem> {
+    let found = app.keyring.bearer(borne);
+    match found {
+        Some(Holder { name, expires_at: Some(at), .. }) if at <= now() => Err(Problem::expired(&name, at)),
+        Some(holder) if !holder.is_guessable => Ok(holder),
+        Some(_) | None => guessed(app, peer, || found.ok_or_else(Problem::unauthorized)),
+    }
+}
+
+/// What a try comes to that may be a guess; a wrong one counts.
+pub(super) fn guessed<T>(app: &App, peer: IpAddr, tried: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+    let now = Instant::now();
+    app.guesses.admit(peer, now)?;
+    tried().inspect_err(|_| app.guesses.was_wrong(peer, now))
+}
+
+/// Whose session the cookie names. There is none where a token is borne.
+fn session(app: &App, headers: &HeaderMap) -> Option<Caller> {
+    if headers.contains_key(AUTHORIZATION) { None } else { app.sessions.find(headers, &app.keyring) }
 }
 
 /// What the bearer of this role may do; everything where no token is needed.
-pub(super) fn rights(config: &ServerConfig, role: Option<Role>) -> Vec<Right> {
-    let holds = |right: &Right| !needs_login(config) || role.is_some_and(|role| may(role, *right));
+pub(super) fn rights(app: &App, role: Option<Role>) -> Vec<Right> {
+    let holds = |right: &Right| !app.keyring.needs_login() || role.is_some_and(|role| may(role, *right));
     Right::ALL.into_iter().filter(holds).collect()
 }
 
 /// Whom changes are ascribed to where no token is needed.
-const NOBODY: &str = "local";
+pub(super) const NOBODY: &str = "local";
 
 /// What only the console's own script sends.
 const CONSOLE: &str = "goniec-console";
@@ -100,7 +117,8 @@ const FETCH_SITE: &str = "sec-fetch-site";
 /// Which role may do what.
 fn may(role: Role, right: Right) -> bool {
     match (role, right) {
-        (_, Right::Anyone) | (Role::Operator | Role::Admin, _) => true,
+        (_, Right::Anyone) | (Role::Admin, _) => true,
+        (Role::Operator, right) => right != Right::Admin,
         (Role::Producer, right) => right == Right::Produce,
         (Role::Viewer, right) => right == Right::View,
     }
@@ -119,15 +137,15 @@ fn host(headers: &HeaderMap) -> Result<Option<Authority>, Problem> {
     Authority::try_from(host).map(Some).map_err(|_| Problem::bad("the host header is not a host"))
 }
 
-fn local(config: &ServerConfig, host: Option<&Authority>) -> Result<(), Problem> {
+fn local(app: &App, host: Option<&Authority>) -> Result<(), Problem> {
     // A browser always sends a host; a client that sends none is no browser.
     let Some(host) = host else { return Ok(()) };
     let name = host.host();
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     let loopback = bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
-    let is_public = config.public_host.as_deref().is_some_and(|public| public.eq_ignore_ascii_case(name));
+    let is_public = app.config.public_host.as_deref().is_some_and(|public| public.eq_ignore_ascii_case(name));
     // A rebound name bears no token.
-    if loopback || name.eq_ignore_ascii_case("localhost") || (is_public && !config.tokens.is_empty()) {
+    if loopback || name.eq_ignore_ascii_case("localhost") || (is_public && app.keyring.needs_login()) {
         return Ok(());
     }
     Err(Problem::foreign(format!("goniec listens on this machine only, and {name:?} is not a name of it"))
@@ -171,6 +189,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 mod tests {
     use super::*;
     use crate::config::Token;
+    use crate::server::ServerConfig;
     use crate::transport::secret::Secret;
     use hyper::header::{HeaderName, HeaderValue};
 
@@ -181,11 +200,12 @@ mod tests {
             let shop = Token { name: "shop".into(), role: Role::Producer, secret: Secret::new("shop-secret".into()) };
             config.tokens = vec![anna, shop];
         }
+        let app = App::alone(config);
         let headers: HeaderMap = headers
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).expect("a value")))
             .collect();
-        let status = check(&config, &Sessions::default(), method, &headers, Right::Operate)
+        let status = check(&app, [127, 0, 0, 1].into(), method, &headers, Right::Operate)
             .map_or_else(|no| no.answer().status().as_u16(), |_| 200);
         assert_eq!(status, expect, "{headers:?}");
     }
@@ -209,12 +229,12 @@ mod tests {
 
     #[test]
     fn a_role_may_do_what_it_is_for_and_no_more() {
-        let rights = [Right::Anyone, Right::Produce, Right::View, Right::Operate];
+        let rights = [Right::Anyone, Right::Produce, Right::View, Right::Operate, Right::Admin];
         for (role, allowed) in [
-            (Role::Producer, [true, true, false, false]),
-            (Role::Viewer, [true, false, true, false]),
-            (Role::Operator, [true; 4]),
-            (Role::Admin, [true; 4]),
+            (Role::Producer, [true, true, false, false, false]),
+            (Role::Viewer, [true, false, true, false, false]),
+            (Role::Operator, [true, true, true, true, false]),
+            (Role::Admin, [true; 5]),
         ] {
             assert_eq!(rights.map(|right| may(role, right)), allowed, "{role:?}");
         }
@@ -227,7 +247,7 @@ mod tests {
         config.public_host = Some("goniec.example.pl".into());
         let asked = |config: &ServerConfig, host: &str| {
             let host = Authority::try_from(host).expect("a host");
-            local(config, Some(&host)).is_ok()
+            local(&App::alone(config.clone()), Some(&host)).is_ok()
         };
         assert!(!asked(&config, "goniec.example.pl"), "without tokens anybody could come");
         config.tokens = vec![Token { name: "anna".into(), role: Role::Operator, secret: Secret::new("s3cret".into()) }];

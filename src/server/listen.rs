@@ -32,6 +32,8 @@ use crate::engine::Engine;
 use super::ServerConfig;
 use super::codes::Codes;
 use super::guard::{Guarded, HEAD_BYTES_MAX, HEADERS_MAX, Wire};
+use super::guesses::Guesses;
+use super::keyring::Keyring;
 use super::payload::Budget;
 use super::routes;
 use super::session::Sessions;
@@ -45,7 +47,7 @@ const BACKLOG: u32 = 1_024;
 pub(super) struct App {
     /// The engine.
     pub(super) engine: Engine,
-    /// The limits, and whom to let in.
+    /// The limits.
     pub(super) config: ServerConfig,
     /// The bodies in memory.
     pub(super) budget: Rc<Budget>,
@@ -53,6 +55,10 @@ pub(super) struct App {
     pub(super) stopped: watch::Receiver<Option<Duration>>,
     /// How many follow the events.
     pub(super) followers: Cell<usize>,
+    /// Who holds which token.
+    pub(super) keyring: Keyring,
+    /// Who was wrong lately.
+    pub(super) guesses: Guesses,
     /// Who is in the console.
     pub(super) sessions: Sessions,
     /// What opens it once.
@@ -70,6 +76,30 @@ struct Crowd {
 struct Admission {
     crowd: Rc<Crowd>,
     address: Option<IpAddr>,
+}
+
+impl App {
+    fn new(engine: Engine, config: ServerConfig, codes: Codes, stopped: watch::Receiver<Option<Duration>>) -> App {
+        App {
+            budget: Rc::new(Budget::new(config.bodies_bytes_max)),
+            keyring: config.keyring(&engine),
+            engine,
+            config,
+            stopped,
+            followers: Cell::new(0),
+            guesses: Guesses::default(),
+            sessions: Sessions::default(),
+            codes,
+        }
+    }
+
+    /// One over an engine of its own, which nobody can reach.
+    #[cfg(test)]
+    pub(super) fn alone(config: ServerConfig) -> App {
+        let store = std::sync::Arc::new(crate::store::memory::MemoryStore::new());
+        let engine = Engine::start(store, Vec::new(), crate::engine::Settings::default(), Vec::new());
+        App::new(engine.expect("an engine"), config, Codes::default(), watch::channel(None).1)
+    }
 }
 
 /// Runs the server until it is stopped; tells first where it listens.
@@ -95,9 +125,7 @@ pub(super) fn run(
         match listen(config.listen) {
             Ok((listener, addr)) => {
                 tell(Ok(addr));
-                let budget = Rc::new(Budget::new(config.bodies_bytes_max));
-                let (followers, sessions) = (Cell::new(0), Sessions::default());
-                serve(listener, Rc::new(App { engine, config, budget, stopped, followers, sessions, codes })).await;
+                serve(listener, Rc::new(App::new(engine, config, codes, stopped))).await;
             }
             Err(source) => tell(Err(source)),
         }

@@ -5,6 +5,7 @@
 //! guard    the bytes of a connection: head limit and deadline, ambiguous lengths, idle and stalled peers
 //! routes   the one table: method, path, right, handler
 //! access   token, session, Host and Origin; session: who shows a token in a browser; codes: links that open a session once
+//! keyring  who holds which token; tokens: how they are made and revoked; guesses: who was wrong too often
 //! payload  bodies both ways: limits, deadlines, minimum rate, one budget for all of them
 //! handed   envelopes in JSON, read no further than their limits
 //! intake   POST /v1/messages, POST /v1/send/{destination}
@@ -36,8 +37,10 @@ mod codes;
 mod console;
 mod events;
 mod guard;
+mod guesses;
 mod handed;
 mod intake;
+mod keyring;
 mod keys;
 mod listen;
 mod manage;
@@ -48,6 +51,7 @@ mod problem;
 mod render;
 mod routes;
 mod session;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::mpsc::sync_channel;
@@ -62,6 +66,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 
 use codes::Codes;
+use keyring::Keyring;
 
 pub use routes::table as routes_table;
 
@@ -70,7 +75,7 @@ pub use routes::table as routes_table;
 pub struct ServerConfig {
     /// Where it listens. Port 0 takes any free one.
     pub listen: SocketAddr,
-    /// What requests must bear one of, where there are any. Needed for any address but loopback.
+    /// What requests must bear one of, where there are any, here or in the registry. Needed for any address but loopback.
     pub tokens: Vec<Token>,
     /// The host by which people reach it through a proxy: with tokens, requests for it are taken on a loopback address too.
     pub public_host: Option<String>,
@@ -107,9 +112,9 @@ pub struct Running {
 ///
 /// [`Error::Config`] where an address other than loopback has no token, or where nothing can listen there.
 pub fn start(engine: Engine, config: ServerConfig) -> Result<Running, Error> {
-    if config.tokens.is_empty() && !config.listen.ip().is_loopback() {
+    if !config.keyring(&engine).needs_login() && !config.listen.ip().is_loopback() {
         return Err(Error::Config(format!(
-            "{} can be reached from other machines and needs a token: set `tokens` in [server], or listen on 127.0.0.1",
+            "{} can be reached from other machines and needs a token: set `tokens` in [server] or --token, or listen on 127.0.0.1 and make one with `goniec token new`",
             config.listen
         )));
     }
@@ -190,5 +195,10 @@ impl ServerConfig {
             stall_ms_max: 30_000,
             bodies_bytes_max: 128 << 20,
         }
+    }
+
+    /// Who holds which token, where this listens.
+    fn keyring(&self, engine: &Engine) -> Keyring {
+        Keyring::new(engine, &self.tokens, self.listen.ip().is_loopback())
     }
 }

@@ -166,6 +166,14 @@ fn described(handler: Handler) -> Described {
         Handler::Login => Described { takes: &[(JSON, "Login")], yes: (204, None), no: &[401], ..reads("Login") },
         Handler::Logout => Described { yes: (204, None), ..reads("Login") },
         Handler::Me => reads("Me"),
+        Handler::Tokens => reads("Tokens"),
+        Handler::MakeToken => Described {
+            takes: &[(JSON, "NewToken")],
+            yes: (201, Some((JSON, "MadeToken"))),
+            no: &[409, 507],
+            ..reads("MadeToken")
+        },
+        Handler::RevokeToken => Described { yes: (204, None), no: &[404, 409, 507], ..reads("Tokens") },
         Handler::Console => serves(("text/html", "Text")),
         Handler::ConsoleFile => serves((ANY, "Bytes")),
         Handler::BeginBulk => begins(),

@@ -9,6 +9,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::model::WallMs;
 use crate::store::StoreError;
 
 use super::payload::{Answer, Reply};
@@ -62,6 +63,14 @@ impl Problem {
             .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
+    /// The token is right, and its time is over.
+    pub(super) fn expired(name: &str, at: WallMs) -> Problem {
+        let detail = format!("the token {name:?} expired at {}", at.rfc3339());
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "The token has expired", detail)
+            .hint("Ask an administrator for a new one.")
+            .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
     /// A one-time code opens nothing.
     pub(super) fn no_code() -> Problem {
         let detail = "the code is wrong, was used, or is older than ten minutes";
@@ -73,7 +82,7 @@ impl Problem {
     /// The bearer is known, and may not do this.
     pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "The token's role does not allow it", detail)
-            .hint("Roles are given to tokens in [server] of the configuration.")
+            .hint("An administrator gives another token; roles of the configuration stand in [server].")
     }
 
     /// A change by a cookie that does not prove that the console asked for it.
@@ -189,11 +198,11 @@ impl Problem {
             .header(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
-    /// Wrong logins are too many.
-    pub(super) fn too_many_logins(seconds: u64) -> Problem {
-        let detail = format!("too many logins were wrong; the next one counts in {seconds} s");
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-logins", "Too many wrong logins", detail)
-            .hint("Wait, then log in with the right token.")
+    /// Wrong tokens are too many.
+    pub(super) fn too_many_guesses(seconds: u64) -> Problem {
+        let detail = format!("too many tokens or codes were wrong; the next one counts in {seconds} s");
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-guesses", "Too many wrong tokens", detail)
+            .hint("Wait, then come with the right token; one of 16 bytes or more never waits.")
             .header(RETRY_AFTER, HeaderValue::from(seconds))
     }
 
@@ -220,6 +229,8 @@ impl Problem {
             }
             Error::Overtaken { .. } => (S::CONFLICT, "overtaken", "A newer message has taken its place", None),
             Error::Counted { .. } => (S::CONFLICT, "counted", "Another number of messages matches", None),
+            Error::NoToken(_) => (S::NOT_FOUND, "no-token", "There is no such token", None),
+            Error::Token { .. } => (S::CONFLICT, "token", "The tokens stay as they are", None),
             Error::Busy => (S::TOO_MANY_REQUESTS, "busy", "goniec is full", Some("1")),
             Error::Stopping => (S::SERVICE_UNAVAILABLE, "stopping", "goniec is stopping", Some("5")),
             Error::Store(StoreError::Full(_)) => (S::INSUFFICIENT_STORAGE, "disk-full", "The disk is full", Some("30")),
@@ -232,6 +243,11 @@ impl Problem {
             Some(seconds) => problem.header(RETRY_AFTER, HeaderValue::from_static(seconds)),
             None => problem,
         }
+    }
+
+    /// Its status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.0.status
     }
 
     /// Adds what the reader can do about it.

@@ -26,7 +26,9 @@ mod attempts;
 mod chart;
 mod keys;
 
-pub(super) use admin::{alert_rules, audited, incident, incidents, job, jobs, preview, soundness, tested};
+pub(super) use admin::{
+    alert_rules, audited, incident, incidents, job, jobs, made_token, preview, soundness, tested, tokens,
+};
 pub(super) use attempts::attempts;
 pub(super) use chart::chart;
 pub(super) use keys::{key, keys, story};

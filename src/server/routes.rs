@@ -23,7 +23,7 @@ use super::guard::Head;
 use super::listen::App;
 use super::payload::{Answer, BodyLimits, Reply, Taken, take};
 use super::problem::Problem;
-use super::{access, alerts, bulk, console, events, intake, keys, manage, metrics, openapi, session};
+use super::{access, alerts, bulk, console, events, intake, keys, manage, metrics, openapi, session, tokens};
 
 /// The most bytes of a path with its query.
 const URI_BYTES_MAX: usize = 4 << 10;
@@ -67,7 +67,7 @@ async fn judge(app: &Rc<App>, peer: IpAddr, head: Head, request: Request<Incomin
         return Err(Problem::uri_too_long(URI_BYTES_MAX));
     }
     let (route, [name, second]) = find(&parts.method, parts.uri.path())?;
-    let who = access::check(&app.config, &app.sessions, &parts.method, &parts.headers, route.right)?;
+    let who = access::check(app, peer, &parts.method, &parts.headers, route.right)?;
     if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Problem::unsupported("the body is compressed", "Send it without content-encoding."));
     }
@@ -125,6 +125,9 @@ async fn dispatch(handler: Handler, call: Call<'_>) -> Result<Answer, Problem> {
         Handler::Login => session::login(call).await,
         Handler::Logout => session::logout(call).await,
         Handler::Me => session::me(call).await,
+        Handler::Tokens => tokens::list(call).await,
+        Handler::MakeToken => tokens::make(call).await,
+        Handler::RevokeToken => tokens::revoke(call).await,
         Handler::Console => console::page(&call),
         Handler::ConsoleFile => console::file(&call),
     }

@@ -9,9 +9,9 @@
 //!
 //! # What holds
 //!
-//! * A session has the name and the role of its token, and ends after twelve hours, at a logout, with its token where it has one, and with the process.
+//! * A session has the name and the role of its token, or of its code, and ends after twelve hours, at a logout, with its token where it has one, and
+//!   with the process. Another token of the same name does not revive it.
 //! * Only the digest of its id is kept; there are at most [`SESSIONS_MAX`], and the oldest makes room.
-//! * Who is wrong five times within a minute waits, and so does everyone where very many are wrong.
 //!
 //! # What it does not know
 //!
@@ -19,7 +19,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use hyper::header::{CACHE_CONTROL, COOKIE, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
@@ -31,7 +30,8 @@ use crate::config::Role;
 use crate::transport::secret::{digest, fresh};
 
 use super::access::{self, Caller};
-use super::listen::neighbourhood;
+use super::intake;
+use super::keyring::Keyring;
 use super::payload::{Answer, Reply};
 use super::problem::Problem;
 use super::render;
@@ -43,28 +43,25 @@ const NAME: &str = "goniec-session";
 const LIFE: Duration = Duration::from_secs(12 * 3_600);
 /// Sessions at once.
 const SESSIONS_MAX: usize = 256;
-/// Wrong logins from one address within [`WINDOW`].
-const WRONG_MAX: u32 = 5;
-/// Wrong logins from all addresses within [`WINDOW`].
-const WRONG_MAX_ALL: u32 = 100;
-/// After so long it is forgotten that someone was wrong.
-const WINDOW: Duration = Duration::from_secs(60);
-
-/// The sessions there are, and who was wrong lately.
+/// The sessions there are.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     kept: RefCell<HashMap<[u8; 32], Session>>,
-    /// By address, when the last minute with a wrong login began, and how many there were. At most [`WRONG_MAX_ALL`] entries.
-    wrong: RefCell<HashMap<IpAddr, (Instant, u32)>>,
 }
 
 #[derive(Debug)]
 struct Session {
-    name: String,
-    role: Role,
-    /// Whether a token opened it, with which it ends.
-    by_token: bool,
+    opened: Opened,
     ends: Instant,
+}
+
+/// What opened a session.
+#[derive(Debug)]
+enum Opened {
+    /// The token of this digest, with which it ends.
+    ByToken([u8; 32]),
+    /// A code for this name and role.
+    ByCode(String, Role),
 }
 
 /// What a login sends.
@@ -80,16 +77,15 @@ pub(super) async fn login(call: Call<'_>) -> Result<Answer, Problem> {
     let form =
         || Problem::bad("a login is {\"token\": \"...\"}, or {\"code\": \"...\"}").hint("Send the token as JSON.");
     let shown: Shown = serde_json::from_slice(&call.body.bytes).map_err(|_| form())?;
-    let sessions = &call.app.sessions;
-    let now = Instant::now();
-    sessions.admit(call.peer, now)?;
-    let holder = match &shown {
-        Shown::Token(token) => access::bearer_of(&call.app.config, token.as_bytes()).ok_or_else(Problem::unauthorized),
-        Shown::Code(code) => call.app.codes.take(code, now).ok_or_else(Problem::no_code),
+    let (app, now) = (call.app, Instant::now());
+    let opened = match &shown {
+        Shown::Token(token) => Opened::ByToken(access::holder(app, call.peer, token.as_bytes())?.digest),
+        Shown::Code(code) => match app.codes.take(code, now) {
+            Some((name, role)) => Opened::ByCode(name, role),
+            None => access::guessed(app, call.peer, || Err(Problem::no_code()))?,
+        },
     };
-    let (name, role) = holder.inspect_err(|_| sessions.was_wrong(call.peer, now))?;
-    let by_token = matches!(shown, Shown::Token(_));
-    let id = sessions.begin(Session { name, role, by_token, ends: now + LIFE }, now).map_err(Problem::internal)?;
+    let id = app.sessions.begin(opened, now).map_err(Problem::internal)?;
     // A browser that came over TLS, through a proxy, keeps the cookie to it.
     let is_secure = call.headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
     Ok(with_cookie(&id, LIFE, is_secure))
@@ -105,9 +101,12 @@ pub(super) async fn logout(call: Call<'_>) -> Result<Answer, Problem> {
 
 /// `GET /v1/me`.
 pub(super) async fn me(call: Call<'_>) -> Result<Answer, Problem> {
-    let caller = access::caller(&call.app.config, &call.app.sessions, &call.headers);
-    let rights = access::rights(&call.app.config, caller.as_ref().map(|caller| caller.role));
-    let mut answer = json(StatusCode::OK, render::me(caller.as_ref(), access::needs_login(&call.app.config), &rights));
+    let caller = match access::caller(call.app, call.peer, &call.headers) {
+        Err(no) if no.status() == StatusCode::UNAUTHORIZED => None,
+        caller => caller?,
+    };
+    let rights = access::rights(call.app, caller.as_ref().map(|caller| caller.role));
+    let mut answer = json(StatusCode::OK, render::me(caller.as_ref(), call.app.keyring.needs_login(), &rights));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(answer)
 }
@@ -132,18 +131,21 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl Sessions {
-    /// Whose session the cookie names, where a token that opened it is still held.
-    pub(super) fn find(&self, headers: &HeaderMap, is_held: impl Fn(&str, Role) -> bool) -> Option<Caller> {
+    /// Whose session the cookie names; where a token opened it, as long as that opens anything.
+    pub(super) fn find(&self, headers: &HeaderMap, keyring: &Keyring) -> Option<Caller> {
         let id = cookie(headers)?;
         let kept = self.kept.borrow();
         let session = kept.get(&digest(id.as_bytes())).filter(|session| session.ends > Instant::now())?;
-        if session.by_token && !is_held(&session.name, session.role) {
-            return None;
+        match &session.opened {
+            Opened::ByCode(name, role) => Some(Caller { name: name.clone(), role: *role }),
+            Opened::ByToken(digest) => {
+                let holder = keyring.holder(*digest).filter(|holder| !holder.is_over(intake::now()))?;
+                Some(Caller { name: holder.name, role: holder.role })
+            }
         }
-        Some(Caller { name: session.name.clone(), role: session.role, by_cookie: true })
     }
 
-    fn begin(&self, session: Session, now: Instant) -> Result<String, String> {
+    fn begin(&self, opened: Opened, now: Instant) -> Result<String, String> {
         let id = fresh()?;
         let mut kept = self.kept.borrow_mut();
         kept.retain(|_, session| session.ends > now);
@@ -152,26 +154,8 @@ impl Sessions {
             let Some(oldest) = oldest else { break };
             kept.remove(&oldest);
         }
-        kept.insert(digest(id.as_bytes()), session);
+        kept.insert(digest(id.as_bytes()), Session { opened, ends: now + LIFE });
         Ok(id)
-    }
-
-    /// Lets a login be tried, or says when to come again.
-    fn admit(&self, peer: IpAddr, now: Instant) -> Result<(), Problem> {
-        let mut wrong = self.wrong.borrow_mut();
-        wrong.retain(|_, (begun, _)| *begun + WINDOW > now);
-        let all: u32 = wrong.values().map(|(_, count)| *count).sum();
-        let here = wrong.get(&neighbourhood(peer));
-        let ends = match here {
-            Some((begun, count)) if *count >= WRONG_MAX => Some(*begun + WINDOW),
-            Some(_) | None if all >= WRONG_MAX_ALL => wrong.values().map(|(begun, _)| *begun + WINDOW).min(),
-            Some(_) | None => None,
-        };
-        ends.map_or(Ok(()), |ends| Err(Problem::too_many_logins(ends.saturating_duration_since(now).as_secs() + 1)))
-    }
-
-    fn was_wrong(&self, peer: IpAddr, now: Instant) {
-        self.wrong.borrow_mut().entry(neighbourhood(peer)).or_insert((now, 0)).1 += 1;
     }
 }
 
@@ -180,76 +164,50 @@ mod tests {
     use super::*;
     use crate::config::Token;
     use crate::server::ServerConfig;
+    use crate::server::listen::App;
     use crate::transport::secret::Secret;
 
-    fn session(name: &str, role: Role, begun: Instant) -> Session {
-        Session { name: name.into(), role, by_token: true, ends: begun + LIFE }
+    fn app(names: &[&str]) -> App {
+        let token =
+            |name: &&str| Token { name: (*name).into(), role: Role::Viewer, secret: Secret::new((*name).to_owned()) };
+        let tokens = names.iter().map(token).collect();
+        App::alone(ServerConfig { tokens, ..ServerConfig::new(([127, 0, 0, 1], 0).into()) })
     }
 
-    fn headers(cookie: &str) -> HeaderMap {
-        HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(cookie).expect("a value"))])
+    fn found(app: &App, cookie: &str) -> Option<(String, Role)> {
+        let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(cookie).expect("a value"))]);
+        app.sessions.find(&headers, &app.keyring).map(|caller| (caller.name, caller.role))
     }
 
     #[test]
     fn a_session_is_found_by_its_whole_id_until_it_ends() {
-        let sessions = Sessions::default();
-        let now = Instant::now();
-        let id = sessions.begin(session("anna", Role::Viewer, now), now).expect("random");
-        let found =
-            |cookie: &str| sessions.find(&headers(cookie), |_, _| true).map(|caller| (caller.name, caller.role));
-        let anna = Some(("anna".to_owned(), Role::Viewer));
-        assert_eq!(found(&format!("a=b; {NAME}={id}")), anna);
-        assert_eq!(found(&format!("{NAME}={}", &id[1..])), None);
-        assert_eq!(found(&format!("{NAME}=")), None);
-        sessions.kept.borrow_mut().values_mut().for_each(|session| session.ends = now);
-        assert_eq!(found(&format!("{NAME}={id}")), None, "it has ended");
+        let (app, now) = (app(&[]), Instant::now());
+        let id = app.sessions.begin(Opened::ByCode("anna".into(), Role::Viewer), now).expect("random");
+        assert_eq!(found(&app, &format!("a=b; {NAME}={id}")), Some(("anna".to_owned(), Role::Viewer)));
+        assert_eq!(found(&app, &format!("{NAME}={}", &id[1..])), None);
+        assert_eq!(found(&app, &format!("{NAME}=")), None);
+        app.sessions.kept.borrow_mut().values_mut().for_each(|session| session.ends = now);
+        assert_eq!(found(&app, &format!("{NAME}={id}")), None, "it has ended");
     }
 
     #[test]
     fn a_session_ends_with_its_token() {
-        let (sessions, now) = (Sessions::default(), Instant::now());
-        let id = sessions.begin(session("anna", Role::Operator, now), now).expect("random");
-        let headers = headers(&format!("{NAME}={id}"));
-        let token = |name: &str, role| Token { name: name.into(), role, secret: Secret::new("s3cret".into()) };
-        for (tokens, expect) in [
-            (vec![token("anna", Role::Operator)], true),
-            (vec![token("jan", Role::Operator), token("anna", Role::Viewer)], false),
-            (Vec::new(), false),
-        ] {
-            let config = ServerConfig { tokens, ..ServerConfig::new(([127, 0, 0, 1], 0).into()) };
-            assert_eq!(access::caller(&config, &sessions, &headers).is_some(), expect, "{config:?}");
+        let app = app(&["anna", "jan"]);
+        for (secret, name) in [("anna", Some("anna")), ("jan", Some("jan")), ("gone", None)] {
+            let id = app.sessions.begin(Opened::ByToken(digest(secret.as_bytes())), Instant::now()).expect("random");
+            assert_eq!(found(&app, &format!("{NAME}={id}")).map(|(name, _)| name).as_deref(), name);
         }
     }
 
     #[test]
     fn the_oldest_session_makes_room() {
-        let sessions = Sessions::default();
-        let now = Instant::now();
-        let first = sessions.begin(session("first", Role::Viewer, now), now).expect("random");
+        let (app, now) = (app(&[]), Instant::now());
+        let begin = |at| app.sessions.begin(Opened::ByCode("anna".into(), Role::Viewer), at).expect("random");
+        let first = begin(now);
         for number in 1..=SESSIONS_MAX {
-            let later = now + Duration::from_millis(u64::try_from(number).expect("small"));
-            sessions.begin(session("next", Role::Viewer, later), later).expect("random");
+            begin(now + Duration::from_millis(u64::try_from(number).expect("small")));
         }
-        assert_eq!(sessions.kept.borrow().len(), SESSIONS_MAX);
-        assert!(sessions.find(&headers(&format!("{NAME}={first}")), |_, _| true).is_none());
-    }
-
-    #[test]
-    fn who_is_wrong_too_often_waits() {
-        let sessions = Sessions::default();
-        let now = Instant::now();
-        let (guesser, other) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
-        for _ in 0..WRONG_MAX {
-            assert!(sessions.admit(guesser, now).is_ok());
-            sessions.was_wrong(guesser, now);
-        }
-        let refused = sessions.admit(guesser, now).expect_err("too many").answer();
-        assert_eq!((refused.status().as_u16(), refused.headers().contains_key("retry-after")), (429, true));
-        assert!(sessions.admit(other, now).is_ok(), "another address");
-        assert!(sessions.admit(guesser, now + WINDOW).is_ok(), "a minute later");
-        for number in 0..WRONG_MAX_ALL {
-            sessions.was_wrong(IpAddr::from(number.to_be_bytes()), now);
-        }
-        assert!(sessions.admit(other, now).is_err(), "very many are wrong");
+        assert_eq!(app.sessions.kept.borrow().len(), SESSIONS_MAX);
+        assert_eq!(found(&app, &format!("{NAME}={first}")), None);
     }
 }

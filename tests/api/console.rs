@@ -66,7 +66,7 @@ pub fn logout(api: &Api) {
 pub fn me(api: &Api) {
     let me = api.get("/v1/me").expect(200).json();
     assert_eq!((&me["name"], &me["role"], &me["needs_login"]), (&Value::Null, &Value::Null, &false.into()));
-    assert_eq!(me["rights"], serde_json::json!(["view", "produce", "operate"]));
+    assert_eq!(me["rights"], serde_json::json!(["view", "produce", "operate", "admin"]));
 }
 
 fn guarded() -> Api {
@@ -153,17 +153,42 @@ fn a_cookie_alone_changes_nothing() {
 }
 
 #[test]
-fn who_guesses_tokens_waits() {
-    let api = guarded();
-    for _ in 0..5 {
-        api.call("POST", "/v1/login", &[], b"{\"token\":\"guess\"}").expect(401);
+fn who_guesses_tokens_waits_but_not_who_bears_what_nobody_can_guess() {
+    let long = "a token of a good length";
+    let api = {
+        let token = |name: &str, secret: &str| Token {
+            name: name.into(),
+            role: Role::Operator,
+            secret: Secret::new(secret.into()),
+        };
+        let tokens = vec![token("short", "fifteen bytes.."), token("long", long)];
+        let mut api = Api::with(Settings::default(), |config| config.tokens = tokens);
+        api.without_token();
+        api
+    };
+    let login = |token: &str| api.call("POST", "/v1/login", &[], format!("{{\"token\":\"{token}\"}}").as_bytes());
+    let bears = |path: &str, token: &str| api.call("GET", path, &[("authorization", &format!("Bearer {token}"))], b"");
+    login("fifteen bytes..").expect(204);
+    bears("/v1/stats", "fifteen bytes..").expect(200);
+    // Wherever they are tried they count together.
+    login("guess").expect(401);
+    api.call("POST", "/v1/login", &[], b"{\"code\":\"guess\"}").expect(401);
+    bears("/v1/stats", "guess").expect(401);
+    assert_eq!(bears("/v1/me", "guess").expect(200).json()["name"], Value::Null);
+    bears("/v1/messages", "guess").expect(401);
+    for token in ["guess", "fifteen bytes.."] {
+        let refused = login(token).expect(429);
+        let after = refused.header("retry-after").and_then(|after| after.parse::<u32>().ok());
+        assert!(after.is_some_and(|seconds| (1..=60).contains(&seconds)));
+        bears("/v1/stats", token).expect(429);
+        bears("/v1/me", token).expect(429);
+        bears("/healthz", token).expect(200);
     }
-    let refused = api.call("POST", "/v1/login", &[], b"{\"token\":\"operator-secret\"}").expect(429);
-    assert!(
-        refused
-            .header("retry-after")
-            .and_then(|after| after.parse::<u32>().ok())
-            .is_some_and(|s| (1..=60).contains(&s))
-    );
-    api.call("GET", "/v1/stats", &[("authorization", "Bearer operator-secret")], b"").expect(200);
+    for _ in 0..20 {
+        bears("/v1/stats", long).expect(200);
+        login(long).expect(204);
+    }
+    let code = api.running.one_time_code("guide", Role::Viewer).expect("a code");
+    api.call("POST", "/v1/login", &[], format!("{{\"code\":\"{code}\"}}").as_bytes()).expect(204);
+    api.get("/v1/stats").expect(401);
 }

@@ -56,7 +56,11 @@ impl Api {
     /// Destinations: `ok` takes everything, `bad` rejects everything, `down` fails everything, `slow` waits until the gate is opened, `cycled` fails the first
     /// time and tries again once a day.
     pub fn with(settings: Settings, adjust: impl FnOnce(&mut ServerConfig)) -> Api {
-        let disk = MemoryDisk::new();
+        Api::over(MemoryDisk::new(), settings, adjust)
+    }
+
+    /// The same over what this disk has.
+    pub fn over(disk: MemoryDisk, settings: Settings, adjust: impl FnOnce(&mut ServerConfig)) -> Api {
         let store = MemoryStore::open(&disk).expect("a store");
         let gate = Arc::new((Mutex::new(false), Condvar::new()));
         let waits = gate.clone();

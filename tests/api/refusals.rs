@@ -1,13 +1,10 @@
 //! What is refused whatever the route: wrong methods, wrong tokens, a node that is full, a disk that fails.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
 use std::time::{Duration, Instant};
 
-use goniec::config::{Role, Token};
 use goniec::engine::Settings;
 use goniec::store::memory::DiskFault;
-use goniec::transport::secret::Secret;
 
 use super::harness::{Api, UNKNOWN};
 use super::routes;
@@ -37,33 +34,6 @@ fn what_no_route_has_is_refused() {
     }
     api.get(&format!("/{}", "x".repeat(5_000))).expect(414);
     api.call("POST", "/v1/send/ok", &[("origin", "http://evil.example")], b"x").expect(403);
-}
-
-#[test]
-fn each_role_may_call_what_its_right_says() {
-    let token = |name: &str, role| Token { name: name.into(), role, secret: Secret::new(format!("{name}-secret")) };
-    let tokens =
-        vec![token("operator", Role::Operator), token("producer", Role::Producer), token("viewer", Role::Viewer)];
-    let api = Api::with(Settings::default(), |config| config.tokens = tokens);
-    for (method, path, right) in routes() {
-        let status = |bearer: &str| {
-            let mut stream = api.connect();
-            let head = format!("{method} {} HTTP/1.1\r\nhost: localhost\r\n", filled(&path));
-            write!(stream, "{head}{bearer}content-length: 0\r\n\r\n").expect("a request");
-            let mut line = String::new();
-            BufReader::new(stream).read_line(&mut line).expect("an answer");
-            line.split(' ').nth(1).expect("a status").parse::<u16>().expect("a number")
-        };
-        let anyone = right == "anyone";
-        for bearer in ["", "authorization: Bearer wrong\r\n", "authorization: Basic operator-secret\r\n"] {
-            assert_eq!(status(bearer) == 401, !anyone, "{method} {path} with {bearer:?}");
-        }
-        for (name, may) in [("operator", true), ("producer", right == "produce"), ("viewer", right == "view")] {
-            let status = status(&format!("authorization: Bearer {name}-secret\r\n"));
-            assert_ne!(status, 401, "{method} {path} as {name}");
-            assert_eq!(status == 403, !may && !anyone, "{method} {path} as {name}: {status}");
-        }
-    }
 }
 
 #[test]

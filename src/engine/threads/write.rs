@@ -131,6 +131,7 @@ fn gather(shared: &Shared, inbox: &Receiver<Request>, patience: Duration) -> Res
             | Request::Act(..)
             | Request::Steer(..)
             | Request::Note(..)
+            | Request::Token(..)
             | Request::Bulk(..)
             | Request::Told(_)
             | Request::Over(_)

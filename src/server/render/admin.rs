@@ -4,10 +4,11 @@ use serde::Serialize;
 
 use super::{MessageShape, bytes, shape};
 use crate::admin::when::rfc3339;
-use crate::engine::{Audited, Entry, Head, IncidentShown, Job, Kind, Preview, RuleShown, Soundness, Target};
-use crate::model::Id;
+use crate::engine::{Audited, Entry, Grant, Head, IncidentShown, Job, Kind, Preview, RuleShown, Soundness, Target};
 use crate::model::chain::Link;
+use crate::model::{Id, WallMs};
 use crate::server::bulk::at;
+use crate::server::keyring::Listed;
 
 #[derive(Serialize)]
 struct PreviewShape<'a> {
@@ -307,4 +308,57 @@ fn entry_shape(entry: &Entry, hash: Link) -> EntryShape<'_> {
 
 fn head_shape(head: Head) -> HeadShape {
     HeadShape { number: head.number, hash: head.link }
+}
+
+#[derive(Serialize)]
+struct TokenShape<'a> {
+    name: &'a str,
+    role: Option<&'a str>,
+    from: &'a str,
+    state: &'a str,
+    made_by: Option<&'a str>,
+    made_at: Option<String>,
+    expires_at: Option<String>,
+}
+
+/// The tokens, without what they are.
+pub(in crate::server) fn tokens(listed: &[Listed<'_>], now: WallMs) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        tokens: Vec<TokenShape<'a>>,
+    }
+    bytes(&Shape { tokens: listed.iter().map(|listed| token(listed, now)).collect() })
+}
+
+fn token<'a>(listed: &'a Listed<'_>, now: WallMs) -> TokenShape<'a> {
+    let (from, state) = ("registry", "damaged");
+    let bare = TokenShape { name: "", role: None, from, state, made_by: None, made_at: None, expires_at: None };
+    match listed {
+        Listed::Configured(name, role) => {
+            TokenShape { name, role: Some(role.name()), from: "configuration", state: "valid", ..bare }
+        }
+        Listed::Kept(name, None) => TokenShape { name, ..bare },
+        Listed::Kept(name, Some(grant)) => TokenShape {
+            name,
+            role: Some(grant.role.name()),
+            from,
+            state: if grant.is_over(now) { "expired" } else { "valid" },
+            made_by: Some(&grant.made_by),
+            made_at: Some(rfc3339(grant.made_at)),
+            expires_at: grant.expires_at.map(rfc3339),
+        },
+    }
+}
+
+/// A token, this once.
+pub(in crate::server) fn made_token(grant: &Grant, token: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        name: &'a str,
+        role: &'a str,
+        token: &'a str,
+        expires_at: Option<String>,
+    }
+    let expires_at = grant.expires_at.map(rfc3339);
+    bytes(&Shape { name: &grant.name, role: grant.role.name(), token, expires_at })
 }

@@ -22,6 +22,8 @@ pub(in crate::server) enum Right {
     View,
     /// Act on messages.
     Operate,
+    /// Make and revoke tokens.
+    Admin,
 }
 
 /// Who answers.
@@ -69,6 +71,9 @@ pub(in crate::server) enum Handler {
     Login,
     Logout,
     Me,
+    Tokens,
+    MakeToken,
+    RevokeToken,
     Console,
     ConsoleFile,
 }
@@ -98,7 +103,7 @@ const G: Method = Method::GET;
 const P: Method = Method::POST;
 
 /// The table.
-pub(in crate::server) static ROUTES: [Route; 44] = [
+pub(in crate::server) static ROUTES: [Route; 47] = [
     route(G, "/", Right::Anyone, 0, Handler::Root, "the console for a browser; for others what there is to call"),
     route(G, "/healthz", Right::Anyone, 0, Handler::Healthz, "whether the process lives"),
     route(G, "/readyz", Right::Anyone, 0, Handler::Readyz, "whether messages are taken; 503 or 507 where not"),
@@ -316,6 +321,16 @@ pub(in crate::server) static ROUTES: [Route; 44] = [
     ),
     route(P, "/v1/logout", Right::Anyone, NOTHING_BYTES_MAX, Handler::Logout, "ends the session of the cookie"),
     route(G, "/v1/me", Right::Anyone, 0, Handler::Me, "who asks, and what they may do"),
+    route(G, "/v1/tokens", Right::Admin, 0, Handler::Tokens, "the tokens, without what they are"),
+    route(
+        P,
+        "/v1/tokens",
+        Right::Admin,
+        NOTHING_BYTES_MAX,
+        Handler::MakeToken,
+        "makes a token: `{\"name\",\"role\",\"expires\"}`; the answer alone has it",
+    ),
+    route(Method::DELETE, "/v1/tokens/{name}", Right::Admin, 0, Handler::RevokeToken, "revokes a token"),
     route(G, "/console", Right::Anyone, 0, Handler::Console, "the console"),
     route(G, "/console/{file}", Right::Anyone, 0, Handler::ConsoleFile, "its files"),
 ];
@@ -341,7 +356,7 @@ pub(super) fn page() -> String {
 
 impl Right {
     /// All of them, but what anyone may do.
-    pub(in crate::server) const ALL: [Right; 3] = [Right::View, Right::Produce, Right::Operate];
+    pub(in crate::server) const ALL: [Right; 4] = [Right::View, Right::Produce, Right::Operate, Right::Admin];
 
     /// Its name, as the table of routes has it.
     pub(in crate::server) fn name(self) -> &'static str {
@@ -350,6 +365,7 @@ impl Right {
             Right::Produce => "produce",
             Right::View => "view",
             Right::Operate => "operate",
+            Right::Admin => "admin",
         }
     }
 }

@@ -24,6 +24,9 @@ pub(in crate::transport) use self::hidden::escaped;
 pub use self::shelf::{Kept, Shelf};
 pub use self::sign::{Encoding, Hmac, Signing};
 
+/// What has fewer bytes can be found by trying.
+const UNGUESSABLE_BYTES: usize = 16;
+
 /// A text that is never shown.
 #[derive(Clone)]
 pub struct Secret(Box<[u8]>);
@@ -50,6 +53,18 @@ impl Secret {
     #[must_use]
     pub fn equals(&self, other: &Secret) -> bool {
         self.is(&other.0)
+    }
+
+    /// Its SHA-256.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        digest(&self.0)
+    }
+
+    /// Whether it is so short that somebody who tries may find it.
+    #[must_use]
+    pub fn is_guessable(&self) -> bool {
+        self.0.len() < UNGUESSABLE_BYTES
     }
 
     /// The content.
