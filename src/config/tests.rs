@@ -43,6 +43,7 @@ fn parse(text: &str) -> Result<Config, Vec<Problem>> {
         "goniec.toml",
         &given(&[
             ("TOKEN", "s3cret\n"),
+            ("ANNA", "sixteen bytes...\n"),
             ("SMTP", "smtp://me:s3cret@mail.example"),
             ("/run/erp", "Bearer x"),
             ("orders.tmpl", "{\"id\": {{ body.id|tojson }}}"),
@@ -67,7 +68,7 @@ const WHOLE: &str = r#"
 [server]
 listen = "127.0.0.1:9420"
 body_max = "2MiB"
-tokens = [ { name = "anna", role = "operator", secret = { env = "TOKEN" } } ]
+tokens = [ { name = "anna", role = "operator", secret = { env = "ANNA" } } ]
 
 [store]
 url = "sled:data"
@@ -104,7 +105,7 @@ fn a_configuration_is_read_whole() {
     let config = parse(WHOLE).expect("a configuration");
     assert_eq!(config.listen, Some(([127, 0, 0, 1], 9420).into()));
     let [anna] = config.tokens.as_slice() else { panic!("one token") };
-    assert_eq!((&*anna.name, anna.role, anna.secret.is(b"s3cret")), ("anna", Role::Operator, true));
+    assert_eq!((&*anna.name, anna.role, anna.secret.is(b"sixteen bytes...")), ("anna", Role::Operator, true));
     assert_eq!(config.data.as_deref(), Some("data"));
     assert_eq!((config.settings.body_bytes_max, config.settings.store_bytes_max), (2 << 20, Some(20 << 30)));
     assert_eq!(config.settings.retention.delivered_ms, 3 * 86_400_000);
@@ -386,6 +387,14 @@ fn the_environment_wins_over_the_file() {
     let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert!(said.iter().any(|line| line.contains("did you mean `GONIEC_SERVER_LISTEN`?")), "{said:?}");
     assert!(said.iter().any(|line| line.starts_with("GONIEC_STORE_SIZE_MAX: \"1\" is not a size")), "{said:?}");
+}
+
+#[test]
+fn a_token_that_can_be_guessed_is_warned_of() {
+    let short = "[server]\ntokens = [ { name = \"jan\", role = \"viewer\", secret = { env = \"TOKEN\" } } ]";
+    let config = parse(short).expect("a configuration");
+    assert!(config.warnings.iter().any(|words| words.contains("\"jan\" has fewer than 16 bytes")), "{config:?}");
+    assert_eq!(parse(WHOLE).expect("a configuration").warnings, Vec::<String>::new());
 }
 
 #[test]

@@ -95,7 +95,10 @@ impl Pending {
             reply(Ok(job));
         }
         for (change, reply) in self.noted {
-            change.iter().for_each(|change| registry.tokens().apply(change));
+            if let Some(change) = change {
+                registry.tokens().apply(&change);
+                change.say();
+            }
             reply(Ok(()));
         }
         news.extend(self.news);

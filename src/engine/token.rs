@@ -25,7 +25,7 @@ use super::Engine;
 use super::audit::{Deed, Target};
 use super::registry::Registry;
 use super::request::Request;
-use super::words::Reply;
+use super::words::{By, Reply};
 use crate::error::Error;
 use crate::model::WallMs;
 use crate::model::chain::Link;
@@ -118,6 +118,16 @@ impl Grant {
 }
 
 impl Change {
+    /// Says in the log what has become of a token.
+    pub(super) fn say(&self) {
+        match self {
+            Change::Make(Grant { name, role, made_by, .. }) => {
+                log::info!("token {name:?} of the role {} is made by {made_by:?}", role.name());
+            }
+            Change::Revoke(name) => log::info!("token {name:?} is revoked"),
+        }
+    }
+
     pub(super) fn note(&self) -> Note {
         let key = |name: &str| [&[KIND][..], name.as_bytes()].concat();
         match self {
@@ -138,7 +148,10 @@ impl Tokens {
         let mut tokens = Tokens::default();
         let mut broken = Vec::new();
         let read = registry.store.notes(&[KIND], &mut |key, value| {
-            let name = String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned();
+            let Ok(name) = String::from_utf8(key.get(1..).unwrap_or_default().to_vec()) else {
+                tokens.is_damaged = true;
+                return broken.push(format!("the token at {key:?}, which opens nothing, has no name"));
+            };
             let grant = serde_json::from_slice(value).ok().filter(|grant: &Grant| grant.name == name);
             if grant.is_none() {
                 broken.push(format!("the token {name:?}, which opens nothing, cannot be read"));
@@ -167,6 +180,7 @@ impl Tokens {
         self.known.is_empty() && !self.is_damaged
     }
 
+    /// What was written counts from now on.
     pub(super) fn apply(&mut self, change: &Change) {
         match change {
             Change::Make(grant) => drop(self.known.insert(grant.name.clone(), Some(grant.clone()))),
@@ -211,11 +225,15 @@ impl Tokens {
     }
 
     fn check_revoke(&self, name: &str, beside: &Beside) -> Result<(), Error> {
-        if beside.names.iter().any(|configured| configured == name) {
-            let why = format!("the token {name:?} is one of the configuration");
-            return kept(why, "Take it out of `tokens` in [server] (or --token away) and start the node again.");
-        }
-        let Some(revoked) = self.known.get(name) else { return Err(Error::NoToken(name.chars().take(64).collect())) };
+        let is_configured = || beside.names.iter().any(|configured| configured == name);
+        let revoked = match self.known.get(name) {
+            Some(revoked) => revoked,
+            None if is_configured() => {
+                let why = format!("the token {name:?} is one of the configuration");
+                return kept(why, "Take it out of `tokens` in [server] (or --token away) and start the node again.");
+            }
+            None => return Err(Error::NoToken(name.chars().take(64).collect())),
+        };
         let is_alone = self.known.len() == 1 && !self.is_damaged && beside.names.is_empty();
         if is_alone && !beside.may_be_open {
             let why = "without this last token anyone could call, and other machines can";
@@ -238,14 +256,19 @@ fn kept(why: impl Into<String>, hint: &'static str) -> Result<(), Error> {
 impl Engine {
     /// Makes a token; durable when it is answered. Never blocks.
     pub fn make_token(&self, grant: Grant, who: &str, beside: Beside, reply: Reply<()>) {
-        let asked = Asked { change: Change::Make(grant), who: who.to_owned(), beside };
-        self.shared.hand_in(Request::Token(asked, reply), false);
+        self.change_token(Change::Make(grant), who, beside, reply);
     }
 
     /// Revokes the token of this name; durable when it is answered. Never blocks.
     pub fn revoke_token(&self, name: &str, who: &str, beside: Beside, reply: Reply<()>) {
-        let asked = Asked { change: Change::Revoke(name.to_owned()), who: who.to_owned(), beside };
-        self.shared.hand_in(Request::Token(asked, reply), false);
+        self.change_token(Change::Revoke(name.to_owned()), who, beside, reply);
+    }
+
+    fn change_token(&self, change: Change, who: &str, beside: Beside, reply: Reply<()>) {
+        match (By { what: (), who: who.into(), why: String::new() }).check() {
+            Ok(()) => self.shared.hand_in(Request::Token(Asked { change, who: who.to_owned(), beside }, reply), false),
+            Err(error) => reply(Err(error)),
+        }
     }
 
     /// The token of the registry that has this SHA-256; its time may be over.
@@ -346,7 +369,8 @@ mod tests {
             assert!(is_done(&two, Change::Revoke("b".into()), &open), "{second:?}");
         }
         assert!(!is_done(&one, Change::Revoke("cfg".into()), &admin), "it is one of the configuration");
-        assert!(!tokens(&[]).known.contains_key("root"));
+        let both = Beside { names: vec!["root".into()], ..admin.clone() };
+        assert!(revoke(&one, &both), "that of the registry goes where both are called so");
     }
 
     #[test]

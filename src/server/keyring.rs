@@ -15,15 +15,13 @@ use crate::model::WallMs;
 use crate::transport::secret::digest;
 
 /// The tokens that open this node.
-#[derive(Debug)]
 pub(super) struct Keyring {
     configured: Vec<Configured>,
     engine: Engine,
     may_be_open: bool,
 }
 
-/// A token of the configuration.
-#[derive(Debug)]
+/// A token of the configuration. What it is known by is not shown: a short one could be found by it.
 struct Configured {
     name: String,
     role: Role,
@@ -32,7 +30,6 @@ struct Configured {
 }
 
 /// Whose token it is.
-#[derive(Debug, Clone)]
 pub(super) struct Holder {
     /// Whom changes are ascribed to.
     pub(super) name: String,

@@ -44,19 +44,17 @@ const LIFE: Duration = Duration::from_secs(12 * 3_600);
 /// Sessions at once.
 const SESSIONS_MAX: usize = 256;
 /// The sessions there are.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Sessions {
     kept: RefCell<HashMap<[u8; 32], Session>>,
 }
 
-#[derive(Debug)]
 struct Session {
     opened: Opened,
     ends: Instant,
 }
 
 /// What opened a session.
-#[derive(Debug)]
 enum Opened {
     /// The token of this digest, with which it ends.
     ByToken([u8; 32]),

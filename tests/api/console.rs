@@ -117,9 +117,9 @@ fn a_code_opens_a_session_once_without_a_token() {
     assert_eq!((&me["name"], &me["role"]), (&"guide".into(), &"viewer".into()));
     api.call("GET", "/v1/stats", &[("cookie", session)], b"").expect(200);
     api.call("POST", "/v1/destinations/ok/pause", &[("cookie", session), OURS[0], OURS[1]], b"").expect(403);
-    // It is no token, and it was used: each further try is a wrong login.
+    // It is no token, and it was used: each further try is a guess.
     api.call("GET", "/v1/stats", &[("authorization", &format!("Bearer {code}"))], b"").expect(401);
-    for _ in 0..5 {
+    for _ in 1..5 {
         login().expect(401);
     }
     login().expect(429);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use goniec::config::{Role, Token};
-use goniec::engine::{Engine, Settings};
+use goniec::engine::{Beside, Engine, Grant, Settings};
 use goniec::server::{ServerConfig, start};
 use goniec::store::memory::{MemoryDisk, MemoryStore};
 use goniec::store::{Batch, Note, Store};
@@ -125,10 +125,34 @@ fn other_machines_are_let_near_only_where_a_token_is_needed() {
         || start(engine.clone(), ServerConfig::new(([192, 0, 2, 1], 0).into())).expect_err("refused").to_string();
     assert!(tried().contains("needs a token"));
     let loopback = start(engine.clone(), ServerConfig::new(([127, 0, 0, 1], 0).into())).expect("a server");
-    let grant = goniec::engine::Grant::new("root", Role::Admin, [7; 32], None).expect("a name");
+    let grant = Grant::new("root", Role::Admin, [7; 32], None).expect("a name");
     let (told, heard) = std::sync::mpsc::channel();
-    engine.make_token(grant, "", goniec::engine::Beside::default(), Box::new(move |made| told.send(made).unwrap()));
+    engine.make_token(grant, "", Beside::default(), Box::new(move |made| told.send(made).unwrap()));
     heard.recv().unwrap().expect("a token");
     assert!(tried().contains("cannot listen"), "a token of the registry counts");
     loopback.stop(std::time::Duration::ZERO);
+}
+
+#[test]
+fn of_two_admins_that_are_revoked_at_once_one_stays() {
+    let engine = Engine::start(Arc::new(MemoryStore::new()), Vec::new(), Settings::default(), Vec::new()).unwrap();
+    let (told, heard) = std::sync::mpsc::channel();
+    let reply = || {
+        let told = told.clone();
+        Box::new(move |done| told.send(done).unwrap())
+    };
+    let make = |name: &str| {
+        let grant = Grant::new(name, Role::Admin, [7; 32], None).expect("a name");
+        engine.make_token(grant, "", Beside::default(), reply());
+        heard.recv().unwrap()
+    };
+    make("a").expect("a token");
+    for round in 0..50 {
+        // Whichever of them stayed before.
+        let _ = (make("a"), make("b"));
+        ["a", "b"].iter().for_each(|name| engine.revoke_token(name, "", Beside::default(), reply()));
+        let done = [heard.recv().unwrap().is_ok(), heard.recv().unwrap().is_ok()];
+        assert_ne!(done[0], done[1], "round {round}");
+        assert_eq!(engine.tokens().len(), 1, "round {round}");
+    }
 }
