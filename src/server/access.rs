@@ -95,6 +95,16 @@ pub(super) fn guessed<T>(app: &App, peer: IpAddr, tried: impl FnOnce() -> Result
     tried().inspect_err(|_| app.guesses.was_wrong(peer, now))
 }
 
+/// Whether who was let in would be so again: since then a token may have been revoked, or a session ended.
+pub(super) fn may_go_on(app: &App, headers: &HeaderMap, right: Right) -> bool {
+    let held = |borne: &[u8]| app.keyring.bearer(borne).filter(|holder| !holder.is_over(now()));
+    let role = match bearer(headers) {
+        Some(borne) => held(borne).map(|holder| holder.role),
+        None => session(app, headers).map(|caller| caller.role),
+    };
+    !app.keyring.needs_login() || role.is_some_and(|role| may(role, right))
+}
+
 /// Whose session the cookie names. There is none where a token is borne.
 fn session(app: &App, headers: &HeaderMap) -> Option<Caller> {
     if headers.contains_key(AUTHORIZATION) { None } else { app.sessions.find(headers, &app.keyring) }

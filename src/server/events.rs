@@ -1,7 +1,7 @@
 //! Transitions as they happen, as server-sent events.
 //!
 //! The engine's thread must never wait for a reader: each has a bounded buffer, and one that falls behind is cut with a last
-//! event that says so.
+//! event that says so. Nobody hears of anything once their token is revoked or their session has ended.
 //!
 //! # What it does not know
 //!
@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -20,13 +20,14 @@ use crate::admin::filter::Filter;
 use crate::engine::Transition;
 use crate::store::StateName;
 
+use super::access;
 use super::intake::now;
 use super::listen::{App, before_stop};
 use super::manage::filter;
 use super::payload::{Answer, Reply};
 use super::problem::Problem;
 use super::render;
-use super::routes::Call;
+use super::routes::{Call, Right};
 
 /// Those who follow at once.
 const FOLLOWERS_MAX: usize = 64;
@@ -51,7 +52,7 @@ pub(super) fn follow(call: Call<'_>) -> Result<Answer, Problem> {
     let (pieces, stream) = mpsc::channel(1);
     // Counted here: many may ask before the first of their tasks runs.
     call.app.followers.set(call.app.followers.get() + 1);
-    tokio::task::spawn_local(pump(Rc::clone(call.app), events, pieces));
+    tokio::task::spawn_local(pump(Rc::clone(call.app), call.headers, events, pieces));
     let mut answer = Response::new(Reply::Stream(stream));
     *answer.status_mut() = StatusCode::OK;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -59,11 +60,11 @@ pub(super) fn follow(call: Call<'_>) -> Result<Answer, Problem> {
     Ok(answer)
 }
 
-async fn pump(app: Rc<App>, mut events: mpsc::Receiver<Bytes>, pieces: mpsc::Sender<Bytes>) {
+async fn pump(app: Rc<App>, headers: HeaderMap, mut events: mpsc::Receiver<Bytes>, pieces: mpsc::Sender<Bytes>) {
     let mut stopped = app.stopped.clone();
     let mut next = Some(Bytes::from_static(b": goniec follows\n\n"));
     while let Some(piece) = next.take() {
-        if pieces.send(piece).await.is_err() {
+        if !access::may_go_on(&app, &headers, Right::View) || pieces.send(piece).await.is_err() {
             break;
         }
         next = match before_stop(&mut stopped, timeout(HEARTBEAT, events.recv())).await {

@@ -111,6 +111,27 @@ const ENVELOPE_HEADERS: &[Parameter] = &[
     ("traceparent", "Word", false),
 ];
 
+/// What takes a body without an envelope.
+fn takes_bare() -> Described {
+    Described {
+        headers: ENVELOPE_HEADERS,
+        takes: &[(ANY, "Bytes")],
+        yes: (202, Some((JSON, "Accepted"))),
+        no: &[404, 422, 507],
+        ..reads("Accepted")
+    }
+}
+
+/// What makes a token.
+fn makes() -> Described {
+    Described {
+        takes: &[(JSON, "NewToken")],
+        yes: (201, Some((JSON, "MadeToken"))),
+        no: &[409, 507],
+        ..reads("MadeToken")
+    }
+}
+
 fn described(handler: Handler) -> Described {
     match handler {
         // A browser is sent on to the console.
@@ -126,13 +147,7 @@ fn described(handler: Handler) -> Described {
             no: &[422, 507],
             ..reads("Accepted")
         },
-        Handler::PostSend => Described {
-            headers: ENVELOPE_HEADERS,
-            takes: &[(ANY, "Bytes")],
-            yes: (202, Some((JSON, "Accepted"))),
-            no: &[404, 422, 507],
-            ..reads("Accepted")
-        },
+        Handler::PostSend => takes_bare(),
         Handler::ListMessages => Described { query: PAGED, no: &[422], ..reads("Messages") },
         Handler::ShowMessage => Described { no: &[404], ..reads("Message") },
         Handler::ShowBody => Described {
@@ -167,12 +182,7 @@ fn described(handler: Handler) -> Described {
         Handler::Logout => Described { yes: (204, None), ..reads("Login") },
         Handler::Me => reads("Me"),
         Handler::Tokens => reads("Tokens"),
-        Handler::MakeToken => Described {
-            takes: &[(JSON, "NewToken")],
-            yes: (201, Some((JSON, "MadeToken"))),
-            no: &[409, 507],
-            ..reads("MadeToken")
-        },
+        Handler::MakeToken => makes(),
         Handler::RevokeToken => Described { yes: (204, None), no: &[404, 409, 507], ..reads("Tokens") },
         Handler::Console => serves(("text/html", "Text")),
         Handler::ConsoleFile => serves((ANY, "Bytes")),

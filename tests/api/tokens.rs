@@ -1,5 +1,6 @@
 //! Tokens of the registry: how they are made, listed and revoked, what is refused, and what a damaged one does to a node.
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::Arc;
 
 use goniec::config::{Role, Token};
@@ -91,6 +92,29 @@ pub fn revoke(open: &Api) {
     api.call("DELETE", "/v1/tokens/a%40b.pl", &[], b"").expect(404);
     api.without_token();
     api.call("GET", "/v1/stats", &[("authorization", &format!("Bearer {token}"))], b"").expect(401);
+}
+
+#[test]
+fn who_follows_the_events_hears_nothing_once_the_token_is_revoked() {
+    let api = shut();
+    let token = make(&api, &json!({"name": "anna", "role": "viewer"})).expect(201).text("token");
+    let mut stream = api.connect();
+    let head = "GET /v1/events HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer";
+    write!(stream, "{head} {token}\r\n\r\n").expect("a request");
+    let mut from = BufReader::new(stream);
+    let mut heard = String::new();
+    while !heard.contains("goniec follows\n") {
+        assert!(from.read_line(&mut heard).expect("a line") > 0, "{heard}");
+    }
+    // The control: until then it hears what happens.
+    let before = api.waiting("before");
+    while !heard.contains(&before) {
+        assert!(from.read_line(&mut heard).expect("a line") > 0, "{heard}");
+    }
+    api.call("DELETE", "/v1/tokens/anna", &[], b"").expect(204);
+    let after = api.waiting("after");
+    from.read_to_string(&mut heard).expect("the end");
+    assert!(!heard.contains(&after), "{heard}");
 }
 
 #[test]
