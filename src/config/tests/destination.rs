@@ -97,8 +97,14 @@ fn every_key_is_read() {
 #[test]
 fn no_secret_of_a_configuration_is_printed() {
     const CANARY: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
-    let outside =
-        given(&[("TOKEN", CANARY), ("OLD", CANARY), ("SIGNING", CANARY), ("/run/erp", CANARY), ("orders.tmpl", "x")]);
+    let outside = given(&[
+        ("TOKEN", CANARY),
+        ("ANNA", CANARY),
+        ("OLD", CANARY),
+        ("SIGNING", CANARY),
+        ("/run/erp", CANARY),
+        ("orders.tmpl", "x"),
+    ]);
     for text in [WHOLE, &with(FULL)] {
         let (fields, _) = read::read(text, "goniec.toml", &outside);
         let config = Config::parse(text, "goniec.toml", &outside).expect("a configuration");
