@@ -15,7 +15,12 @@ const DEFAULT: &str = "info,sled=warn";
 
 /// Begins to log. The first call counts.
 pub(super) fn begin() {
-    let logger = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(DEFAULT)).build();
+    over(&mut env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(DEFAULT)));
+}
+
+/// Begins to log as this says. The first call counts.
+pub(super) fn over(builder: &mut env_logger::Builder) {
+    let logger = builder.build();
     let level = logger.filter();
     if log::set_boxed_logger(Box::new(Journal(logger))).is_ok() {
         log::set_max_level(level);

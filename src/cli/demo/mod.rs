@@ -40,6 +40,7 @@ use self::place::Place;
 use self::plan::{Pace, Tokens, VISITOR, configuration};
 use self::stage::{Halt, Stage, line};
 use self::systems::Systems;
+use super::journal;
 use super::messages::field;
 use super::{Fail, NO, USAGE, option, say, switch, text};
 
@@ -112,9 +113,10 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
 /// What the log says stands in the terminal as the rest does: alerts among it.
 fn log_beside(begun: Instant) {
     let filter = env_logger::Env::default().default_filter_or("warn,sled=error");
-    env_logger::Builder::from_env(filter)
-        .format(move |to, record| writeln!(to, "{}", line(begun, "log", &record.args().to_string())))
-        .init();
+    journal::over(
+        env_logger::Builder::from_env(filter)
+            .format(move |to, record| writeln!(to, "{}", line(begun, "log", &record.args().to_string()))),
+    );
 }
 
 fn welcome(host: &Host, (toml, token): &(std::path::PathBuf, std::path::PathBuf), opens: bool) -> Result<(), Fail> {
