@@ -84,6 +84,16 @@ fn a_message_is_handed_in_shown_edited_resent_and_removed() {
     std::fs::write(&body, "two").unwrap();
     check(&node.run(&["edit", &held, "-f", body.to_str().unwrap(), "--why", "a slip"]), 0, &held);
     check(&node.run(&["show", &held]), 0, "a slip");
+    check(&node.run(&["edit", &held, "-f", body.to_str().unwrap(), "--why", "x", "--dry-run"]), 2, "--field");
+    let json = check(&node.run(&["send", "log", "{\"a\": 1e2}", "--not-before", "1h"]), 0, "");
+    check(&node.run(&["edit", &json, "-f", body.to_str().unwrap(), "--why", "x"]), 2, "no JSON, and its content type");
+    let field = ["edit", &json, "--field", "/a", "--to", "12345678901234567890123", "--why", "x"];
+    check(&node.run(&[&field[..], &["--dry-run"]].concat()), 0, "1 messages");
+    check(&node.run(&[&field[..], &["--yes"]].concat()), 0, "edit: 1 done, 0 refused");
+    check(&node.run(&["show", &json, "--json"]), 0, "12345678901234567890123");
+    check(&node.run(&["edit", &json, "--field", "/a", "--to", "PL", "--why", "x", "--yes"]), 2, "is JSON, not PL");
+    check(&node.run(&["edit", &json, "-f", body.to_str().unwrap(), "--why", "meant", "--yes"]), 0, &json);
+    check(&node.run(&["rm", &json]), 0, "removed");
     check(&node.run(&["cancel", &held]), 0, "abandoned");
     check(&node.run(&["ls", "state:abandoned", "reason:cancelled", "--json"]), 0, &held);
     check(&node.run(&["rm", "state:abandoned", "--dry-run"]), 0, "1 messages");

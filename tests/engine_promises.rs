@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use faulty::Faulty;
-use goniec::engine::{Act, Alert, Channel, Destination, Engine, Rule, Settings, Turn};
+use goniec::engine::{Act, Alert, Channel, Destination, Engine, Kind, Rule, Settings, Turn};
 use goniec::model::{
     Abandoned, Backoff, Class, Failed, Failure, OnUncertain, Outcome, Policy, Queued, Retry, Sent, Stamp, State, WallMs,
 };
 use goniec::store::memory::MemoryStore;
-use goniec::store::{StateName, Store};
+use goniec::store::{Room, StateName, Store};
 use goniec::{Draft, Error, Id, Message};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -321,4 +321,30 @@ fn a_stop_does_not_wait_for_a_channel_that_hangs() {
     drop(engine);
     until("it has come to an end", || Arc::strong_count(&slow.told) == 1);
     assert_eq!((slow.begun.load(Ordering::SeqCst), slow.told.load(Ordering::SeqCst)), (begun, begun));
+}
+
+/// That nothing is taken for want of room is told once, whatever destinations a rule names, and so is that it is over.
+#[test]
+fn a_person_is_told_that_nothing_is_taken_for_want_of_room() {
+    let store = Arc::new(Faulty::default());
+    let (notes, deaf) = (Notes::default(), Notes::default());
+    let rules = vec![
+        Rule { kinds: vec![Kind::Disk], ..rule(&notes, &["shop"]) },
+        Rule { kinds: vec![Kind::Damaged], ..rule(&deaf, &[]) },
+    ];
+    let erp = Destination::new("erp", |_: &Message| ());
+    let engine = Engine::start(store.clone(), vec![erp], Settings::default(), rules).expect("starts");
+    let set = |free_bytes| {
+        let room = Room { free_bytes: Some(free_bytes), reserve_bytes: 100, ..Room::default() };
+        *store.room.lock().expect("whole") = Some(room);
+    };
+    let told = || notes.told.lock().expect("whole").iter().map(|alert| alert.reason).collect::<Vec<_>>();
+    set(99);
+    until("somebody is told", || told() == ["full"]);
+    assert!(engine.accept_wait(vec![Message::to("erp")]).is_err(), "nothing is taken");
+    set(100);
+    until("it is over", || told() == ["full", "has-room"]);
+    engine.accept_wait(vec![Message::to("erp")]).expect("it is taken again");
+    assert!(deaf.told.lock().expect("whole").is_empty(), "who did not ask for it");
+    engine.shutdown(PATIENCE).expect("ends");
 }

@@ -4,12 +4,14 @@
 mod told;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 
-use goniec::Message;
-use goniec::engine::{Destination, Kind, Rule, RuleShown, Settings, Turn};
+use goniec::engine::{Act, Destination, Kind, Rule, RuleShown, Settings, Turn};
 use goniec::model::timetable::Hours;
-use goniec::model::{Class, Failure, Outcome, Retry, Sent, Stamp, WallMs};
+use goniec::model::{Class, Failure, Outcome, Queued, Receipt, Retry, Sent, Stamp, WallMs};
 use goniec::store::memory::{MemoryDisk, MemoryStore};
+use goniec::{Id, Message};
 use told::Told;
 
 const MINUTE_MS: u64 = 60_000;
@@ -19,6 +21,8 @@ const NOON: WallMs = WallMs(1_795_435_200_000);
 
 /// An engine with two destinations that give up every message at once, and one whose set-up is broken, under a clock of its own.
 struct Night {
+    /// Whether `erp` takes what comes.
+    is_mended: Arc<AtomicBool>,
     turn: Turn,
     told: Told,
     now: Stamp,
@@ -27,8 +31,13 @@ struct Night {
 impl Night {
     /// It begins so many milliseconds after noon.
     fn begin(disk: &MemoryDisk, after_ms: u64, quiet: Option<&str>, quiet_except: &[Kind]) -> Night {
+        let is_mended = Arc::new(AtomicBool::new(false));
         let failing = |name, class, attempts| {
-            let fails = move |_: &Message| Outcome::Failed(Failure::new(class, Sent::Answered, "no"));
+            let mended = is_mended.clone();
+            let fails = move |_: &Message| match mended.load(Ordering::SeqCst) {
+                true => Outcome::Delivered(Receipt::default()),
+                false => Outcome::Failed(Failure::new(class, Sent::Answered, "no")),
+            };
             let mut one = Destination::new(name, fails);
             one.policy.retry = Retry { attempts, ..Retry::default() };
             one
@@ -45,12 +54,19 @@ impl Night {
         let store = Arc::new(MemoryStore::open(disk).expect("opens"));
         let now = Stamp { wall: NOON.plus(after_ms), mono_ms: 0 };
         let turn = Turn::open(store, destinations, Settings::default(), vec![rule], now).expect("opens");
-        Night { turn, told, now }
+        Night { is_mended, turn, told, now }
     }
 
-    fn accept(&mut self, name: &str, count: usize) {
+    fn accept(&mut self, name: &str, count: usize) -> Vec<Id> {
         let drafts = (0..count).map(|_| Message::to(name)).collect();
-        self.turn.accept(drafts, Box::new(|said| drop(said.expect("accepts"))));
+        let (give, take) = channel();
+        self.turn.accept(drafts, Box::new(move |said| give.send(said.expect("accepts")).expect("listens")));
+        self.turn.turn(self.now).expect("turns");
+        take.try_recv().expect("answers")
+    }
+
+    fn resend(&mut self, id: Id) {
+        self.turn.act(id, Act::Resend(Queued::Ready), Box::new(|said| drop(said.expect("resends"))));
     }
 
     /// So much time passes; what was told meanwhile.
@@ -126,4 +142,16 @@ fn what_is_excepted_is_told_at_any_hour() {
     assert_eq!(night.pass(HOUR_MS), ["door paused"]);
     assert_eq!(night.rule().quiet_except, [Kind::Paused]);
     assert_eq!(night.pass(8 * HOUR_MS), ["erp rejected"]);
+}
+
+#[test]
+fn what_was_put_right_in_the_night_is_told_to_nobody() {
+    let mut night = Night::begin(&MemoryDisk::new(), 10 * HOUR_MS, Some(QUIET), &[]);
+    let (right, rest) = (night.accept("erp", 3), night.accept("shop", 1));
+    assert_eq!(night.pass(HOUR_MS), Vec::<String>::new());
+    night.is_mended.store(true, Ordering::SeqCst);
+    right.into_iter().for_each(|id| night.resend(id));
+    assert_eq!(night.pass(8 * HOUR_MS), ["shop rejected"], "the one that still rests");
+    night.resend(rest[0]);
+    assert_eq!(night.pass(HOUR_MS), Vec::<String>::new());
 }

@@ -113,6 +113,8 @@ fn headline(alert: &Alert, longest: usize) -> String {
         "recovered" => format!("Over: what failed at {to} is delivered or dealt with"),
         "rule" => format!("The rules of {to} do not tell what it answered"),
         "damaged" => format!("{count} part(s) of the registry cannot be read"),
+        "full" => "Nothing new is taken: the disk is full, or the size limit is reached".to_owned(),
+        "has-room" => "Over: there is room again, and messages are taken".to_owned(),
         "test" => "A test: you are told by this goniec".to_owned(),
         // What it says itself begins with all that matters.
         _ => line(&alert.to_string(), longest),
@@ -146,6 +148,7 @@ fn commands(alert: &Alert) -> Vec<String> {
             vec!["goniec incidents".to_owned(), "goniec resend incident:ID   (once it is mended)".to_owned()]
         }
         "paused" => vec!["goniec destinations".to_owned(), format!("goniec resume {to}")],
+        "full" => vec!["goniec stats".to_owned(), "df -h   (where the registry lies)".to_owned()],
         "damaged" => vec!["goniec stats".to_owned(), "goniec verify   (the node stopped)".to_owned()],
         _ => Vec::new(),
     };
@@ -242,6 +245,7 @@ mod tests {
             ("late", "on-time"),
             ("silent", "active"),
             ("paused", "resumed"),
+            ("full", "has-room"),
         ] {
             assert_eq!(mail("erp", begun).thread, mail("erp", over).thread, "{begun}");
             assert!(mail("erp", over).subject.starts_with("goniec: Over: "), "{over}");

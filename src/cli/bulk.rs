@@ -107,11 +107,17 @@ fn agree(verb: &str, count: u64, preview: &Value) -> Result<(), Fail> {
         return Err(Fail::new(USAGE, format!("{verb} would change {count} messages")).hint("Say --yes, or --dry-run."));
     }
     sample(preview);
-    eprint!("{verb} {count} messages? [y/N] ");
+    let is_meant = agreed(&format!("{verb} {count} messages?"));
+    if is_meant { Ok(()) } else { Err(Fail::new(NO, "nothing was changed")) }
+}
+
+/// Whether the person at the terminal says yes.
+pub(super) fn agreed(question: &str) -> bool {
+    eprint!("{question} [y/N] ");
     drop(std::io::stderr().flush());
     let mut answer = String::new();
     drop(std::io::stdin().read_line(&mut answer));
-    if answer.trim().eq_ignore_ascii_case("y") { Ok(()) } else { Err(Fail::new(NO, "nothing was changed")) }
+    answer.trim().eq_ignore_ascii_case("y")
 }
 
 /// Some of what matches, and what an edit would make of it.

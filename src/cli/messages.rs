@@ -4,16 +4,17 @@
 //!
 //! What the acts mean: the node decides, and says why not.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
 
 use clap::ArgMatches;
 use comfy_table::{Table, presets};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::admin::filter::{BadFilter, Filter, WORDS};
 use crate::model::{Id, Phase, WallMs};
 
-use super::bulk;
+use super::bulk::{self, agreed};
 use super::client::{Node, escaped, refusal, yes};
 use super::{Fail, NO, USAGE, plain, say, text};
 
@@ -124,11 +125,27 @@ pub(super) fn edit(arguments: &ArgMatches) -> Result<(), Fail> {
         Some(file) => std::fs::read(file).map_err(|error| Fail::new(USAGE, format!("cannot read {file}: {error}")))?,
         None => in_editor(&yes(node.call("GET", &format!("{path}/body"), &[], &[])?)?.body)?,
     };
+    sure(arguments, &field(&message, "content_type"), &body)?;
     let why = escaped(text(arguments, "why").unwrap_or_default());
     let tag = format!("\"{revision}\"");
     let answer = yes(node.call("PUT", &format!("{path}/body?why={why}"), &[("if-match", &tag)], &body)?)?;
     let shown: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     done(arguments, &shown)
+}
+
+/// Asks whether a body that is not what its content type says is meant.
+fn sure(arguments: &ArgMatches, content_type: &str, body: &[u8]) -> Result<(), Fail> {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let is_json = essence == "application/json" || essence.ends_with("+json");
+    let Err(wrong) = serde_json::from_slice::<&RawValue>(body) else { return Ok(()) };
+    if !is_json || arguments.get_flag("yes") {
+        return Ok(());
+    }
+    let line = format!("the new body is no JSON, and its content type says {}: {wrong}", plain(content_type));
+    if !std::io::stdin().is_terminal() {
+        return Err(Fail::new(USAGE, line).hint("Say --yes where it is meant; nothing was changed."));
+    }
+    if agreed(&format!("{line}; keep it all the same?")) { Ok(()) } else { Err(Fail::new(NO, "nothing was changed")) }
 }
 
 /// `resend`, `cancel`, `hold`, `release`, `rm`, `resolve`.

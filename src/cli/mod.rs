@@ -123,6 +123,8 @@ fn command() -> Command {
         .subcommand(
             acting("edit", "Gives a message a new body, or one field of many another value, and queues them again")
                 .mut_arg("why", |why| why.required(true))
+                .mut_arg("dry-run", |dry_run| dry_run.requires("field"))
+                .mut_arg("rate", |rate| rate.requires("field"))
                 .arg(option("file", "FILE", "Takes the body from a file instead of $EDITOR").short('f'))
                 .arg(option("field", "POINTER", "The field, as /customer/phone").requires("to").conflicts_with("file"))
                 .arg(option("to", "JSON", "The value that the field gets").requires("field"))
@@ -368,7 +370,7 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
 }
 
 fn token() -> Arg {
-    option("token", "TOKEN", "The shared token").env("GONIEC_TOKEN").hide_env_values(true)
+    option("token", "TOKEN", "The token that says who asks").env("GONIEC_TOKEN").hide_env_values(true)
 }
 
 fn config() -> Arg {

@@ -143,8 +143,8 @@ fn quiet_hours_are_read_and_what_never_ends_is_refused() {
         ("quiet = \"00:00-24:00\"", "goniec.toml:5:1: alert[0].quiet: nobody is ever told: it never ends"),
         ("quiet_except = [\"damaged\"]", "goniec.toml:5:1: alert[0].quiet_except: does nothing without `quiet`"),
         (
-            "quiet = \"22:00-06:00\"\nquiet_except = [\"disk\"]",
-            "goniec.toml:6:16: alert[0].quiet_except: \"disk\" is none of abandoned",
+            "quiet = \"22:00-06:00\"\nquiet_except = [\"disc\"]",
+            "goniec.toml:6:16: alert[0].quiet_except: \"disc\" is none of abandoned",
         ),
     ] {
         check_bad(&with(keys), &[wrong]);

@@ -42,11 +42,11 @@ pub trait Channel: Send + Sync + 'static {
 /// Messages of one destination that came to rest, or wait for a person, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// The destination; `*` where it is the registry that is damaged, and in a test.
+    /// The destination; `*` where it is the registry that is damaged or full, and in a test.
     pub destination: Arc<str>,
     /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, `damaged`
     /// for what cannot be read and so is not delivered, `late` for messages that are still tried, or `will-be-late`, `on-time`, `silent`, `active`,
-    /// `paused`, `resumed`, `failing` and `answering` for a destination itself, `rule` where its rules do not tell what it answered, `test` where a
+    /// `paused`, `resumed`, `failing` and `answering` for a destination itself, `full` and `has-room` for the disk, `rule` where its rules do not tell what it answered, `test` where a
     /// person tries the channel.
     pub reason: &'static str,
     /// How many since the alert before; rows, where they are damaged; all that are, where they are late.
@@ -67,15 +67,21 @@ impl Alert {
     pub fn topic(&self) -> &'static str {
         match Kind::of(self.reason) {
             Kind::Abandoned => self.reason,
-            kind @ (Kind::Late | Kind::Silent | Kind::Paused | Kind::Breaker | Kind::Damaged | Kind::Incident) => {
-                kind.name()
-            }
+            kind @ (Kind::Late
+            | Kind::Silent
+            | Kind::Paused
+            | Kind::Breaker
+            | Kind::Damaged
+            | Kind::Disk
+            | Kind::Incident) => kind.name(),
         }
     }
 }
 
 /// How many untold messages are looked at together.
 const UNTOLD_MAX: usize = 10_000;
+/// How many marks are taken back in one commit: after a quiet night there are many, and everything else waits for it.
+const TOLD_MAX: usize = 1_000;
 /// How long a channel that failed is left alone.
 const AGAIN_MS: u64 = 30_000;
 /// How often the registry is asked for untold messages while nothing is known.
@@ -85,6 +91,9 @@ pub(super) type Cause = (Arc<str>, &'static str);
 
 /// The reason of what cannot be read.
 pub(super) const DAMAGED: &str = "damaged";
+/// Of the disk: that nothing new is taken, and that it is over.
+pub(super) const FULL: &str = "full";
+pub(super) const HAS_ROOM: &str = "has-room";
 /// The reason of what a person tells to try a channel.
 pub(super) const TEST: &str = "test";
 /// Of destinations: what becomes of them, and that it is over.
@@ -181,6 +190,7 @@ impl Alerter {
             .known
             .iter()
             .filter(|(_, (_, rules, _))| rules.is_empty())
+            .take(TOLD_MAX)
             .map(|(place, (_, _, at))| (*place, *at))
             .collect();
         for (place, _) in &told {
@@ -339,8 +349,13 @@ impl Alerter {
             if self.must_wait(rule, &about, now) {
                 continue;
             }
-            let Some(alert) = compose(&cause, &places, registry) else { continue };
-            self.rules.tell(number, &alert, now.wall)?;
+            // What was kept for the end of quiet hours may have been put right meanwhile.
+            let still: Vec<Place> =
+                places.iter().copied().filter(|place| is_still_to_be_told(*place, registry)).collect();
+            if !still.is_empty() {
+                let Some(alert) = compose(&cause, &still, registry) else { continue };
+                self.rules.tell(number, &alert, now.wall)?;
+            }
             self.told_until.insert(about, now.mono_ms.saturating_add(rule.digest_ms));
             for place in places {
                 if let Some((_, rules, _)) = self.known.get_mut(&place) {
@@ -349,6 +364,15 @@ impl Alerter {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the message rests undelivered yet, or cannot be read.
+fn is_still_to_be_told(place: Place, registry: &Registry) -> bool {
+    match registry.store.get(place) {
+        Ok(Some(record)) => super::settle::must_be_told(record.state),
+        Ok(None) => false,
+        Err(_) => true,
     }
 }
 

@@ -40,7 +40,8 @@ struct Planned {
     record: Record,
     event: Event,
     plan: Plan,
-    deed: Deed,
+    /// Its entry in the audit log; a job keeps one for many.
+    deed: Option<Deed>,
 }
 
 /// Why an act is not planned.
@@ -134,7 +135,8 @@ impl Committer {
         let Some(number) = self.bulk.next_number(begun) else { return reply(Err(Error::Busy)) };
         job.number = number;
         job.begun_at = draft.now.wall;
-        let act = job.act.field().map_or(job.act.name().to_owned(), |field| format!("edit {field} in"));
+        // The log is kept for good, and values may be a person's: the job and the revisions have them.
+        let act = job.act.field().map_or(job.act.name().to_owned(), |field| format!("edit {} in", field.path()));
         let detail = format!("{act} {} messages: {}", job.matched, job.filter);
         let detail = if job.why.is_empty() { detail } else { format!("{detail} ({})", job.why) };
         let deed = Deed { detail, ..Deed::new(&job.who, "bulk-begin", Target::Job(number)) };
@@ -145,10 +147,11 @@ impl Committer {
     fn step_job(&mut self, draft: &mut Draft, mut job: Job, going: &Going, reply: Reply<Job>) {
         let Going { places, is_last, is_hindered, .. } = going;
         let asked = job.act.act().by(job.who.as_str(), job.why.clone());
+        let reads_bodies = job.act.field().is_some() || job.query.text.is_some();
         let mut messages = Vec::new();
         let mut handled = 0;
         for place in places {
-            if draft.bodies_read >= STEP_BYTES_MAX {
+            if reads_bodies && draft.bodies_read >= STEP_BYTES_MAX {
                 break;
             }
             if *is_hindered {
@@ -220,7 +223,7 @@ impl Committer {
             return Err(Error::Refused { id: record.id, illegal }.into());
         }
         match self.is_asked_for(draft, &record, query) {
-            Ok(true) => self.plan_reserved(draft, record, asked),
+            Ok(true) => self.plan_reserved(draft, record, asked, query.is_some()),
             Ok(false) => {
                 self.registry.scheduler().forget(place);
                 Err(Error::Invalid(format!("message {} no longer matches", record.id)).into())
@@ -251,7 +254,13 @@ impl Committer {
         Ok(body.is_some_and(|body| query.is_in(&body)))
     }
 
-    fn plan_reserved(&mut self, draft: &mut Draft, record: Record, asked: &By<Act>) -> Result<Planned, Not> {
+    fn plan_reserved(
+        &mut self,
+        draft: &mut Draft,
+        record: Record,
+        asked: &By<Act>,
+        is_of_job: bool,
+    ) -> Result<Planned, Not> {
         let who = match self.registry.destination(&record.envelope.destination) {
             Ok(dest) => self.registry.who(dest, record.place, record.envelope.key.as_deref()),
             Err(error) => {
@@ -268,7 +277,11 @@ impl Committer {
             return Err(Not::Yet);
         }
         let event = event_of(&asked.what);
-        match self.admit(draft, &record, who, asked) {
+        let admitted = self.admit(draft, &record, who, asked).and_then(|plan| {
+            let deed = if is_of_job { None } else { Some(self.told(&record, asked, &plan)?) };
+            Ok((plan, deed))
+        });
+        match admitted {
             Ok((plan, deed)) => {
                 if matches!(event, Event::Arrived) {
                     self.overtake(draft, &record, who);
@@ -283,8 +296,8 @@ impl Committer {
         }
     }
 
-    /// What the act comes to and how the audit log tells it, where the message and its key admit it.
-    fn admit(&self, draft: &mut Draft, record: &Record, who: Who, asked: &By<Act>) -> Result<(Plan, Deed), Error> {
+    /// What the act comes to, where the message and its key admit it.
+    fn admit(&self, draft: &mut Draft, record: &Record, who: Who, asked: &By<Act>) -> Result<Plan, Error> {
         let rules = self.registry.rules(who.dest);
         let event = event_of(&asked.what);
         let goes = matches!(event, Event::Resend(_) | Event::Release(_) | Event::Amend);
@@ -294,21 +307,19 @@ impl Committer {
             return Err(Error::Overtaken { id: record.id, newer, version });
         }
         let rules = rules.map(|rules| &**rules);
-        let plan = match &asked.what {
+        match &asked.what {
             Act::EditField(field) => {
                 let edited = self.registry.edited(record, field)?;
                 draft.bodies_read += edited.body.len();
                 let body = Body::from(edited.body);
                 let what = Act::Edit { body, content_type: None, read: Some(record.revision) };
                 let edit = By { what, who: asked.who.clone(), why: asked.why.clone() };
-                plan(record, &edit, rules, is_in_doubt, draft.now.wall)?
+                plan(record, &edit, rules, is_in_doubt, draft.now.wall)
             }
             Act::Edit { .. } | Act::Hold | Act::Release | Act::Resend(_) | Act::Arrived | Act::Cancel | Act::Delete => {
-                plan(record, asked, rules, is_in_doubt, draft.now.wall)?
+                plan(record, asked, rules, is_in_doubt, draft.now.wall)
             }
-        };
-        let deed = self.told(record, asked, &plan)?;
-        Ok((plan, deed))
+        }
     }
 
     /// What the audit log keeps of it.
@@ -350,7 +361,6 @@ impl Planned {
     /// Puts it into the batch; with an entry of the audit log of its own where it is no part of a bulk job, which keeps one for many.
     fn enter(self, draft: &mut Draft, job: Option<u64>, reply: Reply<Shown>) {
         let Planned { who, record, event, plan, deed } = self;
-        let deed = Some(deed).filter(|_| job.is_none());
         let asking = Asking { who, record: Box::new(record), event, deed, job, reply };
         match plan {
             Plan::Step(step) => {

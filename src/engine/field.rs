@@ -164,6 +164,30 @@ impl<'de> Visitor<'de> for Step<'_> {
         write!(f, "an object or an array with {:?}", self.0)
     }
 
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
         while let Some(Name(name)) = map.next_key()? {
@@ -230,7 +254,8 @@ mod tests {
             ("/a", "1", "no", "its body is not JSON"),
             ("/a", "1", "\u{feff}{}", "its body is not JSON"),
             ("/a", "1", "{\"b\":1}", "its body has no field /a: there is no \"a\""),
-            ("/a/b", "1", "{\"a\":1}", "an object or an array"),
+            ("/a/b", "1", "{\"a\":1}", "there is no \"b\""),
+            ("/a/b", "1", "{\"a\":\"Jan Kowalski\"}", "has no field /a/b: there is no \"b\""),
             ("/0", "1", "[]", "there is no \"0\""),
             ("/01", "1", "[1,2]", "there is no \"01\""),
             ("/-", "1", "[1,2]", "there is no \"-\""),

@@ -5,7 +5,8 @@
 //! When something is told.
 
 use super::alert::{
-    Alert, Channel, DAMAGED, INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS, LATE, RECOVERED, RULE, TEST, WILL_BE_LATE,
+    Alert, Channel, DAMAGED, FULL, HAS_ROOM, INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS, LATE, RECOVERED, RULE, TEST,
+    WILL_BE_LATE,
 };
 
 /// The first channel: a line in the log.
@@ -41,6 +42,8 @@ impl std::fmt::Display for Alert {
             None if *reason == DAMAGED => {
                 write!(f, "{messages} part(s) of the registry cannot be read, and are not delivered")?;
             }
+            None if *reason == FULL => write!(f, "the registry takes nothing new")?,
+            None if *reason == HAS_ROOM => write!(f, "the registry takes messages again")?,
             None => write!(f, "destination {destination} is {reason}")?,
         }
         match detail {

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::after::Sought;
 use super::ages::Ages;
-use super::alert::{ANSWERING, FAILING, PAUSED, RESUMED, RULE};
+use super::alert::{ANSWERING, FAILING, FULL, HAS_ROOM, PAUSED, RESUMED, RULE};
 use super::bulk::Ledger;
 use super::figures::{Counted, Figures};
 use super::history::Chart;
@@ -355,6 +355,11 @@ impl Registry {
             None if before == Some(Cause::SetUp) => self.note(dest, RESUMED, "it takes messages again"),
             None => log::warn!("destination {} goes on", self.name(dest)),
         }
+    }
+
+    /// Has a person told that the registry takes nothing new, or takes it again.
+    pub(super) fn note_room(&self, is_full: bool, words: String) {
+        self.notices().push((Arc::from("*"), if is_full { FULL } else { HAS_ROOM }, words));
     }
 
     /// Has a person told of what became of a destination.

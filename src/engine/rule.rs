@@ -12,8 +12,8 @@
 use std::sync::Arc;
 
 use super::alert::{
-    ACTIVE, ANSWERING, Cause, Channel, DAMAGED, FAILING, INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS, LATE, ON_TIME,
-    PAUSED, RECOVERED, RESUMED, SILENT, WILL_BE_LATE,
+    ACTIVE, ANSWERING, Cause, Channel, DAMAGED, FAILING, FULL, HAS_ROOM, INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS,
+    LATE, ON_TIME, PAUSED, RECOVERED, RESUMED, SILENT, WILL_BE_LATE,
 };
 use crate::model::WallMs;
 use crate::model::timetable::Hours;
@@ -33,6 +33,8 @@ pub enum Kind {
     Breaker,
     /// What cannot be read and so is not delivered, alone.
     Damaged,
+    /// That nothing new is taken for want of room, and that it is again.
+    Disk,
     /// Failures of a destination with one cause that do not heal by themselves, and that they are over.
     Incident,
 }
@@ -67,14 +69,14 @@ impl Rule {
     }
 
     fn hears(&self, kind: Kind) -> bool {
-        let is_of = |own: &Kind| *own == kind || (*own == Kind::Abandoned && kind == Kind::Damaged);
         // An incident tells of the same failures once more, from another side: only who asks for that hears it.
-        (self.kinds.is_empty() && kind != Kind::Incident) || self.kinds.iter().any(is_of)
+        (self.kinds.is_empty() && kind != Kind::Incident) || self.kinds.iter().any(|own| own.covers(kind))
     }
 
     /// Whether what has this reason is kept for later at this time.
     pub(super) fn is_quiet_about(&self, reason: &str, now: WallMs) -> bool {
-        !self.hours.is_open(now) && !self.quiet_except.contains(&Kind::of(reason))
+        let kind = Kind::of(reason);
+        !self.hours.is_open(now) && !self.quiet_except.iter().any(|own| own.covers(kind))
     }
 
     /// Whether it tells of this. The registry itself is everyone's, whatever its destinations.
@@ -90,21 +92,27 @@ impl Rule {
             return false;
         }
         let is_of = || self.destinations.is_empty() || self.destinations.contains(destination);
-        self.hears(kind) && (kind == Kind::Damaged || is_of())
+        self.hears(kind) && (matches!(kind, Kind::Damaged | Kind::Disk) || is_of())
     }
 }
 
 impl Kind {
     /// Every kind, with its name.
-    const NAMES: [(Kind, &str); 7] = [
+    const NAMES: [(Kind, &str); 8] = [
         (Kind::Abandoned, "abandoned"),
         (Kind::Late, "late"),
         (Kind::Silent, "silent"),
         (Kind::Paused, "paused"),
         (Kind::Breaker, "breaker"),
         (Kind::Damaged, "damaged"),
+        (Kind::Disk, "disk"),
         (Kind::Incident, "incident"),
     ];
+
+    /// Whether who asks for this asks for that one too.
+    fn covers(self, kind: Kind) -> bool {
+        self == kind || (self == Kind::Abandoned && kind == Kind::Damaged)
+    }
 
     /// The kind of this name.
     #[must_use]
@@ -126,6 +134,7 @@ impl Kind {
             PAUSED | RESUMED => Kind::Paused,
             FAILING | ANSWERING => Kind::Breaker,
             DAMAGED => Kind::Damaged,
+            FULL | HAS_ROOM => Kind::Disk,
             INCIDENT | INCIDENT_AT_REST | INCIDENT_LASTS | RECOVERED => Kind::Incident,
             _ => Kind::Abandoned,
         }
@@ -140,5 +149,30 @@ impl Kind {
 impl std::fmt::Debug for Rule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Rule").field("channel", &self.channel.name()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::log_line::LogLine;
+    use super::*;
+
+    #[test]
+    fn who_asks_for_what_rests_asks_for_damage_too_by_day_and_by_night() {
+        let closed = vec!["00:00-23:59 UTC".parse().expect("hours")];
+        let rule = |kinds: &[Kind]| Rule {
+            kinds: kinds.to_vec(),
+            hours: Hours { open: None, closed: closed.clone() },
+            quiet_except: kinds.to_vec(),
+            ..Rule::all(LogLine, 0)
+        };
+        let noon = WallMs(1_795_435_200_000);
+        let heard = |kinds: &[Kind], reason| {
+            let rule = rule(kinds);
+            rule.concerns(&(Arc::from("erp"), reason)) && !rule.is_quiet_about(reason, noon)
+        };
+        assert!(heard(&[Kind::Abandoned], DAMAGED) && heard(&[Kind::Damaged], DAMAGED));
+        assert!(!heard(&[Kind::Paused], DAMAGED) && !heard(&[Kind::Damaged], "rejected"));
+        assert!(rule(&[Kind::Paused]).is_quiet_about(DAMAGED, noon));
     }
 }

@@ -54,10 +54,12 @@ pub(super) fn check(
     if may(caller.role, right) {
         return Ok(caller.name);
     }
+    let able: Vec<&str> = Role::ALL.into_iter().filter(|role| may(*role, right)).map(Role::name).collect();
     Err(Problem::forbidden(format!(
-        "the token {:?} has the role {}, which may not do this",
+        "the token {:?} has the role {}, which may not do this; {} may",
         caller.name,
-        caller.role.name()
+        caller.role.name(),
+        able.join(", ")
     )))
 }
 

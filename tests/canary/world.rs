@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use goniec::transport::http::call;
 use serde_json::Value;
 
 use super::hostile::{self, MANNERS};
@@ -131,6 +131,8 @@ pub struct World {
     tail: Child,
     port: u16,
     heard: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// What the node made itself and told once: a token, and the cookie of a session.
+    made: Mutex<Vec<String>>,
     _peers: [Peer; 2],
     _tls: tls::Server,
 }
@@ -158,11 +160,10 @@ impl World {
         }
         config = (config + TLS + ALERTS).replace("PEER", &peer.url("")).replace("TLS", &server.port.to_string());
         fs::write(dir.join("goniec.toml"), config).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let log = File::create(dir.join("log")).unwrap();
         let smtp = format!("smtp://anna:canary-mail-4711@{}", mail.address());
         let node = Command::new(env!("CARGO_BIN_EXE_goniec"))
-            .args(["serve", "--config", "goniec.toml", "--data", "data", "--listen", &format!("127.0.0.1:{port}")])
+            .args(["serve", "--config", "goniec.toml", "--data", "data", "--listen", "127.0.0.1:0"])
             .current_dir(dir)
             .envs(SECRETS)
             .env("SMTP_URL", smtp)
@@ -172,11 +173,19 @@ impl World {
             .stderr(log)
             .spawn()
             .unwrap();
+        let mut port = None;
+        until("the node listens", || {
+            let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
+            port = log
+                .split_once("listens on http://127.0.0.1:")
+                .and_then(|(_, rest)| rest.split_once(','))
+                .and_then(|(port, _)| port.parse().ok());
+            port.is_some()
+        });
+        let port = port.expect("a port");
         let tail = client(dir, port).args(["tail", "--json"]).stdout(File::create(dir.join("tail")).unwrap()).spawn();
-        let (dir, heard) = (dir.to_owned(), Mutex::default());
-        let world = World { dir, node, tail: tail.unwrap(), port, heard, _peers: [peer, mail], _tls: server };
-        world.until("the node answers", || ask(port, "GET", "/healthz", "", b"").is_some());
-        world
+        let (dir, heard, made) = (dir.to_owned(), Mutex::default(), Mutex::default());
+        World { dir, node, tail: tail.unwrap(), port, heard, made, _peers: [peer, mail], _tls: server }
     }
 
     /// Hands in a message of each manner for each destination, and waits until nothing more becomes of them.
@@ -243,6 +252,30 @@ impl World {
         self.call("GET", "/v1/alerts", "", b"");
     }
 
+    /// A token that the node makes, and a session by it: what it tells once is kept for [`World::end`] to look for.
+    pub fn make_token(&self) {
+        let made = client(&self.dir, self.port).args(["token", "new", "monika", "--role", "viewer"]).output().unwrap();
+        let token = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+        assert!(token.starts_with("gon_"), "{}", String::from_utf8_lossy(&made.stderr));
+        let login = format!("{{\"token\":\"{token}\"}}");
+        let url = format!("http://127.0.0.1:{}/v1/login", self.port);
+        let headers = [("content-type", "application/json")];
+        let answer = call("POST", &url, &headers, login.as_bytes(), PATIENCE).expect("an answer");
+        let set = answer.headers.iter().find(|(name, _)| name == "set-cookie").map(|(_, cookie)| cookie);
+        let cookie = set.and_then(|cookie| cookie.split(['=', ';']).nth(1)).unwrap().to_owned();
+        for header in [format!("authorization: Bearer {token}\r\n"), format!("cookie: goniec-session={cookie}\r\n")] {
+            let (status, stats) = ask(self.port, "GET", "/v1/stats", &header, b"").expect("an answer");
+            assert_eq!(status, 200);
+            self.hear("answer of GET /v1/stats", &stats);
+        }
+        self.made.lock().unwrap().extend([token, cookie]);
+    }
+
+    /// What the node made itself and told once.
+    pub fn made(&self) -> Vec<String> {
+        self.made.lock().unwrap().clone()
+    }
+
     /// Every verb that asks a running node, and all that it says. Those that are no clients are told by name.
     pub fn every_verb(&self) {
         fs::write(self.dir.join("body"), "{\"do\":\"no\"}").unwrap();
@@ -278,6 +311,9 @@ impl World {
             "alert test",
             "stats",
             "stats --json",
+            "token ls",
+            "token ls --json",
+            "token rm monika",
             "completions bash",
             "man serve",
         ];
@@ -290,7 +326,7 @@ impl World {
         let help = String::from_utf8(help.stdout).unwrap();
         let verbs = help.lines().filter_map(|line| line.strip_prefix("  ")?.split("  ").next());
         for verb in verbs.filter(|verb| verb.len() > 1 && verb.chars().all(|letter| letter.is_ascii_lowercase())) {
-            let is_elsewhere = ["serve", "tail", "verify", "salvage", "sink", "bench", "help"].contains(&verb);
+            let is_elsewhere = ["serve", "tail", "verify", "salvage", "sink", "bench", "demo", "help"].contains(&verb);
             assert!(is_elsewhere || words.iter().any(|line| line.starts_with(verb)), "nobody asks by {verb}");
         }
     }
@@ -344,13 +380,17 @@ impl World {
         self.heard.lock().unwrap().entry(name.to_owned()).or_default().extend_from_slice(bytes);
     }
 
-    fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let limit = Instant::now() + PATIENCE;
-        while !holds() {
-            assert!(Instant::now() < limit, "waited in vain: {what}");
-            // The pace of a loop with a deadline.
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    fn until(&self, what: &str, holds: impl FnMut() -> bool) {
+        until(what, holds);
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let limit = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < limit, "waited in vain: {what}");
+        // The pace of a loop with a deadline.
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -51,7 +51,9 @@ impl Drop for Watched {
             return;
         }
         let mut left = files(&self.data);
-        left.insert("log".to_owned(), std::fs::read(self.log.path()).expect("the log"));
+        assert!(!left.is_empty(), "the control: the node left something at {}", self.data.display());
+        let log = std::fs::read(self.log.path()).expect("the log");
+        left.insert("log".to_owned(), log);
         let needles = Needles::of(SECRET);
         let found: Vec<String> = left.iter().flat_map(|(name, bytes)| leaks(&needles, name, bytes)).collect();
         assert!(found.is_empty(), "secrets in what a node left:\n{}", found.join("\n"));

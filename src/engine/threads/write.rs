@@ -156,7 +156,10 @@ fn care(shared: &Shared, now: Stamp) -> bool {
         || registry.settings.store_bytes_max.is_some_and(|bytes_max| room.used_bytes >= bytes_max);
     if is_full != shared.full.swap(is_full, Ordering::Relaxed) {
         let words = if is_full { "is short: nothing new is taken" } else { "suffices again" };
-        log::warn!("room on the disk {words} ({} bytes used, {:?} free)", room.used_bytes, room.free_bytes);
+        let free = room.free_bytes.map_or_else(|| "unknown".to_owned(), |free| free.to_string());
+        let words = format!("room on the disk {words} ({} bytes used, {free} free)", room.used_bytes);
+        log::warn!("{words}");
+        registry.note_room(is_full, words);
     }
     match registry.store.retain(&registry.settings.retention, now.wall) {
         Ok(retained) => retained.more,

@@ -36,7 +36,7 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// The longest reason and the longest remote id that are kept, in characters.
 const REASON_CHARS_MAX: usize = 500;
-const REMOTE_ID_CHARS_MAX: usize = 200;
+pub(in crate::transport) const REMOTE_ID_CHARS_MAX: usize = 200;
 
 /// What a rule makes of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,17 +11,23 @@
 
 use super::Http;
 use crate::model::{Failure, Outcome, Receipt};
+use crate::transport::answer::REMOTE_ID_CHARS_MAX;
+use crate::transport::secret::Hidden;
 use crate::transport::{Batched, Probed};
 
 impl Http {
     fn blot(&self, text: &str) -> String {
+        self.blotted(text, Hidden::blot)
+    }
+
+    fn blotted(&self, text: &str, blot: fn(&Hidden, &str) -> String) -> String {
         // As of all that arrives without a word.
         if text.is_empty() {
             return String::new();
         }
-        let blotted = self.hidden.blot(text);
+        let blotted = blot(&self.hidden, text);
         match &self.passes {
-            Some(passes) => passes.issuer().hidden.blot(&blotted),
+            Some(passes) => blot(&passes.issuer().hidden, &blotted),
             None => blotted,
         }
     }
@@ -32,7 +38,10 @@ impl Http {
     }
 
     fn discreet_receipt(&self, receipt: Receipt) -> Receipt {
-        let remote_id = receipt.remote_id.as_deref().map(|id| self.blot(id));
+        // A number that ends as the spelling of a secret begins is a number, unless the id was cut.
+        let is_cut = |id: &str| id.chars().count() >= REMOTE_ID_CHARS_MAX;
+        let blotted = |id: &str| if is_cut(id) { self.blot(id) } else { self.blotted(id, Hidden::blot_whole) };
+        let remote_id = receipt.remote_id.as_deref().map(blotted);
         Receipt { detail: self.blot(&receipt.detail), remote_id, ..receipt }
     }
 

@@ -85,9 +85,7 @@ impl Renewal for Session {
             Ok(None) => return Err(self.issuer.told("its answer sets no cookie", &self.words(&answer))),
             Err(wrong) => return Err(self.issuer.failed(&wrong)),
         };
-        for (_, value) in cookies.text().split("; ").filter_map(|cookie| cookie.split_once('=')) {
-            self.issuer.hidden.hide_what_came(&Secret::new(value.to_owned()));
-        }
+        self.issuer.hidden.hide_cookies(cookies.text());
         let value = credentials::sensitive(&cookies).map_err(|why| self.issuer.failed(&why))?;
         Ok((Pass { name: COOKIE, value }, self.life))
     }

@@ -23,8 +23,8 @@ use super::Secret;
 const CAME_MAX: usize = 64;
 /// The shortest beginning of a secret that is blotted out, in bytes: a shorter one ends many a text by chance.
 const BEGINNING_BYTES_MIN: usize = 4;
-/// The shortest value of a query that is taken for a secret, in bytes.
-const QUERY_BYTES_MIN: usize = 8;
+/// The shortest value among others, in a query or a cookie, that is taken for a secret, in bytes: `lang=pl` is none.
+const VALUE_BYTES_MIN: usize = 8;
 /// The fewest letters of base64 that are taken for a secret.
 const BASE64_LETTERS_MIN: usize = 6;
 /// What stands for a secret.
@@ -48,8 +48,16 @@ impl Hidden {
     pub(in crate::transport) fn hide_query(&mut self, url: &str) {
         let (_, query) = url.split_once('?').unwrap_or_default();
         let values = query.split('&').filter_map(|pair| Some(pair.split_once('=')?.1));
-        for value in values.filter(|value| value.len() >= QUERY_BYTES_MIN) {
+        for value in values.filter(|value| value.len() >= VALUE_BYTES_MIN) {
             self.hide(&Secret::new(value.to_owned()));
+        }
+    }
+
+    /// Hides what is long enough to be a secret among the values of cookies that came.
+    pub(in crate::transport) fn hide_cookies(&self, cookies: &str) {
+        let values = cookies.split("; ").filter_map(|cookie| Some(cookie.split_once('=')?.1));
+        for value in values.filter(|value| value.len() >= VALUE_BYTES_MIN) {
+            self.hide_what_came(&Secret::new(value.to_owned()));
         }
     }
 
@@ -62,9 +70,19 @@ impl Hidden {
         came.push_back(spellings(secret));
     }
 
-    /// The text without them.
+    /// The text without them; of one that came whole only whole secrets are blotted out.
+    #[must_use]
+    pub fn blot_whole(&self, text: &str) -> String {
+        self.blotted(text, false)
+    }
+
+    /// The text without them, and without the beginning of one at its end.
     #[must_use]
     pub fn blot(&self, text: &str) -> String {
+        self.blotted(text, true)
+    }
+
+    fn blotted(&self, text: &str, may_be_cut: bool) -> String {
         let came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
         let all = || self.known.iter().chain(came.iter()).flatten().map(Secret::text);
         // The longest first: one may stand within another.
@@ -76,7 +94,7 @@ impl Hidden {
         }
         // What was cut in the middle of a letter ends with one that stands for it.
         let end = blotted.trim_end_matches(char::REPLACEMENT_CHARACTER);
-        if let Some(bytes) = all().filter_map(|secret| begun(end, secret)).max() {
+        if let Some(bytes) = all().filter(|_| may_be_cut).filter_map(|secret| begun(end, secret)).max() {
             blotted.truncate(end.len() - bytes);
             blotted.push_str(BLOT);
         }
@@ -195,6 +213,21 @@ mod tests {
         assert_eq!(hidden.blot("wrong: ósma-\u{fffd}"), "wrong: ***");
         assert_eq!(hidden.blot("wrong: ós"), "wrong: ós", "so little ends many a text");
         assert_eq!(hidden.blot("wrong: ósma-taj, is it?"), "wrong: ósma-taj, is it?", "the control: no end");
+    }
+
+    #[test]
+    fn a_number_that_ends_as_a_secret_begins_stays_where_it_came_whole() {
+        // Its hex spelling begins with 7333.
+        let hidden = hidden(&["s3cret-of-the-shop"]);
+        assert_eq!((hidden.blot_whole("127333"), hidden.blot("127333")), ("127333".to_owned(), "12***".to_owned()));
+        assert_eq!(hidden.blot_whole("id s3cret-of-the-shop"), "id ***");
+    }
+
+    #[test]
+    fn a_cookie_that_is_short_opens_nothing_and_stays() {
+        let hidden = Hidden::default();
+        hidden.hide_cookies("lang=pl; is_guest=0; B1SESSION=4711-4711-4711");
+        assert_eq!(hidden.blot("order 10070 pl 4711-4711-4711"), "order 10070 pl ***");
     }
 
     #[test]
