@@ -94,6 +94,13 @@ fn a_message_is_handed_in_shown_edited_resent_and_removed() {
     check(&node.run(&["edit", &json, "--field", "/a", "--to", "PL", "--why", "x", "--yes"]), 2, "is JSON, not PL");
     check(&node.run(&["edit", &json, "-f", body.to_str().unwrap(), "--why", "meant", "--yes"]), 0, &json);
     check(&node.run(&["rm", &json]), 0, "removed");
+    let edit = ["edit", "state:queued", "--field", "/country", "--to", "\"PL\"", "--why", "a slip"];
+    let id = check(&node.run(&["send", "log", "{\"country\": \"Poland\"}", "--not-before", "1h"]), 0, "");
+    let line = format!("{id}  /country: \"Poland\" -> \"PL\"");
+    check(&node.run(&[&edit[..], &["--dry-run"]].concat()), 0, &line);
+    check(&node.run(&[&edit[..], &["--yes"]].concat()), 1, "edit: 1 done, 1 refused");
+    check(&node.run(&["cancel", &id]), 0, "abandoned");
+    check(&node.run(&["rm", &id, "--yes"]), 0, &id);
     check(&node.run(&["cancel", &held]), 0, "abandoned");
     check(&node.run(&["ls", "state:abandoned", "reason:cancelled", "--json"]), 0, &held);
     check(&node.run(&["rm", "state:abandoned", "--dry-run"]), 0, "1 messages");

@@ -301,7 +301,7 @@ fn words_that_no_note_can_hold_are_refused_and_stop_nothing() {
     let worst = |letters: usize| String::from_utf8(vec![1; letters]).expect("is text");
     let hand = Hand::Pause.by(worst(256), worst(1_024));
     day.ask(|turn, _, reply| turn.steer("shop", hand, reply)).expect("pauses");
-    let bulk = day.bulk(RESEND, |bulk| bulk.filter = worst(1_024)).expect("begins");
+    let bulk = day.bulk(RESEND, |bulk| bulk.filter = worst(2_048)).expect("begins");
     assert_eq!(day.job(bulk.number).state, JobState::Done);
 }
 

@@ -56,14 +56,14 @@ pub(super) fn act(verb: &str, node: &Node, arguments: &ArgMatches, filter: &str)
         if arguments.get_flag("json") {
             return say(&preview.to_string());
         }
-        sample(&preview);
+        sample(arguments, &preview);
         return say(&format!("{count} messages"));
     }
     if count == 0 {
         return Err(Fail::new(NO, "no message matches"));
     }
     if !arguments.get_flag("yes") {
-        agree(verb, count, &preview)?;
+        agree(verb, arguments, count, &preview)?;
     }
     put(&mut asked, "count", count);
     let job = follow(node, post(node, &asked)?)?;
@@ -102,11 +102,11 @@ fn not_json(name: &str, value: &str) -> Fail {
     Fail::new(USAGE, format!("--{name} is JSON, not {}", plain(value))).hint(hint)
 }
 
-fn agree(verb: &str, count: u64, preview: &Value) -> Result<(), Fail> {
+fn agree(verb: &str, arguments: &ArgMatches, count: u64, preview: &Value) -> Result<(), Fail> {
     if !std::io::stdin().is_terminal() {
         return Err(Fail::new(USAGE, format!("{verb} would change {count} messages")).hint("Say --yes, or --dry-run."));
     }
-    sample(preview);
+    sample(arguments, preview);
     let is_meant = agreed(&format!("{verb} {count} messages?"));
     if is_meant { Ok(()) } else { Err(Fail::new(NO, "nothing was changed")) }
 }
@@ -121,15 +121,16 @@ pub(super) fn agreed(question: &str) -> bool {
 }
 
 /// Some of what matches, and what an edit would make of it.
-fn sample(preview: &Value) {
+fn sample(arguments: &ArgMatches, preview: &Value) {
     for message in preview.get("sample").and_then(Value::as_array).into_iter().flatten() {
         let words = ["id", "state", "destination", "key", "reason"].map(|name| field(message, name));
         eprintln!("  {}", words.join("  ").trim_end());
     }
+    let [path, to] = ["field", "to"].map(|name| plain(text(arguments, name).unwrap_or_default()));
     for edit in preview.get("edits").and_then(Value::as_array).into_iter().flatten() {
         match edit.get("refused").and_then(Value::as_str) {
             Some(why) => eprintln!("  {}  is refused: {}", field(edit, "id"), plain(why)),
-            None => eprintln!("  {}  has {} now", field(edit, "id"), field(edit, "before")),
+            None => eprintln!("  {}  {path}: {} -> {to}", field(edit, "id"), field(edit, "before")),
         }
     }
 }

@@ -22,8 +22,8 @@ use super::routes::{Call, json};
 
 /// How many messages a dry run shows.
 const SAMPLES: usize = 10;
-/// The most bytes of a filter that a job keeps.
-const FILTER_BYTES_MAX: usize = 1_024;
+/// The most bytes of a filter that a job keeps: the ids of a page of the console fit.
+const FILTER_BYTES_MAX: usize = 2_048;
 /// The entries of a page of the audit log where nothing is said, and at most.
 const LIMIT: usize = 50;
 const LIMIT_MAX: usize = 1_000;

@@ -67,6 +67,13 @@ pub fn begin(api: &Api) {
 
 /// An edit of a field: only the bytes of the field change, and the preview says which.
 fn edit(api: &Api) {
+    let id = api.waiting("many-ids");
+    let among = |count: usize| {
+        let ids = vec![id.as_str(); count].join(",");
+        bulk(api, &format!(r#"{{"action":"hold","filter":"id:{ids}","dry_run":true}}"#))
+    };
+    assert_eq!(among(55).expect(200).json()["count"], 1, "more than a page of the console");
+    among(56).expect(400).says("at most 2048 bytes");
     let sent = [r#"{"n": 1e400,"to" :"Lodz"}"#, r#"{"to":"Gdynia"}"#].map(|body| {
         let body = format!(r#"{{"destination":"ok","body":{body},"key":"bulk-edit","not_before":"1h"}}"#);
         api.call("POST", "/v1/messages", &[JSON], body.as_bytes()).expect(202).text("id")
