@@ -115,6 +115,71 @@ fn messages_are_held_released_given_up_and_deleted_one_by_one_and_together() {
 }
 
 #[test]
+fn one_field_of_many_gets_another_value_as_it_is_written() {
+    let Some(browser) = browser("one_field_of_many_gets_another_value_as_it_is_written") else { return };
+    let world = World::start(&[]);
+    let headers = [("content-type", "application/json"), ("goniec-not-before", "1h")];
+    let body = r#"{"n": 1e400, "to" :"Poland"}"#;
+    let waiting = |_| world.call("POST", "/v1/send/shop", &headers, body.as_bytes())["id"].as_str().unwrap().to_owned();
+    let ids: Vec<String> = (0..51).map(waiting).collect();
+    let there = world.hand_in(&json!({"destination": "shop", "body": {"to": "Poland"}}));
+    world.until(&there, "delivered");
+    browser.open(&world.page("?lang=en", "#/messages?filter=to:shop"));
+    browser.click("thead input");
+    // Those that are picked: a page of ids is not too long, and what does not admit it is left out.
+    browser.click(".actions [data-act=edit]");
+    browser.sees("dialog .quiet", "1 left out");
+    let [path, from, to] = [1, 2, 3].map(|at| format!("dialog label.field:nth-of-type({at}) input"));
+    let submit = "dialog button[type=submit]";
+    browser.write(&path, "/to");
+    browser.write(&to, "1");
+    browser.click(submit);
+    browser.sees("dialog", "Edit: 49 messages.");
+    assert_eq!(browser.count("dialog"), 1, "the first is closed");
+    browser.click("dialog .end button[type=button]");
+    let back = "!document.querySelector('dialog') && document.activeElement.dataset.act === 'edit'";
+    browser.until("the focus where it was", back, json!([]));
+    // All that match: what is refused is refused inside, and nothing that was typed is lost.
+    browser.click(".actions > .link");
+    browser.click(".actions [data-act=edit]");
+    let typed = |values: [&str; 3]| {
+        let fields = "return [...document.querySelectorAll('dialog input')].map(input => input.value)";
+        assert_eq!(browser.js(fields, json!([])), json!(values));
+    };
+    for (values, says) in [
+        (["/to", "", "PL"], "New valueValues are JSON"),
+        (["/to", "", r#"1,"from":2"#], "New valueValues are JSON"),
+        (["/to", "Poland", "1"], "(optional)Values are JSON"),
+        (["to", r#""Poland""#, "1"], "a JSON Pointer"),
+    ] {
+        [&path, &from, &to].into_iter().zip(values).for_each(|(field, value)| browser.write(field, value));
+        browser.click(submit);
+        browser.sees("dialog .refusal", says);
+        typed(values);
+    }
+    browser.write(&path, "/to");
+    browser.write(&to, " 12345678901234567890.10 ");
+    browser.click(submit);
+    browser.sees("dialog", "Edit: 52 messages.");
+    browser.sees("dialog p", "/to → 12345678901234567890.10");
+    browser.sees("dialog .sample", "now \"Poland\"");
+    browser.write("dialog label.field:nth-of-type(1) input", "numbers, please");
+    browser.write("dialog label.field:nth-of-type(2) input", "52");
+    browser.click(submit);
+    browser.sees(".job", "done · 51 / 52 · 1 refused.");
+    for id in &ids {
+        let kept = world.call("GET", &format!("/v1/messages/{id}/revisions"), &[], b"");
+        let last = &kept["revisions"][1];
+        assert_eq!(
+            (&last["body"], &last["why"]),
+            (&body.replace("\"Poland\"", "12345678901234567890.10").into(), &"numbers, please".into())
+        );
+    }
+    assert_eq!(message(&world, &there)["revision"], 1);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
 fn a_destination_is_paused_with_a_reason_resumed_and_its_cycle_run() {
     let Some(browser) = browser("a_destination_is_paused_with_a_reason_resumed_and_its_cycle_run") else { return };
     let world = World::start(&[]);

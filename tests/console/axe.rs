@@ -121,6 +121,13 @@ fn forms(browser: &Browser, pages: &[String], rules: &str) -> Vec<String> {
     browser.turn("#/messages");
     browser.click("thead input");
     found.extend(violations(browser, rules));
+    browser.click(".actions [data-act=edit]");
+    browser.write("dialog label.field:nth-of-type(1) input", "/order");
+    browser.write("dialog label.field:nth-of-type(3) input", "no JSON");
+    browser.click("dialog button[type=submit]");
+    browser.sees("dialog .refusal", "JSON");
+    found.extend(violations(browser, rules));
+    browser.js("document.querySelector('dialog').close()", json!([]));
     browser.js("document.activeElement.blur()", json!([]));
     browser.press("?");
     found.extend(violations(browser, rules));

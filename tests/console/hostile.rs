@@ -87,12 +87,43 @@ const WATCH: &str = "window.harm = []; window.pwned = () => harm.push('script');
 
 fn check(browser: &Browser, page: &str, text: &str) {
     browser.turn(page);
+    harmless(browser, page, text);
+}
+
+fn harmless(browser: &Browser, page: &str, text: &str) {
     assert!(!browser.has_alert(), "{text:?} opened a dialog on {page}");
     let harm = browser.js("return harm", json!([]));
     assert_eq!(harm, json!([]), "{text:?} on {page}");
     let markup = "return [...document.querySelectorAll('script, img, iframe, object, embed, style, link, base, meta, video, audio, marquee')]
         .filter(e => !e.closest('head')).map(e => e.outerHTML)";
     assert_eq!(browser.js(markup, json!([])), json!([]), "{text:?} became markup on {page}");
+}
+
+/// The preview of an edit shows what a field has now, and what it would have.
+fn preview(browser: &Browser, world: &World, strings: &[String]) {
+    for (n, some) in strings.chunks(10).enumerate() {
+        for text in some {
+            let body = json!({ "a": text });
+            world.hand_in(
+                &json!({"destination": "shop", "type": format!("edit-{n}"), "body": body, "not_before": "1h"}),
+            );
+        }
+        let page = format!("#/messages?filter=type:edit-{n}");
+        browser.turn(&page);
+        browser.click("thead input");
+        browser.click(".actions [data-act=edit]");
+        browser.write("dialog label.field:nth-of-type(1) input", "/a");
+        browser.js(
+            "document.querySelectorAll('dialog input')[2].value = arguments[0]",
+            json!([json!(some[0]).to_string()]),
+        );
+        browser.click("dialog button[type=submit]");
+        browser.until("the preview", "document.querySelector('dialog .sample')", json!([]));
+        assert_eq!(browser.count("dialog .sample li"), u64::try_from(some.len()).unwrap());
+        some.iter().for_each(|text| harmless(browser, &page, text));
+        browser.click("dialog .end button[type=button]");
+        browser.until("an end of the dialog", "!document.querySelector('dialog')", json!([]));
+    }
 }
 
 #[test]
@@ -145,6 +176,7 @@ fn sixty_strings_that_mean_harm_stay_text() {
     ] {
         check(&browser, page, "all of them");
     }
+    preview(&browser, &world, &strings);
     assert_eq!(calls.load(Ordering::SeqCst), 0, "nothing outside was asked for");
     // The control: what is watched for is seen.
     browser.js(

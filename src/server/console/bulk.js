@@ -1,7 +1,7 @@
 // What is asked of many messages: of those picked on the page one by one, of all that match as a job of the node, with its count and a sample first.
 
 import {h} from './h.js';
-import {change, get, may, piece} from './api.js';
+import {Problem, change, get, may, piece} from './api.js';
 import {number, t} from './words.js';
 import {ask, asked, button, code, complain, counted, done as said, field, isolated, messageLink, notice, stateMark} from './parts.js';
 import {allowed} from './reasons.js';
@@ -19,11 +19,21 @@ export function perform(act, id) {
 	return change('POST', `${path}/${act}`);
 }
 
+/** Whether a message that stands here admits the act. */
+const admits = (act, message) => allowed(message)[act === 'next-cycle' ? 'resend' : act];
+
+/** Those that are picked and admit the act, and what is said of those that do not. */
+function able(act, {messages}) {
+	const those = messages.filter(message => admits(act, message));
+	const left = messages.length - those.length;
+	return [those, left > 0 && h('p.quiet', counted('ask.left', left))];
+}
+
 /** The bar over a list where something is selected. */
 export function actions(selection, state, here, list) {
 	const picked = selection.messages;
 	const isWhole = picked.length === list.messages.length && Boolean(list.next);
-	const possible = act => selection.all || picked.some(message => allowed(message)[act === 'next-cycle' ? 'resend' : act]);
+	const possible = act => selection.all || picked.some(message => admits(act, message));
 	return h(
 		'div.actions',
 		{role: 'region', 'aria-label': t('actions'), 'data-key': 'actions'},
@@ -81,97 +91,101 @@ const typed = n =>
 	field(t('bulk.type', {count: String(n)}), h('input', {inputmode: 'numeric', required: true, autocomplete: 'off', pattern: String(n)}));
 
 function askSome(act, selection) {
-	const able = selection.messages.filter(message => allowed(message)[act === 'next-cycle' ? 'resend' : act]);
-	const left = selection.messages.length - able.length;
-	ask(
-		t(`act.${act}`),
-		[
-			asked(act, able.length),
-			left > 0 && h('p.quiet', counted('ask.left', left)),
-			sample(able),
-			HARSH.includes(act) && able.length > 1 && typed(able.length),
-		],
-		{
-			submit: t(`act.${act}`),
-			danger: HARSH.includes(act),
-			done: async () => {
-				let done = 0;
-				const refused = [];
-				for (const {id} of able) {
-					await perform(act, id).then(
-						() => (done += 1),
-						problem => refused.push(problem),
-					);
-					if (refused.at(-1)?.status === 0) break;
-				}
-				if (done) notice(said(act, done));
-				if (refused.length) notice(`${counted('refused', refused.length)} ${refused[0].detail} ${refused[0].hint}`, 'bad');
-				selection.clear();
-			},
+	const [those, left] = able(act, selection);
+	ask(t(`act.${act}`), [asked(act, those.length), left, sample(those), HARSH.includes(act) && those.length > 1 && typed(those.length)], {
+		submit: t(`act.${act}`),
+		danger: HARSH.includes(act),
+		done: async () => {
+			let done = 0;
+			const refused = [];
+			for (const {id} of those) {
+				await perform(act, id).then(
+					() => (done += 1),
+					problem => refused.push(problem),
+				);
+				if (refused.at(-1)?.status === 0) break;
+			}
+			if (done) notice(said(act, done));
+			if (refused.length) notice(`${counted('refused', refused.length)} ${refused[0].detail} ${refused[0].hint}`, 'bad');
+			selection.clear();
 		},
-	);
+	});
 }
 
+/** All that match: as `look`, and a refusal is a notice. */
+export const askAll = (...asked) => look(...asked).then(open => open(), complain);
+
 /**
- * All that match: the node counts first, the person types the count, and the node does it as a job.
- * more: what it is called, and what is asked for as the reason, which is needed then
+ * The node counts first, the person types the count, and the node does it as a job. Answers with what opens the dialog.
+ * all: whether the person wrote the filter
+ * more: what it is called, what is asked for as the reason, which is needed then, and the field that is edited
  */
-export async function askAll(act, {filter, clear}, {title = t(`act.${act}`), reason = '', edit = ''} = {}) {
+async function look(act, {filter, clear, all = true}, {title = t(`act.${act}`), reason = '', edit} = {}) {
 	const action = act === 'next-cycle' ? 'resend' : act;
-	const wanted = {action, filter, at: action === 'resend' ? (act === 'resend' ? 'now' : act) : undefined};
+	const wanted = {action, filter, at: action === 'resend' ? (act === 'resend' ? 'now' : act) : undefined, field: edit?.path};
+	// Values go as they are written: a number that is read may become another.
+	const values = edit ? `,"to":${edit.to}${edit.from && `,"from":${edit.from}`}` : '';
 	const order = more => {
-		const body = JSON.stringify({...wanted, ...more}).slice(0, -1) + edit + '}';
+		const body = JSON.stringify({...wanted, ...more}).slice(0, -1) + values + '}';
 		return change('POST', '/v1/bulk', {body, headers: {'content-type': 'application/json'}});
 	};
-	let found;
-	try {
-		found = await order({dry_run: true});
-	} catch (problem) {
-		return problem.isMissing ? notice(t('bulk.absent'), 'bad') : complain(problem);
-	}
+	const found = await order({dry_run: true});
 	const box = more => h('input', {autocomplete: 'off', maxlength: '500', ...more});
 	const [why, rate] = [box({required: Boolean(reason)}), box({placeholder: '100/1m'})];
 	const content = [
 		asked(act, found.count),
 		found.is_exact === false && h('p', t('bulk.inexact')),
-		h('p', t('bulk.filter'), ' ', code(filter || t('state.all'))),
+		all && h('p', t('bulk.filter'), ' ', code(filter)),
+		edit && h('p', code(edit.path), ' → ', code(edit.to)),
 		sample(found.sample, found.edits),
 		field(reason || t('reason'), why),
 		action === 'resend' && field(t('bulk.rate'), rate, t('bulk.rate.hint')),
 		typed(found.count),
 	];
-	ask(title, content, {
-		submit: t(`act.${act}`),
-		danger: HARSH.includes(act),
-		done: async () => {
-			const job = await order({
-				dry_run: false,
-				count: found.is_exact === false ? undefined : found.count,
-				why: why.value || undefined,
-				rate: rate.value || undefined,
-			});
-			clear();
-			watch(job);
+	const done = async () => {
+		const job = await order({
+			dry_run: false,
+			count: found.is_exact === false ? undefined : found.count,
+			why: why.value || undefined,
+			rate: rate.value || undefined,
+		});
+		clear();
+		watch(job);
+	};
+	return () => ask(title, content, {submit: t(`act.${act}`), danger: HARSH.includes(act), done});
+}
+
+/** One field of all of them gets another value. */
+function askField(selection) {
+	const {all, filter, clear} = selection;
+	const [those, left] = able('edit', selection);
+	const box = more => h('input', {autocomplete: 'off', spellcheck: 'false', maxlength: '1024', ...more});
+	const path = box({required: true, placeholder: '/customer/phone'});
+	const from = box();
+	const to = box({required: true, placeholder: '"+48 22 123 45 67"'});
+	const content = [
+		!all && left,
+		field(t('edit.path'), path),
+		field(t('edit.from'), from, t('edit.json')),
+		field(t('edit.to'), to, t('edit.json')),
+	];
+	ask(t('edit.field'), content, {
+		submit: t('edit.look'),
+		done: () => {
+			const edit = {path: path.value, to: json(t('edit.to'), to), from: from.value.trim() && json(t('edit.from'), from)};
+			return look('edit', {all, filter: all ? filter : `id:${those.map(({id}) => id).join(',')}`, clear}, {reason: t('reason'), edit});
 		},
 	});
 }
 
-/** One field of all of them gets another value, which goes to the node as it is written here: a number is not read. */
-function askField({all, filter, messages, clear}) {
-	const box = more => h('input', {autocomplete: 'off', spellcheck: 'false', maxlength: '1024', ...more});
-	const [path, from, to] = [
-		box({required: true, placeholder: '/customer/phone'}),
-		box(),
-		box({required: true, placeholder: '"+48 22 123 45 67"'}),
-	];
-	ask(t('edit.field'), [field(t('edit.path'), path), field(t('edit.from'), from), field(t('edit.to'), to, t('edit.json'))], {
-		submit: t('edit.look'),
-		done: async () => {
-			const edit = `,"field":${JSON.stringify(path.value)},"to":${to.value}${from.value && `,"from":${from.value}`}`;
-			const those = all ? filter : `id:${messages.map(({id}) => id).join(',')}`;
-			await askAll('edit', {filter: those, clear}, {reason: t('reason'), edit});
-		},
-	});
+/** What is typed, as it is written, where it is JSON. */
+function json(name, {value}) {
+	try {
+		JSON.parse(value);
+	} catch {
+		throw new Problem(400, {title: name, detail: t('edit.json')});
+	}
+	return value.trim();
 }
 
 /** Shows a job until it ends. */

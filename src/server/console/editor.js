@@ -6,8 +6,6 @@ import {t} from './words.js';
 import {button, field, isolated, notice, refusal} from './parts.js';
 import {diff, near, readable} from './body.js';
 
-/**
- */
 export function editor({id, revision, message, close, saved}) {
 	const path = `/v1/messages/${piece(id)}`;
 	const original = revision?.body ?? '';

@@ -134,11 +134,12 @@ export function notice(text, tone = 'ok') {
 /** Says a refusal as a notice. */
 export const complain = problem => notice([titleOf(problem), problem.detail, problem.hint].filter(Boolean).join(' · '), 'bad');
 
-/** A dialog. Its content is a form; `done` is called with it when it is sent, and may refuse by throwing. */
+/** A dialog. Its content is a form; `done` is called when it is sent, may refuse by throwing, and may answer with what comes once it is closed. */
 export function ask(title, content, {submit, danger = false, done}) {
 	const wrong = h('div');
 	const go = h('button', {type: 'submit', class: danger ? 'danger' : 'first'}, submit);
 	const before = document.activeElement;
+	let next;
 	const form = h(
 		'form',
 		{
@@ -147,7 +148,7 @@ export function ask(title, content, {submit, danger = false, done}) {
 				event.preventDefault();
 				go.disabled = true;
 				try {
-					await done(form);
+					next = await done();
 					dialog.close();
 				} catch (problem) {
 					wrong.replaceChildren(refusal(problem));
@@ -172,6 +173,7 @@ export function ask(title, content, {submit, danger = false, done}) {
 			onclose: () => {
 				dialog.remove();
 				before?.focus();
+				next?.();
 			},
 		},
 		form,
