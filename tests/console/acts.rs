@@ -147,9 +147,9 @@ fn one_field_of_many_gets_another_value_as_it_is_written() {
         assert_eq!(browser.js(fields, json!([])), json!(values));
     };
     for (values, says) in [
-        (["/to", "", "PL"], "New valueValues are JSON"),
-        (["/to", "", r#"1,"from":2"#], "New valueValues are JSON"),
-        (["/to", "Poland", "1"], "(optional)Values are JSON"),
+        (["/to", "", "PL"], "New valueJSON: a text"),
+        (["/to", "", r#"1,"from":2"#], "New valueJSON: a text"),
+        (["/to", "Poland", "1"], "(optional)JSON: a text"),
         (["to", r#""Poland""#, "1"], "a JSON Pointer"),
     ] {
         [&path, &from, &to].into_iter().zip(values).for_each(|(field, value)| browser.write(field, value));

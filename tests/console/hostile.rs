@@ -113,13 +113,11 @@ fn preview(browser: &Browser, world: &World, strings: &[String]) {
         browser.click("thead input");
         browser.click(".actions [data-act=edit]");
         browser.write("dialog label.field:nth-of-type(1) input", "/a");
-        browser.js(
-            "document.querySelectorAll('dialog input')[2].value = arguments[0]",
-            json!([json!(some[0]).to_string()]),
-        );
+        let to = json!(format!("new {}", some[0])).to_string();
+        browser.js("document.querySelectorAll('dialog input')[2].value = arguments[0]", json!([to]));
         browser.click("dialog button[type=submit]");
-        browser.until("the preview", "document.querySelector('dialog .sample')", json!([]));
-        assert_eq!(browser.count("dialog .sample li"), u64::try_from(some.len()).unwrap());
+        let now = "[...document.querySelectorAll('.sample small')].filter(e => e.textContent.includes('now ')).length";
+        browser.until("the preview", &format!("{now} === arguments[0]"), json!([some.len()]));
         some.iter().for_each(|text| harmless(browser, &page, text));
         browser.click("dialog .end button[type=button]");
         browser.until("an end of the dialog", "!document.querySelector('dialog')", json!([]));

@@ -122,7 +122,7 @@ export const askAll = (...asked) => look(...asked).then(open => open(), complain
  */
 async function look(act, {filter, clear, all = true}, {title = t(`act.${act}`), reason = '', edit} = {}) {
 	const action = act === 'next-cycle' ? 'resend' : act;
-	const wanted = {action, filter, at: action === 'resend' ? (act === 'resend' ? 'now' : act) : undefined, field: edit?.path};
+	const wanted = {action, filter, at: {resend: 'now', 'next-cycle': act}[act], field: edit?.path};
 	// Values go as they are written: a number that is read may become another.
 	const values = edit ? `,"to":${edit.to}${edit.from && `,"from":${edit.from}`}` : '';
 	const order = more => {
@@ -134,7 +134,7 @@ async function look(act, {filter, clear, all = true}, {title = t(`act.${act}`), 
 	const [why, rate] = [box({required: Boolean(reason)}), box({placeholder: '100/1m'})];
 	const content = [
 		asked(act, found.count),
-		found.is_exact === false && h('p', t('bulk.inexact')),
+		!found.is_exact && h('p', t('bulk.inexact')),
 		all && h('p', t('bulk.filter'), ' ', code(filter)),
 		edit && h('p', code(edit.path), ' → ', code(edit.to)),
 		sample(found.sample, found.edits),
@@ -145,7 +145,7 @@ async function look(act, {filter, clear, all = true}, {title = t(`act.${act}`), 
 	const done = async () => {
 		const job = await order({
 			dry_run: false,
-			count: found.is_exact === false ? undefined : found.count,
+			count: found.is_exact ? found.count : undefined,
 			why: why.value || undefined,
 			rate: rate.value || undefined,
 		});
