@@ -23,6 +23,15 @@ struct PreviewShape<'a> {
 /// How much of a value that is edited a preview shows.
 const BEFORE_CHARS_MAX: usize = 200;
 
+/// The beginning of a value; where there is more, that shows.
+fn beginning(value: &str) -> String {
+    let mut shown: String = value.chars().take(BEFORE_CHARS_MAX).collect();
+    if shown.len() < value.len() {
+        shown.push('…');
+    }
+    shown
+}
+
 #[derive(Serialize)]
 struct EditShape<'a> {
     id: String,
@@ -128,7 +137,7 @@ pub(in crate::server) fn preview(action: &str, filter: &str, found: &Preview) ->
     let sample = found.samples.iter().map(shape).collect();
     let edits = found.samples.iter().zip(&found.edits).map(|(shown, edit)| EditShape {
         id: shown.record.id.to_string(),
-        before: edit.as_ref().ok().map(|edited| edited.before.chars().take(BEFORE_CHARS_MAX).collect()),
+        before: edit.as_ref().ok().map(|edited| beginning(&edited.before)),
         refused: edit.as_ref().err().map(String::as_str),
     });
     let edits = edits.collect();
