@@ -11,6 +11,7 @@
 
 mod fresh;
 mod hidden;
+mod proof;
 mod shelf;
 mod sign;
 
@@ -21,6 +22,7 @@ use zeroize::Zeroize;
 pub use self::fresh::{digest, fresh};
 pub use self::hidden::Hidden;
 pub(in crate::transport) use self::hidden::escaped;
+pub use self::proof::{Came, Disproof, Proof, TOLERANCE_MS, webhook_header};
 pub use self::shelf::{Kept, Shelf};
 pub use self::sign::{Encoding, Hmac, Signing};
 
