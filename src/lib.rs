@@ -28,6 +28,7 @@ mod goniec;
 pub mod model;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod source;
 pub mod store;
 pub mod transport;
 

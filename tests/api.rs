@@ -43,12 +43,13 @@ use harness::Api;
 type Case = fn(&Api);
 
 /// The test of each route.
-const CASES: [(&str, &str, Case); 47] = [
+const CASES: [(&str, &str, Case); 48] = [
     ("GET", "/", reads::root),
     ("GET", "/healthz", reads::healthz),
     ("GET", "/readyz", reads::readyz),
     ("POST", "/v1/messages", intake::messages),
     ("POST", "/v1/send/{destination}", intake::send),
+    ("POST", "/v1/in/{source}", intake::deliver),
     ("GET", "/v1/messages", reads::list),
     ("GET", "/v1/messages/{id}", reads::show),
     ("GET", "/v1/messages/{id}/body", reads::body),

@@ -19,6 +19,7 @@ use crate::engine::{Destination, Engine, LogLine, Rule};
 use crate::error::Error;
 use crate::model::Message;
 use crate::server::{self, ServerConfig};
+use crate::source::{UNROUTED, Unrouted};
 use crate::store::sled::{Options, SledStore};
 use crate::transport::http::Http;
 use crate::transport::secret::Secret;
@@ -48,12 +49,17 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let data = text(arguments, "data").map(str::to_owned).or(config.data.take());
     let data = data.as_deref().unwrap_or("goniec-data");
     config.shelf.open(Path::new(data).join("tokens"));
+    let unrouted = Unrouted::new(config.sources.clone());
+    if !config.sources.sources.is_empty() {
+        config.add(Destination::new(UNROUTED, unrouted.clone()));
+    }
     let store = SledStore::open(Path::new(data), Options::default()).map_err(Error::Store)?;
     let mut rules = std::mem::take(&mut config.alerts);
     // Whoever else is told, the log says it too.
     rules.push(Rule::all(LogLine, LOG_DIGEST_MS));
     let engine =
         Engine::start(Arc::new(store), std::mem::take(&mut config.destinations), config.settings.clone(), rules)?;
+    unrouted.hands_to(&engine);
     let running = match server::start(engine.clone(), server_config(arguments, &config, &engine)) {
         Ok(running) => running,
         Err(error) => {
@@ -160,6 +166,7 @@ fn server_config(arguments: &ArgMatches, file: &Config, engine: &Engine) -> Serv
         given.map(|secret| Token { name: "token".into(), role: Role::Admin, secret: Secret::new(secret.into()) });
     config.tokens = file.tokens.iter().cloned().chain(given).collect();
     let host = |url: &String| Some(url.split_once("://")?.1.split(['/', ':']).next()?.to_owned());
+    config.sources = file.sources.clone();
     config.public_host = file.url.as_ref().and_then(host);
     config.destinations = engine.destinations().iter().map(ToString::to_string).collect();
     config

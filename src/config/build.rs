@@ -11,16 +11,19 @@ mod batch;
 mod credentials;
 mod destination;
 mod probe;
+mod source;
 mod together;
 
 use self::account::{account_of, accounts, unused};
 use self::alert::Alerts;
 use self::credentials::shared_refresh_tokens;
 use self::destination::destination;
+use self::source::sources;
 use super::fields::{Field, Place, Section};
 use super::{Config, Problem, Role, Token};
 use crate::engine::{Destination, Settings};
 use crate::model::rate::Rate;
+use crate::source::UNROUTED;
 use crate::transport::http::Http;
 
 /// The configuration that these fields mean. What does not go together is noted.
@@ -45,6 +48,9 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
         let built = destination(name, section, &config.shelf, &mut config.warnings, problems);
         config.destinations.push(Destination { account, ..built });
     }
+    if let Some(section) = root.section("destination").filter(|named| named.has(UNROUTED)) {
+        note(problems, section.place(UNROUTED), "is where messages rest that no route takes", "another name");
+    }
     shared_refresh_tokens(root, problems);
     config.warnings.extend(unused(&accounts, &config.destinations));
     // One that is not sound is there all the same.
@@ -52,6 +58,7 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     let names: Vec<&str> = named.into_iter().flat_map(Section::named).map(|(name, _)| name).collect();
     let node = server.and_then(|server| node(server, problems));
     config.url = node.map(str::to_owned);
+    config.sources = sources(root, &names, &mut config.warnings, problems).into();
     let alerts = Alerts { names: &names, node };
     for section in root.sections("alert") {
         config.alerts.extend(alerts.rules(section, &mut config.warnings, problems));

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::engine::{Destination, Rule, Settings};
+use crate::source::Sources;
 use crate::transport::secret::{Secret, Shelf};
 
 pub use crate::model::role::Role;
@@ -56,6 +57,8 @@ pub struct Config {
     pub settings: Settings,
     /// The destinations.
     pub destinations: Vec<Destination>,
+    /// Who hands in by itself, and what of it goes where.
+    pub sources: Arc<Sources>,
     /// Who is told of what. Empty leaves it to the log.
     pub alerts: Vec<Rule>,
     /// Where rotating refresh tokens are kept; whoever runs the destinations opens it.

@@ -19,6 +19,8 @@ pub fn reference() -> String {
         ("[store]", "store"),
         ("[account.NAME]", "account"),
         ("[destination.NAME]", "destination"),
+        ("[source.NAME]", "source"),
+        ("[[route]]", "route"),
         ("[[alert]]", "alert"),
     ] {
         let _ = write!(page, "\n## `{title}`\n\n");

@@ -10,6 +10,7 @@ mod account;
 mod alert;
 mod destination;
 mod node;
+mod source;
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -106,13 +107,7 @@ const fn later(path: &'static str, doc: &'static str) -> Rule {
 }
 
 /// The tables, one for each part of the file, in the order in which the page tells them.
-const TABLES: [&[Rule]; 5] = [node::RULES, account::RULES, destination::RULES, alert::RULES, WHOLE_TABLES];
-
-/// Tables of the file of which a later version takes every key.
-const WHOLE_TABLES: &[Rule] = &[
-    later("source", "Systems that hand messages in by signed webhooks or are polled."),
-    later("route", "Which messages of a source go where."),
-];
+const TABLES: [&[Rule]; 5] = [node::RULES, account::RULES, destination::RULES, source::RULES, alert::RULES];
 
 /// Every rule.
 pub(super) fn all() -> impl Iterator<Item = &'static Rule> {

@@ -17,7 +17,7 @@ use super::place_map::PlaceHash;
 use super::registry::Registry;
 use crate::error::Error;
 use crate::model::{Draft, Envelope, Place, Queued};
-use crate::store::{Incoming, Store, StoreError, idempotency_hash, idempotency_name};
+use crate::store::{Incoming, KEY_OF_ALL, Store, StoreError, idempotency_hash, idempotency_name};
 
 /// The most messages of one request.
 pub const MESSAGES_MAX: usize = 10_000;
@@ -158,6 +158,9 @@ impl Window {
         let Some(record) = store.get(place)? else { return Ok(Repeated::No) };
         if record.envelope.idempotency_key.as_deref().map(idempotency_name) != Some(idempotency_name(key)) {
             return Ok(Repeated::No);
+        }
+        if key.starts_with(KEY_OF_ALL) {
+            return Ok(Repeated::Before(record.id));
         }
         let first = store.revision(place, 1)?.and_then(|revision| revision.body);
         let is_same = is_repeated(&draft.envelope, &record.envelope) && first.is_none_or(|body| body == draft.body);

@@ -112,7 +112,7 @@ pub(super) async fn send(call: Call<'_>) -> Result<Answer, Problem> {
 }
 
 /// The yes, and whether it was said before.
-fn taken(accepted: &Accepted, single: bool) -> Answer {
+pub(super) fn taken(accepted: &Accepted, single: bool) -> Answer {
     let mut answer = json(StatusCode::ACCEPTED, render::ids(&accepted.ids, single));
     if accepted.is_replay {
         answer.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));

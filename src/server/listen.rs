@@ -33,6 +33,7 @@ use super::ServerConfig;
 use super::codes::Codes;
 use super::guard::{Guarded, HEAD_BYTES_MAX, HEADERS_MAX, Wire};
 use super::guesses::Guesses;
+use super::incoming::Disbelief;
 use super::keyring::Keyring;
 use super::payload::Budget;
 use super::routes;
@@ -59,6 +60,8 @@ pub(super) struct App {
     pub(super) keyring: Keyring,
     /// Who was wrong lately.
     pub(super) guesses: Guesses,
+    /// When the log last said that a delivery is not believed.
+    pub(super) disbelief: RefCell<Disbelief>,
     /// Who is in the console.
     pub(super) sessions: Sessions,
     /// What opens it once.
@@ -88,6 +91,7 @@ impl App {
             stopped,
             followers: Cell::new(0),
             guesses: Guesses::default(),
+            disbelief: RefCell::default(),
             sessions: Sessions::default(),
             codes,
         }

@@ -39,6 +39,7 @@ mod events;
 mod guard;
 mod guesses;
 mod handed;
+mod incoming;
 mod intake;
 mod keyring;
 mod keys;
@@ -54,6 +55,7 @@ mod session;
 mod tokens;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -64,6 +66,7 @@ use tokio::time::Instant;
 use crate::config::{Role, Token};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::source::Sources;
 
 use codes::Codes;
 use keyring::Keyring;
@@ -81,6 +84,8 @@ pub struct ServerConfig {
     pub public_host: Option<String>,
     /// The names of the configured destinations, to be listed also while they have no messages.
     pub destinations: Vec<String>,
+    /// Who hands in by itself, and what of it goes where.
+    pub sources: Arc<Sources>,
     /// Connections at once.
     pub connections_max: usize,
     /// Connections at once from one address that is not loopback.
@@ -187,6 +192,7 @@ impl ServerConfig {
             tokens: Vec::new(),
             public_host: None,
             destinations: Vec::new(),
+            sources: Arc::default(),
             connections_max: 4_096,
             connections_per_address_max: 256,
             head_ms_max: 10_000,

@@ -122,6 +122,17 @@ fn takes_bare() -> Described {
     }
 }
 
+/// What a system hands in by itself.
+fn delivers() -> Described {
+    Described {
+        takes: &[(ANY, "Bytes")],
+        yes: (202, Some((JSON, "Accepted"))),
+        also: Some((200, Some((JSON, "Accepted")))),
+        no: &[401, 404, 422, 507],
+        ..reads("Accepted")
+    }
+}
+
 /// What makes a token.
 fn makes() -> Described {
     Described {
@@ -148,6 +159,7 @@ fn described(handler: Handler) -> Described {
             ..reads("Accepted")
         },
         Handler::PostSend => takes_bare(),
+        Handler::Deliver => delivers(),
         Handler::ListMessages => Described { query: PAGED, no: &[422], ..reads("Messages") },
         Handler::ShowMessage => Described { no: &[404], ..reads("Message") },
         Handler::ShowBody => Described {

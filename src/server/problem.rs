@@ -79,6 +79,20 @@ impl Problem {
             .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
+    /// Nobody hands in under this name.
+    pub(super) fn no_source(name: &str) -> Problem {
+        let shown: String = name.chars().take(64).collect();
+        let detail = format!("there is no source {shown:?}");
+        Problem::new(StatusCode::NOT_FOUND, "no-source", "There is no such source", detail)
+            .hint("Sources are the tables [source.NAME] of the configuration.")
+    }
+
+    /// What came does not prove that it is from its source.
+    pub(super) fn disbelieved(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNAUTHORIZED, "not-believed", "The delivery is not believed", detail)
+            .header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic, Bearer"))
+    }
+
     /// The bearer is known, and may not do this.
     pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "The token's role does not allow it", detail)

@@ -16,6 +16,7 @@ use crate::admin::when::rfc3339;
 use crate::engine::{AwaitedKey, Lane, Shown, ShownPage, Stats, Transition, Waits};
 use crate::model::breaker::Phase;
 use crate::model::{Abandoned, Id, Place, State};
+use crate::source::of_source;
 use crate::store::{Revision, StateName};
 
 use super::access::Caller;
@@ -41,6 +42,7 @@ struct MessageShape<'a> {
     destination: &'a str,
     key: Option<&'a str>,
     r#type: Option<&'a str>,
+    source: Option<&'a str>,
     content_type: Option<&'a str>,
     attempts: u16,
     revision: u16,
@@ -367,6 +369,7 @@ fn shape(shown: &Shown) -> MessageShape<'_> {
         last_status: record.last.status,
         idempotency_key: envelope.idempotency_key.as_deref(),
         version: envelope.version,
+        source: of_source(envelope),
         traceparent: envelope.traceparent.as_deref(),
         superseded_by: superseded_by(record.state),
         supersedes: record.supersedes,

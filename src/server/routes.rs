@@ -23,7 +23,7 @@ use super::guard::Head;
 use super::listen::App;
 use super::payload::{Answer, BodyLimits, Reply, Taken, take};
 use super::problem::Problem;
-use super::{access, alerts, bulk, console, events, intake, keys, manage, metrics, openapi, session, tokens};
+use super::{access, alerts, bulk, console, events, incoming, intake, keys, manage, metrics, openapi, session, tokens};
 
 /// The most bytes of a path with its query.
 const URI_BYTES_MAX: usize = 4 << 10;
@@ -68,6 +68,9 @@ async fn judge(app: &Rc<App>, peer: IpAddr, head: Head, request: Request<Incomin
     }
     let (route, [name, second]) = find(&parts.method, parts.uri.path())?;
     let who = access::check(app, peer, &parts.method, &parts.headers, route.right)?;
+    if route.handler == Handler::Deliver {
+        incoming::known(app, &name)?;
+    }
     if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Problem::unsupported("the body is compressed", "Send it without content-encoding."));
     }
@@ -88,6 +91,7 @@ async fn dispatch(handler: Handler, call: Call<'_>) -> Result<Answer, Problem> {
         }
         Handler::PostMessages => intake::messages(call).await,
         Handler::PostSend => intake::send(call).await,
+        Handler::Deliver => incoming::deliver(call).await,
         Handler::ListMessages => manage::list(call).await,
         Handler::ShowMessage => manage::show(call).await,
         Handler::ShowBody => manage::body(call).await,

@@ -546,6 +546,9 @@ pub fn key_hash(key: &str) -> u64 {
 /// Stands in an idempotency key before what says how its request is made up: no header can carry it.
 pub const KEY_PART: char = '\u{1f}';
 
+/// How an idempotency key begins that names all that matters of its message: another message under it is the same one, with other words around it.
+pub const KEY_OF_ALL: &str = "\u{1e}all/";
+
 /// What an idempotency key is looked up by: all before its last [`KEY_PART`], so that requests that are made up otherwise meet.
 #[must_use]
 pub fn idempotency_name(key: &str) -> &str {

@@ -9,7 +9,11 @@ use std::time::{Duration, Instant};
 use goniec::engine::{Alert, Channel, Cycle, Destination, Engine, Kind, LogLine, Rule, Settings};
 use goniec::model::{Backoff, Class, Failure, Outcome, Policy, Receipt, Retry, Sent};
 use goniec::server::{Running, ServerConfig, start};
+use goniec::source::{Events, Pick, Route, Source, Sources};
+use goniec::store::Pattern;
 use goniec::store::memory::{MemoryDisk, MemoryStore};
+use goniec::transport::filter::Filter;
+use goniec::transport::secret::{Proof, Secret};
 use goniec::{Message, model};
 use serde_json::Value;
 
@@ -46,6 +50,30 @@ pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+}
+
+/// `open` believes everybody, `closed` who bears a token; orders go to `ok`.
+fn sources() -> Arc<Sources> {
+    let source = |name: &str, proof: Proof, status: u16| Source {
+        name: name.into(),
+        proof,
+        kind: Pick::Header("x-topic".into()),
+        key: Some(Filter::parse(".id").expect("a filter")),
+        version: None,
+        delivery: Pick::Header("x-delivery".into()),
+        headers: vec!["x-shop".into()],
+        status,
+        is_id_enough: false,
+        events: Events::All,
+        pings: false,
+    };
+    let closed = Proof::bearer(vec![Secret::new("source-secret".into())]);
+    let to = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+    let route = |kind: &str, to| Route { from: None, kind: Some(Pattern::Exactly(kind.into())), when: None, to };
+    Arc::new(Sources {
+        sources: vec![source("open", Proof::none(), 202), source("closed", closed, 200)],
+        routes: vec![route("order", to(&["ok"])), route("both", to(&["ok", "bad"]))],
+    })
 }
 
 impl Api {
@@ -89,6 +117,7 @@ impl Api {
         let engine = Engine::start(Arc::new(store), destinations, settings, rules).expect("an engine");
         let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into());
         config.destinations = engine.destinations().iter().map(ToString::to_string).collect();
+        config.sources = sources();
         adjust(&mut config);
         let token = config.tokens.first().map(|_| "operator-secret");
         Api { running: start(engine, config).expect("a server"), disk, gate, token }

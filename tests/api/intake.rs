@@ -157,3 +157,25 @@ pub fn send(api: &Api) {
     api.call("POST", "/v1/send/ok", &[], &vec![0; (1 << 20) + 1]).expect(413).says("body_max");
     api.call("POST", "/v1/send/ok", &[], b"").expect(202);
 }
+
+/// `POST /v1/in/{source}`.
+pub fn deliver(api: &Api) {
+    let order = |delivery: &'static str| [("x-topic", "order"), ("x-delivery", delivery), ("x-shop", "pl")];
+    let id = api.call("POST", "/v1/in/open", &order("d-1"), br#"{"id":"o-1"}"#).expect(202).text("id");
+    let shown = api.get(&format!("/v1/messages/{id}")).expect(200).json();
+    for (field, expect) in [("destination", "ok"), ("key", "o-1"), ("type", "order"), ("source", "open")] {
+        assert_eq!(shown[field], expect, "{shown}");
+    }
+    let again = api.call("POST", "/v1/in/open", &order("d-1"), br#"{"id":"o-1"}"#).expect(202);
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_eq!(again.text("id"), id);
+    let both = api.call("POST", "/v1/in/open", &[("x-topic", "both")], br#"{"id":"o-2"}"#).expect(202).json();
+    assert_eq!(both["ids"].as_array().map(Vec::len), Some(2), "one for each destination");
+    let bearer = ("authorization", "Bearer source-secret");
+    api.call("POST", "/v1/in/closed", &[bearer, ("x-topic", "order")], br#"{"id":"o-3"}"#).expect(200).text("id");
+    api.call("POST", "/v1/in/closed", &[("x-topic", "order")], b"{}").expect(401).says("authorization is missing");
+    let wrong = [("authorization", "Bearer source-secreT")];
+    api.call("POST", "/v1/in/closed", &wrong, b"{}").expect(401).says("is not right");
+    api.call("POST", "/v1/in/closed", &[bearer, bearer], b"{}").expect(401).says("there twice");
+    api.call("POST", "/v1/in/nobody", &[], b"{}").expect(404).says("there is no source");
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::harness::{Api, UNKNOWN, keys};
 
 /// The fields that a message has at least.
-const MESSAGE: [&str; 17] = [
+const MESSAGE: [&str; 18] = [
     "id",
     "state",
     "reason",
@@ -21,6 +21,7 @@ const MESSAGE: [&str; 17] = [
     "due_at",
     "waits_for",
     "superseded_by",
+    "source",
     "supersedes",
     "remote_id",
 ];

@@ -19,7 +19,7 @@ use super::tls;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The keys that can hold a secret, each of which has a canary in [`CONFIG`], or beside it where that is said.
-pub const KNOWN_OF: [&str; 17] = [
+pub const KNOWN_OF: [&str; 18] = [
     "alert.to[].sign.secret",
     "alert.to[].smtp.url",
     "alert.to[].webhook",
@@ -38,10 +38,11 @@ pub const KNOWN_OF: [&str; 17] = [
     // The address of this node itself, which mails and pages show on purpose.
     "server.url",
     "server.tokens[].secret",
+    "source.verify.secret",
 ];
 
 /// The secrets of the environment.
-const SECRETS: [(&str, &str); 11] = [
+const SECRETS: [(&str, &str); 12] = [
     ("TOKEN", "canary-of-the-node-4711"),
     ("PASSWORD", "canary-basic-p\"w&/+4711"),
     ("BEARER", "canary-bearer-4711"),
@@ -54,6 +55,7 @@ const SECRETS: [(&str, &str); 11] = [
     ("SIGNING", "whsec_Y2FuYXJ5LXNpZ25pbmctMDEyMzQ1Njc4OQ=="),
     ("ALERTING", "whsec_Y2FuYXJ5LWFsZXJ0aW5nLTAxMjM0NTY3ODk="),
     ("HMAC", "canary-hmac-4711"),
+    ("SOURCE", "canary-source-4711"),
 ];
 
 const COMMON: &str = "timeout = \"800ms\"\nretry = { backoff = \"fixed\", delay = \"20ms\", attempts = 2 }\n\
@@ -112,6 +114,9 @@ const DESTINATIONS: [(&str, &str); 14] = [
 const TLS: &str = "[destination.tls]\nurl = \"https://localhost:TLS/in?door=canary-door-7\"\ntimeout = \"5s\"\nretry = { attempts = 1 }\n\
      tls = { ca = \"ca.pem\", cert = \"ca.pem\", key = { file = \"ca.key\" } }\n";
 
+const SOURCE: &str = "[source.shop]\nverify = { preset = \"bearer\", secret = { env = \"SOURCE\" } }\n\
+     [[route]]\nfrom = \"shop\"\nto = [\"basic\"]\n";
+
 const ALERTS: &str = "[[alert]]\ndigest = \"1s\"\nto = [ { log = true }, { command = [\"/bin/cat\"] },\n\
      { webhook = \"PEER/hook/canary-hook-4711?door=canary-door-8\", sign = { secret = { env = \"ALERTING\" } } },\n\
      { webhook = \"http://127.0.0.1:9/hook/canary-hook-4711\" },\n\
@@ -158,7 +163,8 @@ impl World {
             let url = format!("url = \"PEER/deliver?door=canary-way-{number}\"");
             config.push_str(&format!("[destination.{name}]\n{url}\n{COMMON}{own}\n"));
         }
-        config = (config + TLS + ALERTS).replace("PEER", &peer.url("")).replace("TLS", &server.port.to_string());
+        config =
+            (config + TLS + SOURCE + ALERTS).replace("PEER", &peer.url("")).replace("TLS", &server.port.to_string());
         fs::write(dir.join("goniec.toml"), config).unwrap();
         let log = File::create(dir.join("log")).unwrap();
         let smtp = format!("smtp://anna:canary-mail-4711@{}", mail.address());
@@ -220,7 +226,11 @@ impl World {
         let id = self.ids()[0].clone();
         for (form, operations) in document["paths"].as_object().unwrap() {
             for method in operations.as_object().unwrap().keys().map(|method| method.to_uppercase()) {
-                let path = form.replace("{destination}", "basic").replace("{name}", "basic").replace("{number}", "3");
+                let path = form
+                    .replace("{destination}", "basic")
+                    .replace("{source}", "shop")
+                    .replace("{name}", "basic")
+                    .replace("{number}", "3");
                 let path = path.replace("{key}", "no").replace("{id}", &id);
                 if !path.contains("/events") && path != "/v1/logout" {
                     self.call(&method, &path, "content-type: application/json\r\n", b"{}");
@@ -245,6 +255,13 @@ impl World {
         for header in [format!("x-api-key: {token}\r\n"), "authorization: Bearer canary-wrong\r\n".to_owned()] {
             let answer = ask(self.port, "GET", "/v1/stats", &header, b"").expect("an answer");
             self.hear(&format!("answer of {header}"), &answer.1);
+        }
+        // A system that hands in, as it should and with a word too many.
+        for (secret, expect) in [("canary-source-4711", 202), ("canary-source-4711x", 401)] {
+            let header = format!("authorization: Bearer {secret}\r\n");
+            let (status, answer) = ask(self.port, "POST", "/v1/in/shop", &header, b"{\"id\":1}").expect("an answer");
+            assert_eq!(status, expect);
+            self.hear("answer of POST /v1/in/shop", &answer);
         }
         for number in 1..=5 {
             self.call("POST", &format!("/v1/alerts/{number}/test"), "", b"");

@@ -14,6 +14,7 @@ use crate::admin::channel::{Command, Webhook};
 use crate::admin::mail::Mailer;
 use crate::engine::{Channel, Kind, LogLine, Rule};
 use crate::model::timetable::Hours;
+use crate::source::UNROUTED;
 use crate::transport::secret::Signing;
 use crate::transport::smtp::{Address, Smtp};
 
@@ -41,7 +42,8 @@ impl Alerts<'_> {
         problems: &mut Vec<Problem>,
     ) -> Vec<Rule> {
         let destinations = section.texts("destinations").unwrap_or_default();
-        let is_unknown = |name: &&String| !self.names.contains(&name.as_str()) && name.as_str() != "log";
+        let is_unknown =
+            |name: &&String| !self.names.contains(&name.as_str()) && !["log", UNROUTED].contains(&name.as_str());
         for name in destinations.iter().filter(is_unknown) {
             let near = crate::model::nearest::nearest(name, self.names.iter().copied());
             let hint = near.map(|near| format!("did you mean {near:?}?")).unwrap_or_default();

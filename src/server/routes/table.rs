@@ -34,6 +34,7 @@ pub(in crate::server) enum Handler {
     Readyz,
     PostMessages,
     PostSend,
+    Deliver,
     ListMessages,
     ShowMessage,
     ShowBody,
@@ -103,7 +104,7 @@ const G: Method = Method::GET;
 const P: Method = Method::POST;
 
 /// The table.
-pub(in crate::server) static ROUTES: [Route; 47] = [
+pub(in crate::server) static ROUTES: [Route; 48] = [
     route(G, "/", Right::Anyone, 0, Handler::Root, "the console for a browser; for others what there is to call"),
     route(G, "/healthz", Right::Anyone, 0, Handler::Healthz, "whether the process lives"),
     route(G, "/readyz", Right::Anyone, 0, Handler::Readyz, "whether messages are taken; 503 or 507 where not"),
@@ -116,6 +117,14 @@ pub(in crate::server) static ROUTES: [Route; 47] = [
         "hands in one envelope, an array of them, or one a line; all or none",
     ),
     route(P, "/v1/send/{destination}", Right::Produce, INTAKE_BYTES_MAX, Handler::PostSend, "hands in the bare body"),
+    route(
+        P,
+        "/v1/in/{source}",
+        Right::Anyone,
+        INTAKE_BYTES_MAX,
+        Handler::Deliver,
+        "takes what a system hands in by itself, as its `[source.NAME]` proves it",
+    ),
     route(
         G,
         "/v1/messages",

@@ -50,6 +50,9 @@ pub struct Filter {
     compiled: jaq_core::Filter<JustLut<Val>>,
 }
 
+/// A body that filters look into: read once for all of them.
+pub struct Document(Val);
+
 /// Why a text is not a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misparse {
@@ -68,6 +71,23 @@ pub enum Stuck {
     Cut,
     /// It failed, or took too long: in words.
     Failed(String),
+}
+
+impl Document {
+    /// Reads a body; `None` where it is no JSON.
+    #[must_use]
+    pub fn read(body: &[u8]) -> Option<Document> {
+        parse_json(body).map(Document)
+    }
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stuck::Cut => f.write_str("it looked at a part that did not come"),
+            Stuck::Failed(why) => f.write_str(why),
+        }
+    }
 }
 
 impl Filter {
@@ -131,6 +151,22 @@ impl Filter {
     /// As [`Filter::first`].
     pub(in crate::transport) fn holds(&self, input: &Val) -> Result<bool, Stuck> {
         Ok(self.first(input, jaq_core::ValT::as_bool)?.unwrap_or(false))
+    }
+
+    /// What the filter picks out of a body, as text; `None` where it has no answer, or one that is `null` or empty.
+    ///
+    /// # Errors
+    /// As [`Filter::first`].
+    pub fn pick(&self, body: &Document) -> Result<Option<String>, Stuck> {
+        self.text(&body.0)
+    }
+
+    /// Whether a body is one that the filter means: its first answer is neither `false` nor `null`.
+    ///
+    /// # Errors
+    /// As [`Filter::first`].
+    pub fn means(&self, body: &Document) -> Result<bool, Stuck> {
+        self.holds(&body.0)
     }
 
     /// The items of the filter's first answer; `None` where that is no array.

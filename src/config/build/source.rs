@@ -1,0 +1,190 @@
+//! `[source.NAME]` and `[[route]]`: who hands in, how it proves who it is, and what goes where.
+//!
+//! # What it does not know
+//!
+//! What becomes of what came.
+
+use std::sync::Arc;
+
+use super::super::Problem;
+use super::super::fields::{Field, Section};
+use super::credentials::SECRET;
+use super::{missing, note};
+use crate::admin::filter::pattern;
+use crate::model::nearest::nearest;
+use crate::source::{Pick, Preset, Route, Source, Sources, Standing, UNROUTED};
+use crate::transport::filter::Filter;
+use crate::transport::http::{check_header, is_reserved};
+use crate::transport::secret::{Encoding, Proof, Secret, TOLERANCE_MS};
+
+/// The sources, and the routes from them to destinations of these names.
+pub(super) fn sources(
+    root: &Section,
+    destinations: &[&str],
+    warnings: &mut Vec<String>,
+    problems: &mut Vec<Problem>,
+) -> Sources {
+    let named: Vec<(&str, &Section)> = root.section("source").into_iter().flat_map(Section::named).collect();
+    let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
+    let sources = named.iter().filter_map(|(name, section)| source(name, section, warnings, problems)).collect();
+    let routes: Vec<Route> =
+        root.sections("route").iter().filter_map(|section| route(section, &names, destinations, problems)).collect();
+    let has_route = |name: &str| routes.iter().any(|route| route.from.as_deref().is_none_or(|from| from == name));
+    let astray = names.iter().filter(|name| !has_route(name));
+    warnings.extend(astray.map(|name| format!("source {name:?} has no route: all of its messages go to {UNROUTED:?}")));
+    Sources { sources, routes }
+}
+
+fn source(name: &str, section: &Section, warnings: &mut Vec<String>, problems: &mut Vec<Problem>) -> Option<Source> {
+    missing(section, &[("verify", "verify = { preset = \"woocommerce\", secret = { env = \"NAME\" } }")], problems);
+    let verify = section.section("verify")?;
+    missing(verify, &[("preset", "preset = \"woocommerce\"")], problems);
+    let preset = Preset::named(verify.text("preset")?)?;
+    let proof = proof(name, preset, verify, warnings, problems)?;
+    if proof.is_none() {
+        warnings.push(format!("source {name:?} believes everybody who reaches this node"));
+    }
+    let headers = section.texts("headers").unwrap_or_default().iter().map(|name| name.to_ascii_lowercase());
+    let headers: Vec<String> = headers.collect();
+    for header in &headers {
+        let wrong = match header.as_str() {
+            "authorization" | "proxy-authorization" | "cookie" => Err("what proves who it is goes no further".into()),
+            header if is_reserved(header) => Err("it is set by goniec itself".into()),
+            header => check_header(header, ""),
+        };
+        if let Err(wrong) = wrong {
+            note(problems, section.place("headers"), &format!("the header {header:?}: {wrong}"), "");
+        }
+    }
+    Some(Source {
+        name: Arc::from(name),
+        proof,
+        kind: pick(section, "type", preset.kind, problems),
+        key: filter(section, "key"),
+        version: filter(section, "version"),
+        delivery: pick(section, "delivery", preset.delivery, problems),
+        headers,
+        status: section.number("status").and_then(|status| u16::try_from(status).ok()).unwrap_or(preset.status),
+        is_id_enough: preset.is_id_enough && !section.has("delivery"),
+        events: preset.events,
+        pings: preset.pings,
+    })
+}
+
+fn proof(
+    name: &str,
+    preset: Preset,
+    verify: &Section,
+    warnings: &mut Vec<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<Proof> {
+    let belongs: &[&str] = match preset.name {
+        "hmac" => &["secret", "header", "encoding", "prefix", "timestamp", "tolerance"],
+        "inpost" => &["secret", "timestamp", "tolerance"],
+        "stripe" | "standard-webhooks" => &["secret", "tolerance"],
+        "basic" => &["secret", "user"],
+        "none" => &[],
+        _ => &["secret"],
+    };
+    let odd = verify.fields.keys().filter(|key| *key != "preset" && !belongs.contains(&key.as_str()));
+    for key in odd {
+        note(problems, verify.place(key), &format!("does nothing with the preset {:?}", preset.name), "");
+    }
+    if preset.name == "none" {
+        return Some(Proof::none());
+    }
+    missing(verify, &[("secret", SECRET)], problems);
+    let Some(Field::Secrets(secrets)) = verify.field("secret") else { return None };
+    if secrets.iter().any(|secret| secret.equals(&Secret::new(String::new()))) {
+        note(problems, verify.place("secret"), "it is empty", "");
+    }
+    if secrets.iter().any(Secret::is_guessable) {
+        let words = "has a secret of fewer than 16 bytes, which can be guessed";
+        warnings.push(format!("source {name:?} {words}"));
+    }
+    let keys = secrets.clone();
+    let mac = |header, encoding, prefix| Proof::hmac(header, encoding, prefix, keys.clone());
+    let proof = match preset.name {
+        "woocommerce" => mac("x-wc-webhook-signature", Encoding::Base64, ""),
+        "shopify" => mac("x-shopify-hmac-sha256", Encoding::Base64, ""),
+        "github" => mac("x-hub-signature-256", Encoding::Hex, "sha256="),
+        "inpost" => mac("x-inpost-signature", Encoding::Base64, ""),
+        "stripe" => Proof::stripe(keys),
+        "bearer" => Proof::bearer(keys),
+        "basic" => {
+            missing(verify, &[("user", "user = \"woo\"")], problems);
+            Proof::basic(verify.text("user")?, keys)
+        }
+        "standard-webhooks" => match Proof::standard_webhooks(&keys) {
+            Ok(proof) => proof,
+            Err(wrong) => {
+                note(problems, verify.place("secret"), &wrong, "");
+                return None;
+            }
+        },
+        _ => {
+            missing(verify, &[("header", "header = \"x-signature\"")], problems);
+            let encoding = if verify.text("encoding") == Some("base64") { Encoding::Base64 } else { Encoding::Hex };
+            mac(verify.text("header")?, encoding, verify.text("prefix").unwrap_or_default())
+        }
+    };
+    let proof = match verify.text("timestamp") {
+        Some(header) => proof.timed_by(header),
+        None => proof,
+    };
+    Some(proof.within(verify.number("tolerance").unwrap_or(TOLERANCE_MS)))
+}
+
+/// Where a word stands: as it is written, or else as the preset has it.
+fn pick(section: &Section, key: &str, preset: Standing, problems: &mut Vec<Problem>) -> Pick {
+    let Some(table) = section.section(key) else {
+        return match preset {
+            Standing::Nowhere => Pick::Nowhere,
+            Standing::Header(name) => Pick::Header(name.to_owned()),
+            Standing::WebhookId => Pick::WebhookId,
+            // Ours; a test reads each.
+            Standing::Body(text) => Filter::parse(text).map_or(Pick::Nowhere, Pick::Body),
+        };
+    };
+    match (table.text("filter"), table.text("header")) {
+        (Some(text), None) => match Filter::parse(text) {
+            Ok(filter) => Pick::Body(filter),
+            Err(wrong) => {
+                note(problems, table.place("filter"), &wrong.to_string(), "");
+                Pick::Nowhere
+            }
+        },
+        (None, Some(name)) => Pick::Header(name.to_ascii_lowercase()),
+        (Some(_), Some(_)) | (None, None) if table.refused.is_empty() => {
+            let hint = format!("{key} = {{ header = \"x-topic\" }}, or {key} = \".type\"");
+            note(problems, &table.place, "one of filter and header is expected", &hint);
+            Pick::Nowhere
+        }
+        (Some(_) | None, Some(_) | None) => Pick::Nowhere,
+    }
+}
+
+fn filter(section: &Section, key: &str) -> Option<Filter> {
+    Filter::parse(section.text(key)?).ok()
+}
+
+fn route(section: &Section, sources: &[&str], destinations: &[&str], problems: &mut Vec<Problem>) -> Option<Route> {
+    missing(section, &[("to", "to = [\"erp\"]")], problems);
+    let mut known = |key: &str, what: &str, name: &str, names: &[&str]| {
+        if !names.contains(&name) {
+            let near = nearest(name, names.iter().copied());
+            let hint = near.map(|near| format!("did you mean {near:?}?")).unwrap_or_default();
+            note(problems, section.place(key), &format!("there is no {what} {name:?}"), &hint);
+        }
+    };
+    let from = section.text("from");
+    from.into_iter().for_each(|name| known("from", "source", name, sources));
+    let to = section.texts("to")?;
+    to.iter().filter(|name| *name != "log").for_each(|name| known("to", "destination", name, destinations));
+    Some(Route {
+        from: from.map(Arc::from),
+        kind: section.text("type").map(pattern),
+        when: filter(section, "when"),
+        to: to.iter().map(|name| Arc::from(name.as_str())).collect(),
+    })
+}

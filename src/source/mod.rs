@@ -1,0 +1,294 @@
+//! What others hand in by themselves: whose it is, what it is, and where it goes.
+//!
+//! ```text
+//! POST /v1/in/{source} ─▶ proved over the raw bytes ─▶ key, type, delivery id ─▶ routes ─▶ one message for each destination
+//!                                                                                   └─▶ unrouted: kept, and told
+//! ```
+//!
+//! # What holds
+//!
+//! * Nothing of a body is looked at before its sender is believed.
+//! * What is believed becomes a message: for each destination that a route names, or for [`UNROUTED`], where it rests abandoned with the reason,
+//!   is told like everything else that rests so, and goes its way when it is sent again after the routes were mended.
+//! * A delivery that comes again under the same id with the same body is taken once for each destination.
+//!
+//! # What it does not know
+//!
+//! HTTP, and when something is durable.
+
+mod event;
+mod pick;
+mod preset;
+mod route;
+mod unrouted;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::engine::{HEADER_BYTES_MAX, VERSIONED_KEY_BYTES_MAX, WORD_BYTES_MAX};
+use crate::model::{Body, Draft, Envelope, Headers};
+use crate::store::KEY_OF_ALL;
+use crate::transport::filter::{Document, Filter};
+use crate::transport::secret::{Came, Disproof, Proof, digest};
+
+use self::event::Event;
+pub use self::event::Events;
+pub use self::pick::Pick;
+pub use self::preset::{PRESET_NAMES, Preset, Standing};
+pub use self::route::Route;
+pub use self::unrouted::Unrouted;
+
+/// The destination of what no route takes.
+pub const UNROUTED: &str = "unrouted";
+/// The header of a message that names the source it came from.
+const SOURCE_HEADER: &str = "goniec-source";
+
+/// A system that hands messages in.
+#[derive(Debug)]
+pub struct Source {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How it proves who it is.
+    pub proof: Proof,
+    /// The type of what it sends.
+    pub kind: Pick,
+    /// The business key, out of the body.
+    pub key: Option<Filter>,
+    /// The version of the key's value, out of the body.
+    pub version: Option<Filter>,
+    /// The sender's id of a delivery.
+    pub delivery: Pick,
+    /// Headers that a message takes along, in lower case.
+    pub headers: Vec<String>,
+    /// The status of the answer to what was taken.
+    pub status: u16,
+    /// Whether the sender's id alone names a delivery, whatever comes under it.
+    pub is_id_enough: bool,
+    /// Whether what it sends may be events.
+    pub events: Events,
+    /// Whether it makes sure that somebody listens with a form that is not signed, as WooCommerce does.
+    pub pings: bool,
+}
+
+/// The systems that hand in, and which of their messages go where.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The systems.
+    pub sources: Vec<Source>,
+    /// Which messages go where, in the order of the configuration.
+    pub routes: Vec<Route>,
+}
+
+/// What a delivery comes to.
+#[derive(Debug)]
+pub enum Taken {
+    /// The sender only wants to know whether somebody listens.
+    Ping,
+    /// These messages are to be accepted, all or none.
+    Drafts(Vec<Draft>),
+}
+
+/// Why nothing is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// It may be from somebody else.
+    Disbelieved(Disproof),
+    /// It says that it is an event, and is none: in words.
+    Malformed(String),
+}
+
+/// One thing that came, and is believed.
+struct Arrived<'a> {
+    body: &'a [u8],
+    document: Option<Document>,
+    kind: Result<Option<Arc<str>>, String>,
+    /// Its key, where the source says no other.
+    subject: Option<Arc<str>>,
+    content_type: Option<Arc<str>>,
+    headers: Headers,
+    traceparent: Option<Arc<str>>,
+    /// What it is known by when it comes again.
+    delivery: Option<Arc<str>>,
+    is_event: bool,
+}
+
+/// What the body says of a message, and where it goes.
+struct Plan {
+    key: Option<Arc<str>>,
+    version: Option<u64>,
+    to: Vec<Arc<str>>,
+}
+
+/// Whether a message can have this word at all.
+fn fits(word: &Arc<str>) -> bool {
+    word.len() <= WORD_BYTES_MAX
+}
+
+/// The source that a message came from, where one handed it in.
+#[must_use]
+pub fn of_source(envelope: &Envelope) -> Option<&str> {
+    envelope.headers.iter().find(|(name, _)| *name == SOURCE_HEADER).map(|(_, source)| source.as_str())
+}
+
+impl Sources {
+    /// The source of this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|source| *source.name == *name)
+    }
+
+    /// What becomes of what came from a source.
+    ///
+    /// # Errors
+    /// Why it is not believed, or is not what it says it is.
+    pub fn take(&self, source: &Source, came: Came<'_>) -> Result<Taken, Refused> {
+        if source.is_ping(came) {
+            return Ok(Taken::Ping);
+        }
+        source.proof.check(came).map_err(Refused::Disbelieved)?;
+        let Some(events) = event::read(came, source.events) else {
+            return Ok(Taken::Drafts(self.drafts(source, &source.body(came))));
+        };
+        let events = events.map_err(Refused::Malformed)?;
+        let mut drafts: Vec<Draft> = Vec::new();
+        let mut known = HashSet::new();
+        for event in &events {
+            let own = self.drafts(source, &source.event(came, event)).into_iter();
+            // The same event twice in one batch is one.
+            drafts.extend(own.filter(|draft| known.insert(draft.envelope.idempotency_key.clone())));
+        }
+        Ok(Taken::Drafts(drafts))
+    }
+
+    /// The messages of one thing that came: one for each destination.
+    fn drafts(&self, source: &Source, arrived: &Arrived<'_>) -> Vec<Draft> {
+        let planned = match &arrived.kind {
+            Ok(kind) => self.plan(source, kind.as_deref(), arrived.document.as_ref()),
+            Err(why) => Err(format!("the type: {why}")),
+        };
+        let plan = planned.unwrap_or_else(|_| Plan { key: None, version: None, to: vec![Arc::from(UNROUTED)] });
+        let mut envelope = Envelope {
+            key: plan.key.or_else(|| arrived.subject.clone()).filter(fits),
+            version: plan.version,
+            kind: arrived.kind.clone().ok().flatten().filter(fits),
+            content_type: arrived.content_type.clone(),
+            headers: arrived.headers.clone(),
+            traceparent: arrived.traceparent.clone(),
+            ..Envelope::default()
+        };
+        let body = Body::from(arrived.body);
+        let drafts = plan.to.into_iter().map(|to| {
+            envelope.idempotency_key = arrived.delivery.as_deref().map(|id| source.once(id, &to, arrived));
+            envelope.destination = to;
+            Draft { envelope: envelope.clone(), after: Vec::new(), body: body.clone() }
+        });
+        drafts.collect()
+    }
+
+    /// The key of a message and where it goes.
+    ///
+    /// # Errors
+    /// Why it goes nowhere, in words.
+    fn plan(&self, source: &Source, kind: Option<&str>, document: Option<&Document>) -> Result<Plan, String> {
+        let picked = |name: &str, filter: &Option<Filter>| match (filter, document) {
+            (None, _) => Ok(None),
+            (Some(_), None) => Err(format!("the {name} cannot be found: the body is not JSON")),
+            (Some(filter), Some(document)) => match filter.pick(document) {
+                Ok(Some(found)) => Ok(Some(found)),
+                Ok(None) => Err(format!("the body has no {name}: {}", filter.source())),
+                Err(stuck) => Err(format!("the {name} cannot be found: {stuck}")),
+            },
+        };
+        let key: Option<Arc<str>> = picked("key", &source.key)?.map(Arc::from);
+        for (name, word) in [("key", key.as_deref()), ("type", kind)] {
+            let bytes = word.map_or(0, str::len);
+            if bytes > WORD_BYTES_MAX {
+                return Err(format!("the {name} has {bytes} bytes, {WORD_BYTES_MAX} are allowed"));
+            }
+        }
+        let version = picked("version", &source.version)?;
+        let number = |text: String| text.parse().map_err(|_| format!("the version is no whole number: {text:?}"));
+        let version = version.map(number).transpose()?;
+        let key_bytes = key.as_ref().map_or(0, |key| key.len());
+        if version.is_some() && key_bytes > VERSIONED_KEY_BYTES_MAX {
+            return Err(format!(
+                "the key has {key_bytes} bytes, {VERSIONED_KEY_BYTES_MAX} are allowed beside a version"
+            ));
+        }
+        let mut to: Vec<Arc<str>> = Vec::new();
+        for (number, route) in (1..).zip(&self.routes) {
+            let takes = route.takes(&source.name, kind, document).map_err(|why| format!("route {number}: {why}"))?;
+            to.extend(route.to.iter().filter(|_| takes).cloned());
+        }
+        to.sort_unstable();
+        to.dedup();
+        if to.is_empty() {
+            let what = kind.map_or_else(|| "what has no type".to_owned(), |kind| format!("{kind:?}"));
+            return Err(format!("no route takes {what} from {:?}", source.name));
+        }
+        Ok(Plan { key, version, to })
+    }
+}
+
+impl Source {
+    /// Whether this is the question of WooCommerce whether somebody listens: a form with one number, which it does not sign.
+    fn is_ping(&self, came: Came<'_>) -> bool {
+        let is_form = came.header("content-type").is_some_and(|is| is.starts_with("application/x-www-form-urlencoded"));
+        let number = came.body.strip_prefix(b"webhook_id=");
+        self.pings
+            && is_form
+            && number.is_some_and(|number| number.len() <= 20 && number.iter().all(u8::is_ascii_digit))
+    }
+
+    /// What came as it is.
+    fn body<'a>(&self, came: Came<'a>) -> Arrived<'a> {
+        let document = Document::read(came.body);
+        Arrived {
+            body: came.body,
+            kind: self.kind.of(Some(came), document.as_ref()),
+            subject: None,
+            content_type: came.header("content-type").map(Arc::from).filter(fits),
+            headers: self.along(came, Headers::new()),
+            traceparent: came.header("traceparent").map(Arc::from).filter(fits),
+            delivery: self.delivery.of(Some(came), document.as_ref()).ok().flatten(),
+            is_event: false,
+            document,
+        }
+    }
+
+    /// An event of what came.
+    fn event<'a>(&self, came: Came<'_>, event: &'a Event) -> Arrived<'a> {
+        let word = |name| event.attribute(name).map(Arc::from);
+        Arrived {
+            body: &event.data,
+            document: Document::read(&event.data),
+            kind: Ok(word("type")),
+            subject: word("subject"),
+            content_type: event.content_type.as_deref().map(Arc::from).filter(fits),
+            headers: self.along(came, event.headers()),
+            traceparent: word("traceparent").or_else(|| came.header("traceparent").map(Arc::from)).filter(fits),
+            delivery: Some(Arc::from(event.name())),
+            is_event: true,
+        }
+    }
+
+    /// The headers that a message takes along: as many as a message may have.
+    fn along(&self, came: Came<'_>, more: Headers) -> Headers {
+        let kept = self.headers.iter().filter_map(|name| Some((name.clone(), came.header(name)?.to_owned())));
+        let all = std::iter::once((SOURCE_HEADER.to_owned(), self.name.to_string())).chain(more).chain(kept);
+        let mut bytes = 0;
+        let fits = |(name, value): &(String, String)| {
+            bytes += name.len() + value.len();
+            bytes <= HEADER_BYTES_MAX
+        };
+        all.take_while(fits).collect()
+    }
+
+    /// What names a delivery to one destination, so that it is taken once: where the id is not enough, another body under it is another delivery.
+    fn once(&self, id: &str, to: &str, arrived: &Arrived<'_>) -> Arc<str> {
+        let body = if self.is_id_enough || arrived.is_event { b"" } else { arrived.body };
+        let parts = [self.name.as_bytes(), id.as_bytes(), body].map(digest).concat();
+        let hex: String = digest(&parts).iter().map(|byte| format!("{byte:02x}")).collect();
+        Arc::from(format!("{KEY_OF_ALL}{}/{hex}/{to}", self.name))
+    }
+}
