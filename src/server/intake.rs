@@ -278,6 +278,10 @@ impl Handed<'_> {
         };
         check_headers(&self.headers.0)?;
         let plain = |word: Option<Word>| word.map(|Word(word)| word);
+        let idempotency_key = plain(self.idempotency_key);
+        if idempotency_key.as_deref().is_some_and(|key| key.contains(char::is_control)) {
+            return Err("its idempotency_key has a control character".into());
+        }
         let content_type = plain(self.content_type);
         content_type.as_deref().map_or(Ok(()), |content_type| check_header("content-type", content_type))?;
         Ok(Draft {
@@ -289,7 +293,7 @@ impl Handed<'_> {
                 headers: self.headers.0,
                 not_before: when("not_before", self.not_before)?,
                 deadline: when("deadline", self.deadline)?,
-                idempotency_key: plain(self.idempotency_key),
+                idempotency_key,
                 version: self.version,
                 traceparent: plain(self.traceparent).or_else(|| common.traceparent.clone()),
             },

@@ -15,14 +15,18 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::engine::MESSAGES_MAX;
+use crate::engine::{HEADER_BYTES_MAX, MESSAGES_MAX};
 use crate::model::Headers;
 use crate::store::KEY_PART;
+use crate::transport::http::check_header;
 use crate::transport::secret::Came;
 
+/// The most attributes of an event, and the most bytes of them as headers: the name of the source stands beside them.
+const ATTRIBUTES_MAX: usize = 64;
+const ATTRIBUTE_BYTES_MAX: usize = HEADER_BYTES_MAX - 128;
 /// The one version that is known.
 const VERSION: &str = "1.0";
 /// What every event has.
@@ -42,7 +46,37 @@ pub enum Events {
 }
 
 /// The events of an array. One too many ends the reading: written short, they take much more room in memory than in the request.
-struct Batch<'a>(Vec<BTreeMap<String, &'a RawValue>>);
+struct Batch<'a>(Vec<Attributes<'a>>);
+
+/// What an event has in JSON. One attribute too many ends the reading.
+struct Attributes<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Attributes<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an event, which is a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut attributes = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry()? {
+                    if attributes.len() >= ATTRIBUTES_MAX {
+                        return Err(de::Error::custom(format!("more than {ATTRIBUTES_MAX} attributes")));
+                    }
+                    attributes.insert(name, value);
+                }
+                Ok(Attributes(attributes))
+            }
+        }
+
+        reader.deserialize_map(Reader)
+    }
+}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Batch<'a> {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
@@ -91,7 +125,7 @@ pub(super) fn read(came: Came<'_>, events: Events) -> Option<Result<Vec<Event>, 
     }
     let essence = came.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/cloudevents+json") {
-        let read: Result<BTreeMap<String, &RawValue>, _> = serde_json::from_slice(came.body);
+        let read: Result<Attributes, _> = serde_json::from_slice(came.body);
         return Some(read.map_err(not_json).and_then(structured).map(|event| vec![event]));
     }
     if essence.eq_ignore_ascii_case("application/cloudevents-batch+json") {
@@ -113,7 +147,7 @@ fn binary(came: Came<'_>) -> Result<Event, String> {
     Event::of(attributes, came.header("content-type").map(str::to_owned), came.body.to_vec())
 }
 
-fn structured(mut event: BTreeMap<String, &RawValue>) -> Result<Event, String> {
+fn structured(Attributes(mut event): Attributes<'_>) -> Result<Event, String> {
     let [data, encoded] = DATA.map(|name| event.remove(name).map(RawValue::get).filter(|raw| *raw != "null"));
     let mut attributes = BTreeMap::new();
     for (name, raw) in event {
@@ -174,7 +208,13 @@ impl Event {
         if let Some(name) = attributes.keys().find(|name| !is_name(name)) {
             return Err(format!("an attribute has a name of small letters and digits, not {name:?}"));
         }
-        Ok(Event { attributes, content_type, data })
+        content_type.as_deref().map_or(Ok(()), |content_type| check_header("content-type", content_type))?;
+        let event = Event { attributes, content_type, data };
+        let bytes: usize = event.headers().iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > ATTRIBUTE_BYTES_MAX {
+            return Err(format!("its attributes have {bytes} bytes as headers, {ATTRIBUTE_BYTES_MAX} are allowed"));
+        }
+        Ok(event)
     }
 
     /// An attribute by its name.
@@ -277,6 +317,10 @@ mod tests {
         for (body, says) in [
             ("[", "not well-formed"),
             ("[]", "no event"),
+            (
+                r#"{"specversion":"1.0","id":"1","source":"s","type":"t","datacontenttype":"text/plain\n"}"#,
+                "content-type",
+            ),
             (r#"{"id":"1","source":"s","type":"t"}"#, "no specversion"),
             (r#"{"specversion":"0.3","id":"1","source":"s","type":"t"}"#, "specversion is 1.0, not \"0.3\""),
             (r#"{"specversion":"1.0","id":"","source":"s","type":"t"}"#, "it has no id"),
@@ -288,6 +332,12 @@ mod tests {
         ] {
             let refused = read(&[ONE], body).map(|_| ()).expect_err(body);
             assert!(refused.contains(says), "{body}: {refused}");
+        }
+        let many: String = (0..80).map(|number| format!(",\"a{number}\":1")).collect();
+        let long = format!(",\"aaa\":\"{}\"", "x".repeat(4_000));
+        for (more, says) in [(many, "more than 64 attributes"), (long, "as headers")] {
+            let body = format!(r#"{{"specversion":"1.0","id":"1","source":"s","type":"t"{more}}}"#);
+            assert!(read(&[ONE], &body).is_err_and(|wrong| wrong.contains(says)), "{says}");
         }
         let batch = [("content-type", "application/cloudevents-batch+json")];
         let second = r#"[{"specversion":"1.0","id":"1","source":"s","type":"t"},{"specversion":"1.0"}]"#;

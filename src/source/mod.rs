@@ -25,7 +25,7 @@ mod unrouted;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::engine::{HEADER_BYTES_MAX, VERSIONED_KEY_BYTES_MAX, WORD_BYTES_MAX};
+use crate::engine::{HEADER_BYTES_MAX, MESSAGES_MAX, VERSIONED_KEY_BYTES_MAX, WORD_BYTES_MAX};
 use crate::model::{Body, Draft, Envelope, Headers};
 use crate::store::KEY_OF_ALL;
 use crate::transport::filter::{Document, Filter};
@@ -156,6 +156,11 @@ impl Sources {
             let own = self.drafts(source, &source.event(came, event)).into_iter();
             // The same event twice in one batch is one.
             drafts.extend(own.filter(|draft| known.insert(draft.envelope.idempotency_key.clone())));
+            if drafts.len() > MESSAGES_MAX {
+                let many =
+                    format!("a batch comes to at most {MESSAGES_MAX} messages, one for each destination of each event");
+                return Err(Refused::Malformed(many));
+            }
         }
         Ok(Taken::Drafts(drafts))
     }
@@ -163,7 +168,7 @@ impl Sources {
     /// The messages of one thing that came: one for each destination.
     fn drafts(&self, source: &Source, arrived: &Arrived<'_>) -> Vec<Draft> {
         let planned = match &arrived.kind {
-            Ok(kind) => self.plan(source, kind.as_deref(), arrived.document.as_ref()),
+            Ok(kind) => self.plan(source, kind.as_deref(), arrived.subject.clone(), arrived.document.as_ref()),
             Err(why) => Err(format!("the type: {why}")),
         };
         let plan = planned.unwrap_or_else(|_| Plan { key: None, version: None, to: vec![Arc::from(UNROUTED)] });
@@ -189,7 +194,13 @@ impl Sources {
     ///
     /// # Errors
     /// Why it goes nowhere, in words.
-    fn plan(&self, source: &Source, kind: Option<&str>, document: Option<&Document>) -> Result<Plan, String> {
+    fn plan(
+        &self,
+        source: &Source,
+        kind: Option<&str>,
+        subject: Option<Arc<str>>,
+        document: Option<&Document>,
+    ) -> Result<Plan, String> {
         let picked = |name: &str, filter: &Option<Filter>| match (filter, document) {
             (None, _) => Ok(None),
             (Some(_), None) => Err(format!("the {name} cannot be found: the body is not JSON")),
@@ -199,7 +210,7 @@ impl Sources {
                 Err(stuck) => Err(format!("the {name} cannot be found: {stuck}")),
             },
         };
-        let key: Option<Arc<str>> = picked("key", &source.key)?.map(Arc::from);
+        let key: Option<Arc<str>> = picked("key", &source.key)?.map(Arc::from).or(subject);
         for (name, word) in [("key", key.as_deref()), ("type", kind)] {
             let bytes = word.map_or(0, str::len);
             if bytes > WORD_BYTES_MAX {
@@ -272,16 +283,20 @@ impl Source {
         }
     }
 
-    /// The headers that a message takes along: as many as a message may have.
+    /// The headers that a message takes along: those that it needs, and as many of the others as it may have.
     fn along(&self, came: Came<'_>, more: Headers) -> Headers {
         let kept = self.headers.iter().filter_map(|name| Some((name.clone(), came.header(name)?.to_owned())));
-        let all = std::iter::once((SOURCE_HEADER.to_owned(), self.name.to_string())).chain(more).chain(kept);
-        let mut bytes = 0;
-        let fits = |(name, value): &(String, String)| {
-            bytes += name.len() + value.len();
-            bytes <= HEADER_BYTES_MAX
-        };
-        all.take_while(fits).collect()
+        let mut all: Headers = std::iter::once((SOURCE_HEADER.to_owned(), self.name.to_string())).chain(more).collect();
+        let length = |(name, value): &(String, String)| name.len() + value.len();
+        let mut bytes: usize = all.iter().map(length).sum();
+        for header in kept {
+            let is_there = all.iter().any(|(name, _)| *name == header.0);
+            if !is_there && bytes + length(&header) <= HEADER_BYTES_MAX {
+                bytes += length(&header);
+                all.push(header);
+            }
+        }
+        all
     }
 
     /// What names a delivery to one destination, so that it is taken once: where the id is not enough, another body under it is another delivery.

@@ -9,11 +9,12 @@
 //!
 //! When a person sends a message again.
 
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Pick, Sources, UNROUTED, of_source};
-use crate::engine::Engine;
+use crate::engine::{Accepted, Engine};
 use crate::error::Error;
 use crate::model::{Class, Draft, Envelope, Failure, Message, Outcome, Receipt, Sent};
 use crate::store::KEY_OF_ALL;
@@ -53,12 +54,12 @@ impl Unrouted {
             }
             (kind, _) => kind.clone(),
         };
-        let plan = self.sources.plan(source, kind.as_deref(), document.as_ref())?;
+        let plan = self.sources.plan(source, kind.as_deref(), own.key.clone(), document.as_ref())?;
         let further = plan.to.into_iter().map(|to| {
             let envelope = Envelope {
                 idempotency_key: Some(further_key(own.idempotency_key.as_deref(), message, &to)),
                 destination: to,
-                key: plan.key.clone().or_else(|| own.key.clone()),
+                key: plan.key.clone(),
                 version: plan.version,
                 kind: kind.clone(),
                 content_type: message.content_type.clone(),
@@ -78,6 +79,13 @@ fn further_key(own: Option<&str>, message: &Message, to: &str) -> Arc<str> {
     }
 }
 
+/// Accepts them, and waits until that is durable.
+fn accepted(engine: &Engine, drafts: Vec<Draft>) -> Result<Accepted, Error> {
+    let (give, take) = sync_channel(1);
+    engine.accept(drafts, Box::new(move |answer| drop(give.send(answer))));
+    take.recv().unwrap_or(Err(Error::Stopping))
+}
+
 impl Transport for Unrouted {
     fn send(&self, message: &Message, _deadline: Duration) -> Outcome {
         let failed = |class, sent, why: String| Outcome::Failed(Failure::new(class, sent, why));
@@ -90,8 +98,12 @@ impl Transport for Unrouted {
             return failed(Class::Other, Sent::No, "the node does not take anything at the moment".into());
         };
         let to = drafts.iter().map(|draft| &*draft.envelope.destination).collect::<Vec<_>>().join(", ");
-        match engine.accept_wait(drafts) {
-            Ok(_) => Outcome::Delivered(Receipt { detail: format!("routed to {to}"), ..Receipt::default() }),
+        match accepted(&engine, drafts) {
+            Ok(accepted) => {
+                let before =
+                    if accepted.is_replay { ": it had been taken there before, and stays as it was" } else { "" };
+                Outcome::Delivered(Receipt { detail: format!("routed to {to}{before}"), ..Receipt::default() })
+            }
             // It will be the same next time: a person has to look at it.
             Err(error @ (Error::Invalid(_) | Error::TooLarge { .. } | Error::After(_))) => {
                 failed(Class::Rejected, Sent::Answered, error.to_string())

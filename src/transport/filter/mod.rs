@@ -156,7 +156,7 @@ impl Filter {
     /// What the filter picks out of a body, as text; `None` where it has no answer, or one that is `null` or empty.
     ///
     /// # Errors
-    /// As [`Filter::first`].
+    /// The filter failed, or took too long.
     pub fn pick(&self, body: &Document) -> Result<Option<String>, Stuck> {
         self.text(&body.0)
     }
@@ -164,7 +164,7 @@ impl Filter {
     /// Whether a body is one that the filter means: its first answer is neither `false` nor `null`.
     ///
     /// # Errors
-    /// As [`Filter::first`].
+    /// The filter failed, or took too long.
     pub fn means(&self, body: &Document) -> Result<bool, Stuck> {
         self.holds(&body.0)
     }
