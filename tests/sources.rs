@@ -235,6 +235,7 @@ fn what_no_route_takes_is_kept_told_and_sent_on_once_one_does() {
     }
     world.until("five rest", |world| world.listed("to:unrouted state:abandoned reason:rejected").len() == 5);
     world.until("somebody is told", |_| !hook.requests().is_empty());
+    assert_eq!(world.listed("to:unrouted key:2").len(), 1, "whoever asks after an order finds it");
     let why = |world: &World, body: &str| {
         let rests = world.listed("to:unrouted");
         let one = rests.iter().find(|message| world.body(message) == body).expect("it is there");

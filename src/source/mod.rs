@@ -171,7 +171,9 @@ impl Sources {
             Ok(kind) => self.plan(source, kind.as_deref(), arrived.subject.clone(), arrived.document.as_ref()),
             Err(why) => Err(format!("the type: {why}")),
         };
-        let plan = planned.unwrap_or_else(|_| Plan { key: None, version: None, to: vec![Arc::from(UNROUTED)] });
+        // Whoever asks after the key finds it there too.
+        let rests = |_| Plan { key: source.key_of(arrived), version: None, to: vec![Arc::from(UNROUTED)] };
+        let plan = planned.unwrap_or_else(rests);
         let mut envelope = Envelope {
             key: plan.key.or_else(|| arrived.subject.clone()).filter(fits),
             version: plan.version,
@@ -281,6 +283,12 @@ impl Source {
             delivery: Some(Arc::from(event.name())),
             is_event: true,
         }
+    }
+
+    /// The key in the body, where one is found.
+    fn key_of(&self, arrived: &Arrived<'_>) -> Option<Arc<str>> {
+        let found = self.key.as_ref()?.pick(arrived.document.as_ref()?);
+        found.ok().flatten().map(Arc::from)
     }
 
     /// The headers that a message takes along: those that it needs, and as many of the others as it may have.
