@@ -64,22 +64,30 @@ const PRESETS: [Preset; 10] = [
 ];
 
 /// Their names, in the same order.
-pub const PRESET_NAMES: [&str; PRESETS.len()] = names();
-
-const fn names() -> [&'static str; PRESETS.len()] {
-    let mut names = [""; PRESETS.len()];
-    let mut at = 0;
-    while at < names.len() {
-        names[at] = PRESETS[at].name;
-        at += 1;
-    }
-    names
-}
+pub const PRESET_NAMES: [&str; PRESETS.len()] =
+    ["woocommerce", "shopify", "stripe", "github", "inpost", "standard-webhooks", "hmac", "basic", "bearer", "none"];
 
 impl Preset {
     /// The preset of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Preset> {
         PRESETS.into_iter().find(|preset| preset.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::filter::Filter;
+
+    #[test]
+    fn every_preset_has_its_name_and_filters_that_are_some() {
+        assert_eq!(PRESETS.map(|preset| preset.name), PRESET_NAMES);
+        for preset in PRESETS {
+            assert_eq!(Preset::named(preset.name), Some(preset));
+            for standing in [preset.kind, preset.delivery] {
+                assert!(if let Body(text) = standing { Filter::parse(text).is_ok() } else { true }, "{}", preset.name);
+            }
+        }
     }
 }
