@@ -172,6 +172,9 @@ fn a_full_disk_refuses_loses_nothing_and_goes_on() {
     let first = fill(&node, &mut ledger);
     assert!(is_full(&first), "{first:?}");
     assert!(ledger.len() > 10, "{} before the disk was full", ledger.len());
+    let victim = ledger.keys().next().cloned().unwrap();
+    assert_eq!(status(&node, "DELETE", &format!("/v1/messages/{victim}")) / 100, 2, "deletes work within the reserve");
+    ledger.remove(&victim);
     // And to the brim, behind its back: now the reserve is gone too.
     let brim = Path::new(disk.path()).join("brim");
     let mut file = std::fs::File::create(&brim).unwrap();
@@ -179,8 +182,14 @@ fn a_full_disk_refuses_loses_nothing_and_goes_on() {
     drop(file);
     assert_eq!(status(&node, "GET", "/v1/messages?limit=5"), 200, "lists work on a full disk");
     assert_eq!(status(&node, "GET", "/healthz"), 200);
+    // What became of messages may have needed the ballast before, and the brim took its room: then there is none for a person.
+    let has_ballast = data.join("ballast").exists();
     let victim = ledger.keys().next().cloned().unwrap();
-    assert_eq!(status(&node, "DELETE", &format!("/v1/messages/{victim}")) / 100, 2, "deletes work on a full disk");
+    let answer = status(&node, "DELETE", &format!("/v1/messages/{victim}"));
+    assert!(
+        answer / 100 == 2 || (answer == 507 && !has_ballast),
+        "deletes work on a full disk: {answer}, {has_ballast}"
+    );
     ledger.remove(&victim);
     assert_eq!(lost_here(&node, &ledger), 0);
     // A restart while it is full.
