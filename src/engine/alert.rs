@@ -355,8 +355,8 @@ impl Alerter {
             if !still.is_empty() {
                 let Some(alert) = compose(&cause, &still, registry) else { continue };
                 self.rules.tell(number, &alert, now.wall)?;
+                self.told_until.insert(about, now.mono_ms.saturating_add(rule.digest_ms));
             }
-            self.told_until.insert(about, now.mono_ms.saturating_add(rule.digest_ms));
             for place in places {
                 if let Some((_, rules, _)) = self.known.get_mut(&place) {
                     rules.remove(&number);
