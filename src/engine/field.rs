@@ -142,8 +142,9 @@ fn is_same(one: &str, other: &str) -> bool {
 /// What lies one step deeper.
 fn step_into<'a>(value: &'a RawValue, step: &str) -> Result<&'a RawValue, String> {
     let mut reader = serde_json::Deserializer::from_str(value.get());
-    let found = Step(step).deserialize(&mut reader).map_err(|error| error.to_string())?;
-    found.ok_or_else(|| format!("there is no {step:?}"))
+    // Nothing lies within the others.
+    let found = if value.get().starts_with(['{', '[']) { Step(step).deserialize(&mut reader) } else { Ok(None) };
+    found.map_err(|error| error.to_string())?.ok_or_else(|| format!("there is no {step:?}"))
 }
 
 /// Looks for one step in an object or an array.
@@ -162,30 +163,6 @@ impl<'de> Visitor<'de> for Step<'_> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "an object or an array with {:?}", self.0)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
