@@ -15,6 +15,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::engine::{Alert, Channel};
 use crate::model::Id;
+use crate::model::percent::{escape_but, is_unreserved};
 use crate::store::key_hash;
 use crate::transport::smtp::{Address, Mail, Smtp};
 
@@ -166,15 +167,8 @@ fn fragment(alert: &Alert) -> String {
         "incident" | "incident-lasts" | "incident-at-rest" | "recovered" => return "#/incidents".to_owned(),
         _ => return String::new(),
     };
-    let mut escaped = String::from("#/messages?filter=");
-    for byte in filter.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:,".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
+    let is_plain = |byte| is_unreserved(byte) || matches!(byte, b':' | b',');
+    format!("#/messages?filter={}", escape_but(&filter, is_plain))
 }
 
 /// The text on one line, with nothing in it that is not seen, and no longer than this.

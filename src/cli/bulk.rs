@@ -20,9 +20,10 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::client::{Node, escaped, yes};
+use super::client::{Node, yes};
 use super::messages::field;
 use super::{Fail, NO, USAGE, plain, say, text};
+use crate::model::percent::escape;
 
 /// How often a job is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -142,7 +143,7 @@ fn follow(node: &Node, mut job: Value) -> Result<Value, Fail> {
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}") {
         bar.set_style(style);
     }
-    let path = format!("/v1/bulk/{}", escaped(&field(&job, "id")));
+    let path = format!("/v1/bulk/{}", escape(&field(&job, "id")));
     while field(&job, "state") == "running" {
         // The pace of a look at the node.
         std::thread::sleep(LOOK);
@@ -161,7 +162,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     if verb == "list" {
         return list(&node, arguments);
     }
-    let path = format!("/v1/bulk/{}", escaped(text(arguments, "job").unwrap_or_default()));
+    let path = format!("/v1/bulk/{}", escape(text(arguments, "job").unwrap_or_default()));
     let job = node.json(if verb == "cancel" { "DELETE" } else { "GET" }, &path)?;
     if arguments.get_flag("json") {
         return say(&job.to_string());
@@ -216,7 +217,7 @@ pub(super) fn audit(arguments: &ArgMatches) -> Result<(), Fail> {
 }
 
 fn verify(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
-    let head = text(arguments, "head").map(|head| format!("?head={}", escaped(head))).unwrap_or_default();
+    let head = text(arguments, "head").map(|head| format!("?head={}", escape(head))).unwrap_or_default();
     let found = node.json("GET", &format!("/v1/audit/verify{head}"))?;
     if arguments.get_flag("json") {
         say(&found.to_string())?;

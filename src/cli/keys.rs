@@ -8,11 +8,12 @@ use clap::ArgMatches;
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
-use super::client::{Node, escaped};
+use super::client::Node;
 use super::messages::field;
 use super::{Fail, NO, USAGE, plain, say, text};
 use crate::admin::when::{Toward, parse_when};
 use crate::model::WallMs;
+use crate::model::percent::escape;
 
 /// Keys of one page of the node.
 const PAGE: usize = 500;
@@ -61,7 +62,7 @@ fn listed(node: &Node, arguments: &ArgMatches) -> Result<Vec<Value>, Fail> {
     let limit = usize::try_from(arguments.get_one::<u64>("limit").copied().unwrap_or(50)).unwrap_or(usize::MAX);
     let mut query = format!("limit={PAGE}");
     for name in ["destination", "key"] {
-        query += &text(arguments, name).map(|value| format!("&{name}={}", escaped(value))).unwrap_or_default();
+        query += &text(arguments, name).map(|value| format!("&{name}={}", escape(value))).unwrap_or_default();
     }
     query += if is_stale { "&state=behind" } else { "" };
     let (mut keys, mut cursor) = (Vec::new(), String::new());
@@ -92,7 +93,7 @@ fn before(span: &str) -> Result<String, Fail> {
 /// `explain`.
 pub(super) fn explain(arguments: &ArgMatches) -> Result<(), Fail> {
     let key = text(arguments, "key").unwrap_or_default();
-    let story = Node::of(arguments)?.json("GET", &format!("/v1/explain?key={}", escaped(key)))?;
+    let story = Node::of(arguments)?.json("GET", &format!("/v1/explain?key={}", escape(key)))?;
     if arguments.get_flag("json") {
         return say(&story.to_string());
     }

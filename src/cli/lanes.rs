@@ -8,9 +8,10 @@ use clap::ArgMatches;
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
-use super::client::{Node, escaped};
+use super::client::Node;
 use super::messages::field;
 use super::{Fail, NO, say, text};
+use crate::model::percent::escape;
 use crate::model::span::show_span;
 
 /// `destinations`.
@@ -42,10 +43,10 @@ pub(super) fn cycle(arguments: &ArgMatches) -> Result<(), Fail> {
 pub(super) fn steer(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
     let name = text(arguments, "destination").unwrap_or_default();
     let query = match (verb, text(arguments, "why")) {
-        ("pause", Some(why)) => format!("?why={}", escaped(why)),
+        ("pause", Some(why)) => format!("?why={}", escape(why)),
         (_, _) => String::new(),
     };
-    let shown = Node::of(arguments)?.json("POST", &format!("/v1/destinations/{}/{verb}{query}", escaped(name)))?;
+    let shown = Node::of(arguments)?.json("POST", &format!("/v1/destinations/{}/{verb}{query}", escape(name)))?;
     if arguments.get_flag("json") {
         return say(&shown.to_string());
     }

@@ -12,10 +12,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::admin::filter::{BadFilter, Filter, WORDS};
+use crate::model::media::is_json;
+use crate::model::percent::escape;
 use crate::model::{Id, Phase, WallMs};
 
 use super::bulk::{self, agreed};
-use super::client::{Node, escaped, refusal, yes};
+use super::client::{Node, refusal, yes};
 use super::{Fail, NO, USAGE, plain, say, text};
 
 /// Messages of one page of the node.
@@ -126,7 +128,7 @@ pub(super) fn edit(arguments: &ArgMatches) -> Result<(), Fail> {
         None => in_editor(&yes(node.call("GET", &format!("{path}/body"), &[], &[])?)?.body)?,
     };
     sure(arguments, &field(&message, "content_type"), &body)?;
-    let why = escaped(text(arguments, "why").unwrap_or_default());
+    let why = escape(text(arguments, "why").unwrap_or_default());
     let tag = format!("\"{revision}\"");
     let answer = yes(node.call("PUT", &format!("{path}/body?why={why}"), &[("if-match", &tag)], &body)?)?;
     let shown: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -135,10 +137,8 @@ pub(super) fn edit(arguments: &ArgMatches) -> Result<(), Fail> {
 
 /// Asks whether a body that is not what its content type says is meant.
 fn sure(arguments: &ArgMatches, content_type: &str, body: &[u8]) -> Result<(), Fail> {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let is_json = essence == "application/json" || essence.ends_with("+json");
     let Err(wrong) = serde_json::from_slice::<&RawValue>(body) else { return Ok(()) };
-    if !is_json || arguments.get_flag("yes") {
+    if !is_json(content_type) || arguments.get_flag("yes") {
         return Ok(());
     }
     let line = format!("the new body is no JSON, and its content type says {}: {wrong}", plain(content_type));
@@ -155,10 +155,10 @@ pub(super) fn act(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
     if arguments.try_get_one::<bool>("dry-run").ok().flatten() == Some(&true) {
         return say(&format!("{} messages", ids.len()));
     }
-    let why = text(arguments, "why").map(|why| format!("why={}", escaped(why))).unwrap_or_default();
+    let why = text(arguments, "why").map(|why| format!("why={}", escape(why))).unwrap_or_default();
     let (method, tail) = match verb {
         "rm" => ("DELETE", format!("?{why}")),
-        "resend" => ("POST", format!("/resend?at={}&{why}", escaped(text(arguments, "at").unwrap_or("now")))),
+        "resend" => ("POST", format!("/resend?at={}&{why}", escape(text(arguments, "at").unwrap_or("now")))),
         "resolve" if arguments.get_flag("delivered") => ("POST", format!("/resolve?outcome=delivered&{why}")),
         "resolve" => ("POST", format!("/resolve?outcome=resend&{why}")),
         other => ("POST", format!("/{other}?{why}")),
@@ -272,9 +272,9 @@ fn query(arguments: &ArgMatches, words: &str) -> Result<String, Fail> {
     checked(words)?;
     let mut pairs = Vec::new();
     if !words.is_empty() {
-        pairs.push(format!("filter={}", escaped(words)));
+        pairs.push(format!("filter={}", escape(words)));
     }
-    pairs.extend(flags(arguments).map(|(name, value)| format!("{name}={}", escaped(value))));
+    pairs.extend(flags(arguments).map(|(name, value)| format!("{name}={}", escape(value))));
     Ok(pairs.join("&"))
 }
 

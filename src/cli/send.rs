@@ -19,9 +19,10 @@ use clap::ArgMatches;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::model::percent::escape;
 use crate::transport::http::Answer;
 
-use super::client::{Node, escaped, yes};
+use super::client::{Node, yes};
 use super::{Fail, USAGE, say, text, texts};
 
 /// The pauses before a request is sent again, in milliseconds; after the last the node counts as unreachable.
@@ -51,17 +52,17 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     ];
     for name in ["key", "version", "type", "not-before", "deadline"] {
         if let Some(value) = text(arguments, name) {
-            let value = if matches!(name, "key" | "type") { escaped(value) } else { value.to_owned() };
+            let value = if matches!(name, "key" | "type") { escape(value) } else { value.to_owned() };
             headers.push((format!("goniec-{name}"), value));
         }
     }
-    let after: Vec<String> = texts(arguments, "after").map(escaped).collect();
+    let after: Vec<String> = texts(arguments, "after").map(escape).collect();
     if !after.is_empty() {
         headers.push(("goniec-after".to_owned(), after.join(",")));
     }
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let destination = text(arguments, "destination").unwrap_or_default();
-    let answer = hand_in(&node, &format!("/v1/send/{}", escaped(destination)), &headers, &body)?;
+    let answer = hand_in(&node, &format!("/v1/send/{}", escape(destination)), &headers, &body)?;
     let answer: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if arguments.get_flag("json") {
         return say(&answer.to_string());

@@ -12,9 +12,10 @@ use clap::ArgMatches;
 use serde_json::{Value, json};
 
 use super::bulk::table;
-use super::client::{Node, escaped, yes};
+use super::client::{Node, yes};
 use super::messages::field;
 use super::{Fail, NO, say, text};
+use crate::model::percent::escape;
 
 /// `token ls`, `token new`, `token rm`.
 pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
@@ -48,7 +49,7 @@ fn make(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
 
 fn revoke(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
     let name = text(arguments, "name").unwrap_or_default();
-    node.json("DELETE", &format!("/v1/tokens/{}", escaped(name)))?;
+    node.json("DELETE", &format!("/v1/tokens/{}", escape(name)))?;
     if arguments.get_flag("json") {
         return say(&json!({ "name": name, "is_revoked": true }).to_string());
     }

@@ -16,6 +16,7 @@ use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
 use hyper::{Response, StatusCode};
 
+use crate::model::percent::hex;
 use crate::transport::secret::digest;
 
 use super::payload::{Answer, Reply};
@@ -65,8 +66,8 @@ static FILES: &[(&str, &[u8])] = files! {
 /// The tag of each file.
 static TAGS: LazyLock<HashMap<&str, HeaderValue>> = LazyLock::new(|| {
     let tag = |bytes: &[u8]| {
-        let hex: String = digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        HeaderValue::from_str(&format!("\"{hex}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+        let half = digest(bytes).get(..16).map(hex).unwrap_or_default();
+        HeaderValue::from_str(&format!("\"{half}\"")).unwrap_or(HeaderValue::from_static("\"\""))
     };
     FILES.iter().map(|(name, bytes)| (*name, tag(bytes))).collect()
 });

@@ -24,6 +24,7 @@ use serde_json::value::RawValue;
 use crate::admin::when::{Toward, parse_when};
 use crate::engine::Accepted;
 use crate::error::Error;
+use crate::model::media::{essence, is_json};
 use crate::model::{Body, Draft, Envelope, Headers, WallMs};
 use crate::store::KEY_PART;
 use crate::transport::http::{check_header, is_reserved};
@@ -186,13 +187,13 @@ fn common(headers: &HeaderMap) -> Result<Common, Problem> {
 
 fn form(headers: &HeaderMap) -> Result<Form, Problem> {
     let Some(content_type) = text(headers, CONTENT_TYPE.as_str())? else { return Ok(Form::Json) };
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match essence.as_str() {
-        "application/json" => Ok(Form::Json),
+    if is_json(content_type) {
+        return Ok(Form::Json);
+    }
+    match essence(content_type).as_str() {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
             Ok(Form::Lines)
         }
-        other if other.ends_with("+json") => Ok(Form::Json),
         other => Err(Problem::unsupported(
             format!("envelopes come as application/json or application/x-ndjson, not as {other:?}"),
             "Send `content-type: application/json`, or the bare body to /v1/send/DESTINATION.",

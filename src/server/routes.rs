@@ -15,6 +15,7 @@ use hyper::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderVal
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::engine::{Act, Hand};
+use crate::model::percent::{Wrong, unescape};
 
 pub use self::table::table;
 pub(super) use self::table::{Handler, ROUTES, Right, Route};
@@ -171,22 +172,10 @@ fn holds<'a>(form: &str, path: &'a str) -> Option<[&'a str; 2]> {
 
 /// The text that percent signs stand for.
 pub(super) fn decode(text: &str) -> Result<String, Problem> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-        match (digit(rest.next()), digit(rest.next())) {
-            (Some(high), Some(low)) => bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?')),
-            (Some(_) | None, _) => {
-                return Err(Problem::bad("a percent sign is not followed by two hex digits; write %25 for itself"));
-            }
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| Problem::bad("what percent signs stand for is not UTF-8"))
+    unescape(text).map_err(|wrong| match wrong {
+        Wrong::Digits => Problem::bad("a percent sign is not followed by two hex digits; write %25 for itself"),
+        Wrong::Bytes => Problem::bad("what percent signs stand for is not UTF-8"),
+    })
 }
 
 /// The query's pairs, decoded.

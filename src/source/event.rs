@@ -20,6 +20,8 @@ use serde_json::value::RawValue;
 
 use crate::engine::{HEADER_BYTES_MAX, MESSAGES_MAX};
 use crate::model::Headers;
+use crate::model::media::{essence, is_json};
+use crate::model::percent::{escape_but, unescape};
 use crate::store::KEY_PART;
 use crate::transport::http::check_header;
 use crate::transport::secret::Came;
@@ -123,12 +125,12 @@ pub(super) fn read(came: Came<'_>, events: Events) -> Option<Result<Vec<Event>, 
     if events == Events::None {
         return None;
     }
-    let essence = came.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/cloudevents+json") {
+    let essence = essence(came.header("content-type").unwrap_or_default());
+    if essence == "application/cloudevents+json" {
         let read: Result<Attributes, _> = serde_json::from_slice(came.body);
         return Some(read.map_err(not_json).and_then(structured).map(|event| vec![event]));
     }
-    if essence.eq_ignore_ascii_case("application/cloudevents-batch+json") {
+    if essence == "application/cloudevents-batch+json" {
         let read: Result<Batch, _> = serde_json::from_slice(came.body);
         let each = |(number, event)| structured(event).map_err(|wrong| format!("event {number}: {wrong}"));
         return Some(read.map_err(not_json).and_then(|Batch(list)| (1..).zip(list).map(each).collect()));
@@ -184,11 +186,6 @@ fn structured(Attributes(mut event): Attributes<'_>) -> Result<Event, String> {
     Event::of(attributes, content_type, data)
 }
 
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence.ends_with("/json") || essence.ends_with("+json")
-}
-
 impl Event {
     fn of(
         mut attributes: BTreeMap<String, String>,
@@ -237,35 +234,12 @@ impl Event {
 
 /// As the HTTP binding writes an attribute: what is not printable ASCII, a space, a quote and a percent sign stand as percent signs.
 fn escaped(text: &str) -> String {
-    let mut written = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b' ' | b'"' | b'%' => written.push_str(&format!("%{byte:02X}")),
-            0x21..=0x7e => written.push(char::from(byte)),
-            _ => written.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    written
+    escape_but(text, |byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'%'))
 }
 
 /// The text that percent signs stand for; as it stands where that is none.
 fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| *byte == b'%') {
-            Some(meant) => {
-                bytes.push(meant);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+    unescape(text).unwrap_or_else(|_| text.to_owned())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::engine::{HEADER_BYTES_MAX, MESSAGES_MAX, VERSIONED_KEY_BYTES_MAX, WORD_BYTES_MAX};
+use crate::model::percent::hex;
 use crate::model::{Body, Draft, Envelope, Headers};
 use crate::store::KEY_OF_ALL;
 use crate::transport::filter::{Document, Filter};
@@ -34,7 +35,7 @@ use crate::transport::secret::{Came, Disproof, Proof, digest};
 use self::event::Event;
 pub use self::event::Events;
 pub use self::pick::Pick;
-pub use self::preset::{PRESET_NAMES, Preset, Standing};
+pub use self::preset::{PRESET_NAMES, Preset, Signs, Standing};
 pub use self::route::Route;
 pub use self::unrouted::Unrouted;
 
@@ -64,10 +65,8 @@ pub struct Source {
     pub status: u16,
     /// Whether the sender's id alone names a delivery, whatever comes under it.
     pub is_id_enough: bool,
-    /// Whether what it sends may be events.
-    pub events: Events,
-    /// Whether it makes sure that somebody listens with a form that is not signed, as WooCommerce does.
-    pub pings: bool,
+    /// What it is known to do besides.
+    pub preset: Preset,
 }
 
 /// The systems that hand in, and which of their messages go where.
@@ -146,7 +145,7 @@ impl Sources {
             return Ok(Taken::Ping);
         }
         source.proof.check(came).map_err(Refused::Disbelieved)?;
-        let Some(events) = event::read(came, source.events) else {
+        let Some(events) = event::read(came, source.preset.events) else {
             return Ok(Taken::Drafts(self.drafts(source, &source.body(came))));
         };
         let events = events.map_err(Refused::Malformed)?;
@@ -248,7 +247,7 @@ impl Source {
     fn is_ping(&self, came: Came<'_>) -> bool {
         let is_form = came.header("content-type").is_some_and(|is| is.starts_with("application/x-www-form-urlencoded"));
         let number = came.body.strip_prefix(b"webhook_id=");
-        self.pings
+        self.preset.pings
             && is_form
             && number.is_some_and(|number| number.len() <= 20 && number.iter().all(u8::is_ascii_digit))
     }
@@ -311,7 +310,6 @@ impl Source {
     fn once(&self, id: &str, to: &str, arrived: &Arrived<'_>) -> Arc<str> {
         let body = if self.is_id_enough || arrived.is_event { b"" } else { arrived.body };
         let parts = [self.name.as_bytes(), id.as_bytes(), body].map(digest).concat();
-        let hex: String = digest(&parts).iter().map(|byte| format!("{byte:02x}")).collect();
-        Arc::from(format!("{KEY_OF_ALL}{}/{hex}/{to}", self.name))
+        Arc::from(format!("{KEY_OF_ALL}{}/{}/{to}", self.name, hex(&digest(&parts))))
     }
 }

@@ -6,12 +6,15 @@
 //! Standard Webhooks; for InPost, the code of those who receive from it.
 
 use super::Events;
+use crate::transport::secret::Encoding;
 
 /// A known sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Preset {
     /// How the configuration calls it.
     pub name: &'static str,
+    /// How it proves who it is.
+    pub signs: Signs,
     /// Where its type stands.
     pub kind: Standing,
     /// Where its id of a delivery stands.
@@ -24,6 +27,27 @@ pub struct Preset {
     pub events: Events,
     /// Whether it asks first, unsigned, whether somebody listens.
     pub pings: bool,
+}
+
+/// How a sender proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signs {
+    /// By an HMAC over the body in this header.
+    Body(&'static str, Encoding, &'static str),
+    /// The same; by agreement over a time, a dot and the body.
+    Timed(&'static str, Encoding),
+    /// By an HMAC in a header and a form of its own.
+    Own,
+    /// As Stripe does.
+    Stripe,
+    /// As Standard Webhooks says.
+    StandardWebhooks,
+    /// By a user and a password.
+    Basic,
+    /// By a token.
+    Bearer,
+    /// Not at all.
+    Nothing,
 }
 
 /// Where a word of a known sender stands.
@@ -41,26 +65,47 @@ pub enum Standing {
 
 use Standing::{Body, Header, Nowhere};
 
-const fn vendor(name: &'static str, kind: Standing, delivery: Standing) -> Preset {
-    Preset { name, kind, delivery, status: 200, is_id_enough: false, events: Events::None, pings: false }
+const fn vendor(name: &'static str, signs: Signs, kind: Standing, delivery: Standing) -> Preset {
+    Preset { name, signs, kind, delivery, status: 200, is_id_enough: false, events: Events::None, pings: false }
 }
 
-const fn plain(name: &'static str, events: Events) -> Preset {
-    Preset { name, kind: Nowhere, delivery: Nowhere, status: 202, is_id_enough: false, events, pings: false }
+const fn plain(name: &'static str, signs: Signs, events: Events) -> Preset {
+    Preset { status: 202, events, ..vendor(name, signs, Nowhere, Nowhere) }
 }
 
 /// The known senders, and the plain ways to prove something.
 const PRESETS: [Preset; 10] = [
-    Preset { pings: true, ..vendor("woocommerce", Header("x-wc-webhook-topic"), Header("x-wc-webhook-delivery-id")) },
-    vendor("shopify", Header("x-shopify-topic"), Header("x-shopify-webhook-id")),
-    Preset { is_id_enough: true, ..vendor("stripe", Body(".type"), Body(".id")) },
-    vendor("github", Header("x-github-event"), Header("x-github-delivery")),
-    vendor("inpost", Body(".event"), Nowhere),
-    Preset { is_id_enough: true, ..vendor("standard-webhooks", Body(".type"), Standing::WebhookId) },
-    plain("hmac", Events::InBodies),
-    plain("basic", Events::All),
-    plain("bearer", Events::All),
-    plain("none", Events::All),
+    Preset {
+        pings: true,
+        ..vendor(
+            "woocommerce",
+            Signs::Body("x-wc-webhook-signature", Encoding::Base64, ""),
+            Header("x-wc-webhook-topic"),
+            Header("x-wc-webhook-delivery-id"),
+        )
+    },
+    vendor(
+        "shopify",
+        Signs::Body("x-shopify-hmac-sha256", Encoding::Base64, ""),
+        Header("x-shopify-topic"),
+        Header("x-shopify-webhook-id"),
+    ),
+    Preset { is_id_enough: true, ..vendor("stripe", Signs::Stripe, Body(".type"), Body(".id")) },
+    vendor(
+        "github",
+        Signs::Body("x-hub-signature-256", Encoding::Hex, "sha256="),
+        Header("x-github-event"),
+        Header("x-github-delivery"),
+    ),
+    vendor("inpost", Signs::Timed("x-inpost-signature", Encoding::Base64), Body(".event"), Nowhere),
+    Preset {
+        is_id_enough: true,
+        ..vendor("standard-webhooks", Signs::StandardWebhooks, Body(".type"), Standing::WebhookId)
+    },
+    plain("hmac", Signs::Own, Events::InBodies),
+    plain("basic", Signs::Basic, Events::All),
+    plain("bearer", Signs::Bearer, Events::All),
+    plain("none", Signs::Nothing, Events::All),
 ];
 
 /// Their names, in the same order.

@@ -28,6 +28,7 @@ use lettre::{SmtpTransport, Transport};
 
 use super::http::Tls;
 use super::secret::Secret;
+use crate::model::percent::unescape;
 
 /// How long a mail may take from the look-up of the server to its yes.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -278,19 +279,7 @@ fn credentials(text: &str) -> Result<(String, Secret), String> {
 /// The text that percent signs stand for.
 fn decoded(text: &str) -> Result<String, String> {
     let wrong = "a % in user or password is not followed by two hex digits; write % itself as %25";
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
-        bytes.push(match byte {
-            b'%' => {
-                let (high, low) = (digit().ok_or(wrong)?, digit().ok_or(wrong)?);
-                u8::try_from(high * 16 + low).map_err(|_| wrong)?
-            }
-            _ => byte,
-        });
-    }
-    String::from_utf8(bytes).map_err(|_| wrong.into())
+    unescape(text).map_err(|_| wrong.into())
 }
 
 /// Whether the server said nothing for too long: sockets tell it in one of two ways.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use goniec::engine::{Alert, Channel, Cycle, Destination, Engine, Kind, LogLine, Rule, Settings};
 use goniec::model::{Backoff, Class, Failure, Outcome, Policy, Receipt, Retry, Sent};
 use goniec::server::{Running, ServerConfig, start};
-use goniec::source::{Events, Pick, Route, Source, Sources};
+use goniec::source::{Pick, Preset, Route, Source, Sources};
 use goniec::store::Pattern;
 use goniec::store::memory::{MemoryDisk, MemoryStore};
 use goniec::transport::filter::Filter;
@@ -64,8 +64,7 @@ fn sources() -> Arc<Sources> {
         headers: vec!["x-shop".into()],
         status,
         is_id_enough: false,
-        events: Events::All,
-        pings: false,
+        preset: Preset::named("none").expect("a preset"),
     };
     let closed = Proof::bearer(vec![Secret::new("source-secret".into())]);
     let to = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();

@@ -13,12 +13,13 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::super::client::{escaped, yes};
+use super::super::client::yes;
 use super::super::messages::field;
 use super::super::{Fail, NO, USAGE};
 use super::goods::{COURIER, ERP, NO_POSTCODE, POSTCODE, PRICES, broken_order, order, price, shipment};
 use super::stage::{Halt, Stage, list};
 use super::systems::System;
+use crate::model::percent::escape;
 
 /// The numbers of the orders of the acts.
 const ORDERS: u64 = 10_400;
@@ -218,7 +219,7 @@ fn broken(stage: &mut Stage<'_>) -> Result<(), Halt> {
     let mended = String::from_utf8_lossy(&body).replace(NO_POSTCODE, POSTCODE);
     let said = "the buyer gave the postcode on the phone";
     let tag = format!("\"{revision}\"");
-    let put = format!("{path}/body?why={}", escaped(said));
+    let put = format!("{path}/body?why={}", escape(said));
     yes(stage.anna.call(
         "PUT",
         &put,

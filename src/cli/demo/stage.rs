@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::super::client::{Node, escaped, yes};
+use super::super::client::{Node, yes};
 use super::super::messages::field;
 use super::super::{Fail, UNREACHED, plain, say};
 use super::goods::{COURIER, ERP, Envelope};
@@ -24,6 +24,7 @@ use super::judge::{Handed, Stands};
 use super::plan::{Pace, Tokens, VISITOR};
 use super::systems::Systems;
 use crate::engine::Engine;
+use crate::model::percent::escape;
 
 /// How often it is looked whether something has come true, or a signal came.
 const LOOK: Duration = Duration::from_millis(50);
@@ -236,7 +237,7 @@ impl<'a> Stage<'a> {
             let page = self.read(&format!("{path}?limit={PAGE}{next}"))?;
             list(&page, name).iter().for_each(&mut take);
             match page.get("next").and_then(Value::as_str) {
-                Some(cursor) => next = format!("&cursor={}", escaped(cursor)),
+                Some(cursor) => next = format!("&cursor={}", escape(cursor)),
                 None => return Ok(()),
             }
         }

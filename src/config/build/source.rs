@@ -12,7 +12,7 @@ use super::credentials::SECRET;
 use super::{missing, note};
 use crate::admin::filter::pattern;
 use crate::model::nearest::nearest;
-use crate::source::{Pick, Preset, Route, Source, Sources, Standing, UNROUTED};
+use crate::source::{Pick, Preset, Route, Signs, Source, Sources, Standing, UNROUTED};
 use crate::transport::filter::Filter;
 use crate::transport::http::{check_header, is_reserved};
 use crate::transport::secret::{Encoding, Proof, Secret, TOLERANCE_MS};
@@ -66,8 +66,7 @@ fn source(name: &str, section: &Section, warnings: &mut Vec<String>, problems: &
         headers,
         status: section.number("status").and_then(|status| u16::try_from(status).ok()).unwrap_or(preset.status),
         is_id_enough: preset.is_id_enough && !section.has("delivery"),
-        events: preset.events,
-        pings: preset.pings,
+        preset,
     })
 }
 
@@ -78,55 +77,55 @@ fn proof(
     warnings: &mut Vec<String>,
     problems: &mut Vec<Problem>,
 ) -> Option<Proof> {
-    let belongs: &[&str] = match preset.name {
-        "hmac" => &["secret", "header", "encoding", "prefix", "timestamp", "tolerance"],
-        "inpost" => &["secret", "timestamp", "tolerance"],
-        "stripe" | "standard-webhooks" => &["secret", "tolerance"],
-        "basic" => &["secret", "user"],
-        "none" => &[],
-        _ => &["secret"],
+    let belongs: &[&str] = match preset.signs {
+        Signs::Own => &["secret", "header", "encoding", "prefix", "timestamp", "tolerance"],
+        Signs::Timed(..) => &["secret", "timestamp", "tolerance"],
+        Signs::Stripe | Signs::StandardWebhooks => &["secret", "tolerance"],
+        Signs::Basic => &["secret", "user"],
+        Signs::Body(..) | Signs::Bearer => &["secret"],
+        Signs::Nothing => &[],
     };
     let odd = verify.fields.keys().filter(|key| *key != "preset" && !belongs.contains(&key.as_str()));
     for key in odd {
         note(problems, verify.place(key), &format!("does nothing with the preset {:?}", preset.name), "");
     }
-    if preset.name == "none" {
-        return Some(Proof::none());
-    }
-    missing(verify, &[("secret", SECRET)], problems);
-    let Some(Field::Secrets(secrets)) = verify.field("secret") else { return None };
-    if secrets.iter().any(|secret| secret.equals(&Secret::new(String::new()))) {
+    let keys = match (preset.signs, verify.field("secret")) {
+        (Signs::Nothing, _) => Vec::new(),
+        (_, Some(Field::Secrets(secrets))) => secrets.clone(),
+        (_, _) => {
+            missing(verify, &[("secret", SECRET)], problems);
+            return None;
+        }
+    };
+    if keys.iter().any(|secret| secret.equals(&Secret::new(String::new()))) {
         note(problems, verify.place("secret"), "it is empty", "");
     }
-    if secrets.iter().any(Secret::is_guessable) {
+    if keys.iter().any(Secret::is_guessable) {
         let words = "has a secret of fewer than 16 bytes, which can be guessed";
         warnings.push(format!("source {name:?} {words}"));
     }
-    let keys = secrets.clone();
-    let mac = |header, encoding, prefix| Proof::hmac(header, encoding, prefix, keys.clone());
-    let proof = match preset.name {
-        "woocommerce" => mac("x-wc-webhook-signature", Encoding::Base64, ""),
-        "shopify" => mac("x-shopify-hmac-sha256", Encoding::Base64, ""),
-        "github" => mac("x-hub-signature-256", Encoding::Hex, "sha256="),
-        "inpost" => mac("x-inpost-signature", Encoding::Base64, ""),
-        "stripe" => Proof::stripe(keys),
-        "bearer" => Proof::bearer(keys),
-        "basic" => {
-            missing(verify, &[("user", "user = \"woo\"")], problems);
-            Proof::basic(verify.text("user")?, keys)
+    let proof = match preset.signs {
+        Signs::Body(header, encoding, prefix) => Proof::hmac(header, encoding, prefix, keys),
+        Signs::Timed(header, encoding) => Proof::hmac(header, encoding, "", keys),
+        Signs::Own => {
+            missing(verify, &[("header", "header = \"x-signature\"")], problems);
+            let encoding = if verify.text("encoding") == Some("base64") { Encoding::Base64 } else { Encoding::Hex };
+            Proof::hmac(verify.text("header")?, encoding, verify.text("prefix").unwrap_or_default(), keys)
         }
-        "standard-webhooks" => match Proof::standard_webhooks(&keys) {
+        Signs::Stripe => Proof::stripe(keys),
+        Signs::StandardWebhooks => match Proof::standard_webhooks(&keys) {
             Ok(proof) => proof,
             Err(wrong) => {
                 note(problems, verify.place("secret"), &wrong, "");
                 return None;
             }
         },
-        _ => {
-            missing(verify, &[("header", "header = \"x-signature\"")], problems);
-            let encoding = if verify.text("encoding") == Some("base64") { Encoding::Base64 } else { Encoding::Hex };
-            mac(verify.text("header")?, encoding, verify.text("prefix").unwrap_or_default())
+        Signs::Basic => {
+            missing(verify, &[("user", "user = \"woo\"")], problems);
+            Proof::basic(verify.text("user")?, keys)
         }
+        Signs::Bearer => Proof::bearer(keys),
+        Signs::Nothing => Proof::none(),
     };
     let proof = match verify.text("timestamp") {
         Some(header) => proof.timed_by(header),

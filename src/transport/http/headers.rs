@@ -17,6 +17,7 @@
 
 use ureq::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
+use crate::model::percent::escape_but;
 use crate::model::policy::scatter;
 use crate::model::{Message, WallMs};
 
@@ -130,17 +131,8 @@ pub(super) fn id(message: &Message) -> String {
 }
 
 fn encoded(text: &str) -> Result<HeaderValue, String> {
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
-    let value = if text.bytes().all(is_plain) {
-        HeaderValue::from_str(text)
-    } else {
-        let mut escaped = String::with_capacity(text.len() * 3);
-        for byte in text.bytes() {
-            if is_plain(byte) { escaped.push(char::from(byte)) } else { escaped.push_str(&format!("%{byte:02X}")) }
-        }
-        HeaderValue::from_str(&escaped)
-    };
-    value.map_err(|error| error.to_string())
+    let written = escape_but(text, |byte| byte.is_ascii_graphic() && byte != b'%');
+    HeaderValue::from_str(&written).map_err(|error| error.to_string())
 }
 
 /// The W3C trace context of this attempt.

@@ -21,7 +21,8 @@ use ureq::http::header::AUTHORIZATION;
 use super::pass::{Issuer, Pass, Renewal};
 use super::{Http, Tls, credentials};
 use crate::model::Failure;
-use crate::transport::secret::{Secret, escaped};
+use crate::model::percent::escape;
+use crate::transport::secret::Secret;
 
 /// How long before its end a token is renewed.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -125,7 +126,7 @@ impl OAuth {
     pub fn new(url: &str, client_id: &str, client_secret: Secret, scope: Option<&str>, grant: Grant) -> OAuth {
         let mut issuer = Issuer::new("access token", url, Tls::new());
         issuer.hidden.hide(&client_secret);
-        issuer.hidden.hide(&credentials::pair(&escaped(client_id), &Secret::new(escaped(client_secret.text()))));
+        issuer.hidden.hide(&credentials::pair(&escape(client_id), &Secret::new(escape(client_secret.text()))));
         if let Grant::RefreshToken { token, .. } = &grant {
             issuer.hidden.hide(token);
         }
@@ -165,14 +166,14 @@ impl OAuth {
     fn ask(&self, refresh: &Refresh, deadline: Instant) -> Result<Granted, Failure> {
         let mut form = match &refresh.newest {
             None => String::from("grant_type=client_credentials"),
-            Some(token) => format!("grant_type=refresh_token&refresh_token={}", escaped(token.text())),
+            Some(token) => format!("grant_type=refresh_token&refresh_token={}", escape(token.text())),
         };
         if let Some(scope) = &self.scope {
-            form.push_str(&format!("&scope={}", escaped(scope)));
+            form.push_str(&format!("&scope={}", escape(scope)));
         }
         let form = Secret::new(form);
-        let password = Secret::new(escaped(self.client_secret.text()));
-        let authorization = credentials::basic(&escaped(&self.client_id), &password);
+        let password = Secret::new(escape(self.client_secret.text()));
+        let authorization = credentials::basic(&escape(&self.client_id), &password);
         let authorization = authorization.map_err(|why| self.issuer.failed(&why))?;
         let authorization = authorization.to_str().map_err(|error| self.issuer.failed(&error.to_string()))?;
         let headers = [("authorization", authorization), ("content-type", "application/x-www-form-urlencoded")];

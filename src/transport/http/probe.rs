@@ -12,7 +12,6 @@
 //!
 //! What becomes of the message.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -22,6 +21,7 @@ use super::answer::{BODY_BYTES_MAX, Seen};
 use super::exchange::Time;
 use super::{ANSWER_BYTES_MAX, ANSWER_WAIT, DEADLINE_MAX, EXCERPT_BYTES_MAX, Http, Target};
 use super::{attempt, client, drain, excerpt, exchange, headers, retry_after, wall};
+use crate::model::percent::escape;
 use crate::model::{Class, Failure, Message, Receipt, Sent, WallMs};
 use crate::transport::Probed;
 use crate::transport::answer::{Asked, Presence};
@@ -94,7 +94,9 @@ impl Question {
         for part in &self.parts {
             match part {
                 Part::Text(text) => url.push_str(text),
-                Part::Id | Part::Key | Part::Kind => encode(&mut url, value(part).filter(|text| !text.is_empty())?),
+                Part::Id | Part::Key | Part::Kind => {
+                    url.push_str(&escape(value(part).filter(|text| !text.is_empty())?))
+                }
             }
         }
         Some(url)
@@ -136,17 +138,6 @@ fn parts(url: &str) -> Result<Vec<Part>, String> {
     match parts.iter().any(|part| matches!(part, Part::Text(text) if text.contains('}'))) {
         true => Err("a `}` in the URL was never opened".into()),
         false => Ok(parts),
-    }
-}
-
-/// Percent-encodes everything that is not unreserved.
-fn encode(url: &mut String, text: &str) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            url.push(char::from(byte));
-        } else {
-            let _ = write!(url, "%{byte:02X}");
-        }
     }
 }
 

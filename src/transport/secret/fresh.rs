@@ -5,6 +5,7 @@
 //! What they open.
 
 use crate::model::chain::Link;
+use crate::model::percent::hex;
 
 /// So many random bytes are beyond guessing.
 const FRESH_BYTES: usize = 32;
@@ -18,7 +19,7 @@ pub fn fresh() -> Result<String, String> {
     let mut bytes = [0_u8; FRESH_BYTES];
     let provider = rustls::crypto::ring::default_provider();
     provider.secure_random.fill(&mut bytes).map_err(|_| "the system gives no random numbers".to_owned())?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 /// The SHA-256 of the bytes: enough to recognise a secret by, too little to tell it.

@@ -11,13 +11,14 @@
 //! Other spellings: who is shown a secret and wants to spread it can spell it as he likes.
 
 use std::collections::VecDeque;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use super::Secret;
+use crate::model::percent::{escape, hex};
 
 /// How many secrets that came are hidden at a time: the last access tokens, or the cookies of the last sessions.
 const CAME_MAX: usize = 64;
@@ -114,12 +115,9 @@ fn spellings(secret: &Secret) -> Vec<Secret> {
     // What was sent as JSON comes back as a text of JSON.
     let (json, twice) = (quoted(text), quoted(&quoted(text)));
     let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
-    let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
-        // Writing into a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
-    let mut all = vec![text.to_owned(), json, twice, escaped(text), html, hex];
+    // As a form or a URL carries it.
+    let url = escape(text);
+    let mut all = vec![text.to_owned(), json, twice, url, html, hex(bytes)];
     for before in 0..3 {
         let base64 = within_base64(bytes, before);
         all.extend([base64.replace('+', "-").replace('/', "_"), base64]);
@@ -145,21 +143,6 @@ fn within_base64(bytes: &[u8], before: usize) -> String {
 fn quoted(text: &str) -> String {
     let quoted = serde_json::to_string(text).unwrap_or_default();
     quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default().to_owned()
-}
-
-/// As a form or a URL carries it.
-pub(in crate::transport) fn escaped(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if is_plain(byte) {
-            escaped.push(char::from(byte));
-        } else {
-            // Writing into a string cannot fail.
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
 }
 
 impl fmt::Debug for Hidden {

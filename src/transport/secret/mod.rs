@@ -21,7 +21,6 @@ use zeroize::Zeroize;
 
 pub use self::fresh::{digest, fresh};
 pub use self::hidden::Hidden;
-pub(in crate::transport) use self::hidden::escaped;
 pub use self::proof::{Came, Disproof, Proof, TOLERANCE_MS, webhook_header};
 pub use self::shelf::{Kept, Shelf};
 pub use self::sign::{Encoding, Hmac, Signing};

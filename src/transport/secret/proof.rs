@@ -280,7 +280,7 @@ mod tests {
     }
 
     fn hex(key: &str, parts: &[&[u8]]) -> String {
-        mac(&Secret::new(key.into()), parts).iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::model::percent::hex(&mac(&Secret::new(key.into()), parts))
     }
 
     fn base64(key: &str, parts: &[&[u8]]) -> String {

@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::{Secret, sign};
+use crate::model::percent::hex;
 use crate::transport::http::TokenKeeper;
 
 /// Where tokens are kept. It is given out before it is known where that is; until then there is no token on it and it takes none.
@@ -126,7 +127,7 @@ impl TokenKeeper for Kept {
 }
 
 fn hashed(salt: &str, token: &Secret) -> String {
-    sign::mac(&Secret::new(salt.to_owned()), &[token.expose()]).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&sign::mac(&Secret::new(salt.to_owned()), &[token.expose()]))
 }
 
 /// Makes the directory, for its owner alone, where there is none, and sees to it that it is found again.

@@ -16,6 +16,7 @@ use hmac::{KeyInit, Mac};
 use sha2::Sha256;
 
 use super::Secret;
+use crate::model::percent::hex;
 
 type HmacSha256 = hmac::Hmac<Sha256>;
 
@@ -117,7 +118,7 @@ impl Hmac {
     pub fn signature(&self, body: &[u8]) -> String {
         let mac = mac(&self.key, &[body]);
         let written = match self.encoding {
-            Encoding::Hex => mac.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Encoding::Hex => hex(&mac),
             Encoding::Base64 => STANDARD.encode(mac),
         };
         format!("{}{written}", self.prefix)
