@@ -25,6 +25,8 @@ struct Night {
     is_mended: Arc<AtomicBool>,
     turn: Turn,
     told: Told,
+    /// Somebody who is told at any hour.
+    pager: Told,
     now: Stamp,
 }
 
@@ -47,14 +49,15 @@ impl Night {
             failing("shop", Class::Rejected, 1),
             failing("door", Class::Auth, 20),
         ];
-        let told = Told::default();
+        let (told, pager) = (Told::default(), Told::default());
         let closed = quiet.map(|quiet| quiet.parse().expect("hours")).into_iter().collect();
         let hours = Hours { open: None, closed };
         let rule = Rule { hours, quiet_except: quiet_except.to_vec(), ..Rule::all(told.clone(), MINUTE_MS) };
         let store = Arc::new(MemoryStore::open(disk).expect("opens"));
         let now = Stamp { wall: NOON.plus(after_ms), mono_ms: 0 };
-        let turn = Turn::open(store, destinations, Settings::default(), vec![rule], now).expect("opens");
-        Night { is_mended, turn, told, now }
+        let rules = vec![rule, Rule::all(pager.clone(), 0)];
+        let turn = Turn::open(store, destinations, Settings::default(), rules, now).expect("opens");
+        Night { is_mended, turn, told, pager, now }
     }
 
     fn accept(&mut self, name: &str, count: usize) -> Vec<Id> {
@@ -154,4 +157,17 @@ fn what_was_put_right_in_the_night_is_told_to_nobody() {
     assert_eq!(night.pass(8 * HOUR_MS), ["shop rejected"], "the one that still rests");
     night.resend(rest[0]);
     assert_eq!(night.pass(HOUR_MS), Vec::<String>::new());
+}
+
+#[test]
+fn who_is_awake_hears_of_what_fails_anew_though_another_sleeps() {
+    let mut night = Night::begin(&MemoryDisk::new(), 10 * HOUR_MS, Some(QUIET), &[]);
+    let id = night.accept("erp", 1)[0];
+    night.pass(MINUTE_MS);
+    assert_eq!(night.pager.take(), ["erp rejected"]);
+    night.resend(id);
+    night.pass(MINUTE_MS);
+    assert_eq!(night.pager.take(), ["erp rejected"], "it was refused again");
+    assert_eq!(night.pass(9 * HOUR_MS), ["erp rejected"], "and the morning tells it once");
+    assert_eq!(night.pager.take(), Vec::<String>::new());
 }

@@ -17,6 +17,7 @@
 //! SMTP, HTTP, processes: a [`Channel`] does.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::incident::{Incident, Lookout};
@@ -82,6 +83,8 @@ impl Alert {
 const UNTOLD_MAX: usize = 10_000;
 /// How many marks are taken back in one commit: after a quiet night there are many, and everything else waits for it.
 const TOLD_MAX: usize = 1_000;
+/// How many of which not everybody was told are looked at again each time.
+const RECHECK_MAX: usize = 1_000;
 /// How long a channel that failed is left alone.
 const AGAIN_MS: u64 = 30_000;
 /// How often the registry is asked for untold messages while nothing is known.
@@ -132,9 +135,9 @@ pub(super) struct Alerter {
     over: Vec<Incident>,
     /// Where the next look goes on; `None` at the beginning.
     cursor: Option<Place>,
+    /// Where the next recheck goes on; `None` at the beginning.
+    rechecked: Option<Place>,
     next_look_ms: u64,
-    /// Whether it has looked for what was paused before the start.
-    has_begun: bool,
 }
 
 impl Alerter {
@@ -150,12 +153,12 @@ impl Alerter {
             lookout: Lookout::default(),
             over: Vec::new(),
             cursor: None,
+            rechecked: None,
             next_look_ms: 0,
-            has_begun: false,
         }
     }
 
-    /// Tells what may be told at `now`; answers with the messages of which everyone has been told, as they were at that time.
+    /// Tells what may be told at `now`; answers with messages of which nobody has to be told any more, [`TOLD_MAX`] at most, as they were at that time.
     ///
     /// `go_on` is asked before each: telling may take long, and a stop does not wait for all of it.
     pub(super) fn turn(&mut self, registry: &Registry, now: Stamp, go_on: &dyn Fn() -> bool) -> Vec<(Place, WallMs)> {
@@ -166,9 +169,6 @@ impl Alerter {
         self.look(registry);
         let damaged = |what| (Arc::from("*"), DAMAGED, what);
         let mut notices: Vec<Notice> = registry.fresh_damage().into_iter().map(damaged).collect();
-        if !std::mem::replace(&mut self.has_begun, true) {
-            notices.append(&mut registry.standing_pauses());
-        }
         notices.append(&mut registry.fresh_notices());
         notices.append(&mut self.overdue.look(registry, now));
         let (mut stirred, mut over) = self.lookout.look(registry, now);
@@ -216,11 +216,7 @@ impl Alerter {
             let oldest = registry.store.untold(None, self.unreadable.len() + 1).unwrap_or_default();
             oldest.iter().any(|place| !self.unreadable.contains(place))
         };
-        let is_any = !self.has_begun
-            || !self.noted.is_empty()
-            || registry.has_notices()
-            || !self.known.is_empty()
-            || is_unknown();
+        let is_any = !self.noted.is_empty() || registry.has_notices() || !self.known.is_empty() || is_unknown();
         let later = [self.overdue.next_due(registry, now), self.lookout.next_due(registry)].into_iter().flatten().min();
         let due = if is_any { Some(0) } else { later };
         due.map(|due| due.max(self.next_look_ms))
@@ -245,21 +241,45 @@ impl Alerter {
             if self.known.contains_key(place) {
                 continue;
             }
-            let found = registry.store.get(*place);
-            // What cannot be read cannot be told of in detail, and must not stop the rest.
-            if let Err(error) = &found {
-                registry.unreadable(*place, error);
-                if matches!(error, StoreError::Damaged(_)) {
-                    self.unreadable.insert(*place);
+            self.take_up(*place, registry);
+        }
+        self.recheck(registry);
+    }
+
+    /// Looks at the next few again of which not everybody was told: while one rule is quiet or its channel fails, a message may be sent again and fail anew, and the
+    /// others are to hear of that.
+    fn recheck(&mut self, registry: &Registry) {
+        let after = self.rechecked.map_or(Bound::Unbounded, Bound::Excluded);
+        let next: Vec<Place> =
+            self.known.range((after, Bound::Unbounded)).take(RECHECK_MAX).map(|(place, _)| *place).collect();
+        self.rechecked = next.last().copied().filter(|_| next.len() >= RECHECK_MAX);
+        next.into_iter().for_each(|place| self.take_up(place, registry));
+    }
+
+    /// Reads an untold message. What has become something else since it was known is taken up anew, for every rule that this concerns.
+    fn take_up(&mut self, place: Place, registry: &Registry) {
+        match registry.store.get(place) {
+            Ok(Some(record)) => {
+                if self.known.get(&place).is_some_and(|(.., at)| *at == record.updated_at) {
+                    return;
                 }
-            }
-            if let Ok(Some(record)) = found {
                 let destination = record.envelope.destination.clone();
                 // Whoever sent it again or cancelled it meanwhile knows of it.
                 let is_moot = !super::settle::must_be_told(record.state);
                 let cause = (destination, reason(&record));
                 let rules = if is_moot { HashSet::new() } else { self.rules_for(&cause) };
-                self.known.insert(*place, (cause, rules, record.updated_at));
+                self.known.insert(place, (cause, rules, record.updated_at));
+            }
+            Ok(None) => {
+                self.known.remove(&place);
+            }
+            Err(error) => {
+                // What cannot be read cannot be told of in detail, and must not stop the rest.
+                self.known.remove(&place);
+                registry.unreadable(place, &error);
+                if matches!(error, StoreError::Damaged(_)) {
+                    self.unreadable.insert(place);
+                }
             }
         }
     }
@@ -334,29 +354,25 @@ impl Alerter {
         now: Stamp,
         go_on: &dyn Fn() -> bool,
     ) -> Result<(), String> {
-        let Some(rule) = self.rules.all().get(number) else { return Ok(()) };
-        let mut causes: BTreeMap<Cause, Vec<Place>> = BTreeMap::new();
-        for (place, (cause, rules, _)) in &self.known {
-            if rules.contains(&number) {
-                causes.entry(cause.clone()).or_default().push(*place);
-            }
-        }
-        for (cause, places) in causes {
-            if !go_on() {
-                break;
-            }
-            let about = (number, cause.clone());
+        let rules = self.rules.clone();
+        let Some(rule) = rules.all().get(number).filter(|rule| !rule.is_silent(now.wall)) else { return Ok(()) };
+        let causes: BTreeSet<Cause> = self.yet_to_tell(number).map(|(_, cause)| cause.clone()).collect();
+        for cause in causes {
+            let about = (number, cause);
             if self.must_wait(rule, &about, now) {
                 continue;
             }
-            // What was kept for the end of quiet hours may have been put right meanwhile.
-            let still: Vec<Place> =
-                places.iter().copied().filter(|place| is_still_to_be_told(*place, registry)).collect();
-            if !still.is_empty() {
-                let Some(alert) = compose(&cause, &still, registry) else { continue };
-                self.rules.tell(number, &alert, now.wall)?;
-                self.told_until.insert(about, now.mono_ms.saturating_add(rule.digest_ms));
+            // What was kept for the end of quiet hours may have been put right, or have failed for another reason.
+            for place in self.of_cause(&about) {
+                if !go_on() {
+                    return Ok(());
+                }
+                self.take_up(place, registry);
             }
+            let places = self.of_cause(&about);
+            let Some(alert) = compose(&about.1, &places, registry) else { continue };
+            rules.tell(number, &alert, now.wall)?;
+            self.told_until.insert(about, now.mono_ms.saturating_add(rule.digest_ms));
             for place in places {
                 if let Some((_, rules, _)) = self.known.get_mut(&place) {
                     rules.remove(&number);
@@ -365,14 +381,16 @@ impl Alerter {
         }
         Ok(())
     }
-}
 
-/// Whether the message rests undelivered yet, or cannot be read.
-fn is_still_to_be_told(place: Place, registry: &Registry) -> bool {
-    match registry.store.get(place) {
-        Ok(Some(record)) => super::settle::must_be_told(record.state),
-        Ok(None) => false,
-        Err(_) => true,
+    /// The messages that a rule has yet to tell of, each with its cause.
+    fn yet_to_tell(&self, number: usize) -> impl Iterator<Item = (Place, &Cause)> {
+        let untold = self.known.iter().filter(move |(_, (_, rules, _))| rules.contains(&number));
+        untold.map(|(place, (cause, ..))| (*place, cause))
+    }
+
+    /// Those of one cause.
+    fn of_cause(&self, (number, cause): &(usize, Cause)) -> Vec<Place> {
+        self.yet_to_tell(*number).filter(|(_, of)| *of == cause).map(|(place, _)| place).collect()
     }
 }
 

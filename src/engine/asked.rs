@@ -309,9 +309,9 @@ impl Committer {
         let rules = rules.map(|rules| &**rules);
         match &asked.what {
             Act::EditField(field) => {
-                let edited = self.registry.edited(record, field)?;
-                draft.bodies_read += edited.body.len();
-                let body = Body::from(edited.body);
+                // Read whether it can be edited or not.
+                draft.bodies_read += record.body_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
+                let body = Body::from(self.registry.edited(record, field)?.body);
                 let what = Act::Edit { body, content_type: None, read: Some(record.revision) };
                 let edit = By { what, who: asked.who.clone(), why: asked.why.clone() };
                 plan(record, &edit, rules, is_in_doubt, draft.now.wall)

@@ -81,7 +81,7 @@ impl Committer {
             Steer::Pause(pause) if *of == dest => Some(pause.as_ref().map(|pause| pause.cause)),
             Steer::Pause(_) | Steer::Cycle => None,
         });
-        let paused = planned.unwrap_or_else(|| self.registry.scheduler().paused(dest).map(|pause| pause.cause));
+        let paused = planned.unwrap_or_else(|| self.registry.scheduler().paused(dest));
         let heard = self.watch.hear(dest, outcome, paused, draft.now.wall);
         if let Some(change) = heard.change {
             draft.steered.push(Steered { dest, steer: Steer::Pause(change), asked: None });

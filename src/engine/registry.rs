@@ -338,7 +338,7 @@ impl Registry {
         };
         let before = {
             let mut scheduler = self.scheduler();
-            let before = scheduler.paused(dest).map(|pause| pause.cause);
+            let before = scheduler.paused(dest);
             scheduler.pause(dest, pause.clone());
             before
         };
@@ -369,14 +369,6 @@ impl Registry {
 
     pub(super) fn name(&self, dest: Dest) -> Arc<str> {
         self.names.get(usize::from(dest.0)).cloned().unwrap_or_else(|| Arc::from("?"))
-    }
-
-    /// What goniec paused by itself, and has not gone on since: whoever was not told before the start is told of that.
-    pub(super) fn standing_pauses(&self) -> Vec<Notice> {
-        let scheduler = self.scheduler();
-        let all = self.names.iter().zip(0..).map(|(name, number)| (name, scheduler.paused(Dest(number))));
-        let own = all.filter_map(|(name, pause)| Some((name, pause.filter(|pause| pause.cause != Cause::Person)?)));
-        own.map(|(name, pause)| (name.clone(), PAUSED, format!("{}: {}", pause.cause.name(), pause.why))).collect()
     }
 
     /// What has become of destinations since this was last asked: name, what, why.

@@ -73,6 +73,11 @@ impl Rule {
         (self.kinds.is_empty() && kind != Kind::Incident) || self.kinds.iter().any(|own| own.covers(kind))
     }
 
+    /// Whether everything is kept for later at this time.
+    pub(super) fn is_silent(&self, now: WallMs) -> bool {
+        self.quiet_except.is_empty() && !self.hours.is_open(now)
+    }
+
     /// Whether what has this reason is kept for later at this time.
     pub(super) fn is_quiet_about(&self, reason: &str, now: WallMs) -> bool {
         let kind = Kind::of(reason);

@@ -21,7 +21,7 @@ use super::gate::{Ended, Gate, Room};
 use super::lane::{Entry, Lane};
 use super::news::{News, Step, Who};
 use super::parcel::Batches;
-use super::pause::Pause;
+use super::pause::{Cause, Pause};
 use super::place_map::PlaceHash;
 use super::words::{Cycle, Destination, Waits};
 use crate::model::breaker::Turned;
@@ -281,8 +281,8 @@ impl Scheduler {
     }
 
     /// The pause of this destination, if it is paused.
-    pub(super) fn paused(&self, dest: Dest) -> Option<&Pause> {
-        self.posts.get(usize::from(dest.0))?.gate.as_ref()?.pause()
+    pub(super) fn paused(&self, dest: Dest) -> Option<Cause> {
+        self.posts.get(usize::from(dest.0))?.gate.as_ref()?.pause().map(|pause| pause.cause)
     }
 
     /// When there is something to do again, on the monotonic clock; `None` while only news can bring it.

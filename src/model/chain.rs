@@ -15,6 +15,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use super::percent::{hex, unhex};
+
 /// One link.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Link([u8; 32]);
@@ -52,7 +54,7 @@ impl From<[u8; 32]> for Link {
 
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
 }
 
@@ -71,13 +73,7 @@ impl FromStr for Link {
             let _ = write!(shown, " is no hash: it has 64 hex digits");
             shown
         };
-        let digits: Option<Vec<u8>> =
-            text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-        let digits = digits.filter(|digits| digits.len() == 2 * Link::BYTES).ok_or_else(wrong)?;
-        let mut bytes = [0; Link::BYTES];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = pair.iter().fold(0, |byte, digit| byte << 4 | digit);
-        }
+        let bytes = unhex(text).and_then(|bytes| bytes.try_into().ok()).ok_or_else(wrong)?;
         Ok(Link(bytes))
     }
 }

@@ -71,6 +71,14 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// The bytes of hex digits, small or large; `None` for anything else.
+#[must_use]
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
+    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
+    Some(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +91,7 @@ mod tests {
         }
         assert_eq!(unescape("%ff"), Err(Wrong::Bytes));
         assert_eq!(unescape("z%C5%82y%20%25").as_deref(), Ok("zły %"));
+        assert_eq!([unhex("000aFF"), unhex("0"), unhex("0g"), unhex("+1")], [Some(vec![0, 10, 255]), None, None, None]);
         assert_eq!((hex(&[0, 10, 255]), escape("a b%")), ("000aff".to_owned(), "a%20b%25".to_owned()));
     }
 

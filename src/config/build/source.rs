@@ -15,7 +15,7 @@ use crate::model::nearest::nearest;
 use crate::source::{Pick, Preset, Route, Signs, Source, Sources, Standing, UNROUTED};
 use crate::transport::filter::Filter;
 use crate::transport::http::{check_header, is_reserved};
-use crate::transport::secret::{Encoding, Proof, Secret, TOLERANCE_MS};
+use crate::transport::secret::{Encoding, Proof, Secret};
 
 /// The sources, and the routes from them to destinations of these names.
 pub(super) fn sources(
@@ -131,7 +131,10 @@ fn proof(
         Some(header) => proof.timed_by(header),
         None => proof,
     };
-    Some(proof.within(verify.number("tolerance").unwrap_or(TOLERANCE_MS)))
+    Some(match verify.number("tolerance") {
+        Some(tolerance_ms) => proof.within(tolerance_ms),
+        None => proof,
+    })
 }
 
 /// Where a word stands: as it is written, or else as the preset has it.

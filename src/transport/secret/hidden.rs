@@ -18,7 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use super::Secret;
-use crate::model::percent::{escape, hex};
+use crate::model::percent::{escape, hex, unescape};
 
 /// How many secrets that came are hidden at a time: the last access tokens, or the cookies of the last sessions.
 const CAME_MAX: usize = 64;
@@ -33,7 +33,7 @@ const BLOT: &str = "***";
 
 /// Secrets, each with its spellings.
 #[derive(Default)]
-pub struct Hidden {
+pub(in crate::transport) struct Hidden {
     known: Vec<Vec<Secret>>,
     /// Those that came from elsewhere, the newest last.
     came: Mutex<VecDeque<Vec<Secret>>>,
@@ -51,6 +51,9 @@ impl Hidden {
         let values = query.split('&').filter_map(|pair| Some(pair.split_once('=')?.1));
         for value in values.filter(|value| value.len() >= VALUE_BYTES_MIN) {
             self.hide(&Secret::new(value.to_owned()));
+            // As the other side reads it.
+            let meant = unescape(&value.replace('+', " ")).ok().filter(|meant| meant != value);
+            meant.into_iter().for_each(|meant| self.hide(&Secret::new(meant)));
         }
     }
 
@@ -73,13 +76,13 @@ impl Hidden {
 
     /// The text without them; of one that came whole only whole secrets are blotted out.
     #[must_use]
-    pub fn blot_whole(&self, text: &str) -> String {
+    pub(in crate::transport) fn blot_whole(&self, text: &str) -> String {
         self.blotted(text, false)
     }
 
     /// The text without them, and without the beginning of one at its end.
     #[must_use]
-    pub fn blot(&self, text: &str) -> String {
+    pub(in crate::transport) fn blot(&self, text: &str) -> String {
         self.blotted(text, true)
     }
 
@@ -219,6 +222,8 @@ mod tests {
         hidden.hide_query("http://shop.test/orders/12345678?v=2&api_key=4711-4711&order=0&17");
         let told = hidden.blot("no /orders/12345678?v=2&api_key=4711-4711&order=0");
         assert_eq!(told, "no /orders/12345678?v=2&api_key=***&order=0");
+        hidden.hide_query("http://shop.test/?key=ab%2Bcd%3D%3D1234");
+        assert_eq!(hidden.blot("bad key ab+cd==1234, ab%2Bcd%3D%3D1234"), "bad key ***, ***");
     }
 
     #[test]

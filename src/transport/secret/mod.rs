@@ -20,8 +20,8 @@ use std::fmt;
 use zeroize::Zeroize;
 
 pub use self::fresh::{digest, fresh};
-pub use self::hidden::Hidden;
-pub use self::proof::{Came, Disproof, Proof, TOLERANCE_MS, webhook_header};
+pub(in crate::transport) use self::hidden::Hidden;
+pub use self::proof::{Came, Disproof, Proof, webhook_header};
 pub use self::shelf::{Kept, Shelf};
 pub use self::sign::{Encoding, Hmac, Signing};
 

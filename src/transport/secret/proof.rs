@@ -19,9 +19,10 @@ use base64::engine::general_purpose::STANDARD;
 use super::sign::is_one_mac;
 use super::{Encoding, Secret, Signing};
 use crate::model::WallMs;
+use crate::model::percent::unhex;
 
 /// How far a signed time may be from now, where nothing is said. Standard Webhooks and Stripe have the same.
-pub const TOLERANCE_MS: u64 = 300_000;
+const TOLERANCE_MS: u64 = 300_000;
 
 /// How a sender proves who it is.
 #[derive(Debug)]
@@ -245,12 +246,7 @@ fn any(secrets: &[Secret], holds: impl Fn(&Secret) -> bool) -> bool {
 fn decoded(text: &str, encoding: Encoding) -> Option<Vec<u8>> {
     match encoding {
         Encoding::Base64 => STANDARD.decode(text).ok(),
-        Encoding::Hex => {
-            let digits: Option<Vec<u8>> =
-                text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-            let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
-            Some(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
-        }
+        Encoding::Hex => unhex(text),
     }
 }
 
