@@ -136,7 +136,7 @@ impl fmt::Display for Error {
                 write!(f, "message {id} is {} and does not admit {}", illegal.state, illegal.event.name())
             }
             Error::Stale { id, read, stored } => {
-                write!(f, "message {id} changed from revision {read} to {stored} meanwhile")
+                write!(f, "message {id} is at revision {stored}, and revision {read} was read")
             }
             Error::Conflict { id } => write!(f, "the idempotency key already names message {id}, which is another one"),
             Error::Overtaken { id, newer, version: None } => {

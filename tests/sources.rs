@@ -12,6 +12,7 @@ mod world;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -176,6 +177,19 @@ fn woocommerce_hears_exactly_200() {
         assert!(refused.contains(" 401 "), "{body}: {refused}");
     }
     assert!(world.listed("since:1h").is_empty(), "a ping is no message");
+}
+
+/// Who names no source is told so before its body is taken: large bodies to nobody hold no room.
+#[test]
+fn nobody_is_known_before_the_body() {
+    let world = World::serve(&senders::WOOCOMMERCE.config());
+    let mut stream = TcpStream::connect(world.address()).expect("connects");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+    let head = "POST /v1/in/nobody HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("writes");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("an answer before the body");
+    assert_eq!(&answer, b"HTTP/1.1 404");
 }
 
 /// The yes comes whether any destination is up, and a replay is known again after a kill.

@@ -142,8 +142,10 @@ fn tell(shown: &Shown, attempts: &[Attempt], revisions: &[Revision], lines: &mut
             say(record.updated_at, What::Superseded, format!("a newer message of the key took its place: {by}"));
         }
         State::Abandoned(why) => say(record.updated_at, What::Abandoned, given_up(why).into()),
-        State::Sending(number) => say(record.updated_at, What::Waits, format!("attempt {number} is under way")),
-        State::Queued(_) | State::Failed(_) => say(record.updated_at, What::Waits, waits(shown)),
+        State::Sending(_) | State::Queued(_) | State::Failed(_) => {
+            let text = waits_in_words(shown).unwrap_or_default();
+            say(record.updated_at, What::Waits, text);
+        }
     }
 }
 
@@ -187,6 +189,16 @@ fn given_up(why: Abandoned) -> &'static str {
         Abandoned::Expired => "given up: its deadline passed",
         Abandoned::Cancelled => "given up: a person cancelled it",
         Abandoned::Superseded(_) => "given up: a newer message of the key took its place",
+    }
+}
+
+/// Why a message waits, in words; `None` where it has come to its end.
+#[must_use]
+pub fn waits_in_words(shown: &Shown) -> Option<String> {
+    match shown.record.state {
+        State::Sending(number) => Some(format!("attempt {number} is under way")),
+        State::Queued(_) | State::Failed(_) => Some(waits(shown)),
+        State::Delivered | State::Abandoned(_) => None,
     }
 }
 

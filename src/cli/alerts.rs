@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::client::Node;
 use super::messages::field;
-use super::{Fail, NO, say};
+use super::{Fail, NO, say, say_json};
 use crate::model::span::show_span;
 
 /// `alert list`, `alert test`.
@@ -30,7 +30,7 @@ fn rules(node: &Node) -> Result<Vec<Value>, Fail> {
 fn list(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
     let rules = rules(node)?;
     if arguments.get_flag("json") {
-        return rules.iter().try_for_each(|rule| say(&rule.to_string()));
+        return rules.iter().try_for_each(|rule| say_json(&rule));
     }
     let mut table = Table::new();
     let head = [
@@ -60,7 +60,7 @@ fn list(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
 /// A list as one cell.
 fn words(rule: &Value, name: &str, empty: &str) -> String {
     let list = rule.get(name).and_then(Value::as_array).into_iter().flatten();
-    let words: Vec<String> = list.map(|word| super::plain(word.as_str().unwrap_or_default())).collect();
+    let words: Vec<String> = list.map(|word| super::visible(word.as_str().unwrap_or_default())).collect();
     if words.is_empty() { empty.to_owned() } else { words.join(", ") }
 }
 
@@ -76,7 +76,7 @@ fn test(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
         let is_told = came.get("is_told").and_then(Value::as_bool).unwrap_or(false);
         failed += usize::from(!is_told);
         if arguments.get_flag("json") {
-            say(&came.to_string())?;
+            say_json(&came)?;
         } else {
             let said = if is_told { "told".to_owned() } else { format!("nobody was told: {}", field(&came, "error")) };
             say(&format!("rule {number}: {said}"))?;

@@ -22,7 +22,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::client::{Node, yes};
 use super::messages::field;
-use super::{Fail, NO, USAGE, plain, say, text};
+use super::{Fail, NO, USAGE, say, say_json, text, visible};
 use crate::model::percent::escape;
 
 /// How often a job is looked at.
@@ -55,7 +55,7 @@ pub(super) fn act(verb: &str, node: &Node, arguments: &ArgMatches, filter: &str)
     let count = preview.get("count").and_then(Value::as_u64).unwrap_or(0);
     if arguments.get_flag("dry-run") {
         if arguments.get_flag("json") {
-            return say(&preview.to_string());
+            return say_json(&preview);
         }
         sample(arguments, &preview);
         return say(&format!("{count} messages"));
@@ -69,7 +69,7 @@ pub(super) fn act(verb: &str, node: &Node, arguments: &ArgMatches, filter: &str)
     put(&mut asked, "count", count);
     let job = follow(node, post(node, &asked)?)?;
     if arguments.get_flag("json") {
-        say(&job.to_string())?;
+        say_json(&job)?;
     } else {
         say(&format!("{verb}: {} done, {} refused", field(&job, "done"), field(&job, "refused")))?;
     }
@@ -99,8 +99,8 @@ fn post(node: &Node, asked: &Asked) -> Result<Value, Fail> {
 }
 
 fn not_json(name: &str, value: &str) -> Fail {
-    let hint = format!("A text stands in quotes, and those in quotes of the shell: --{name} '\"{}\"'", plain(value));
-    Fail::new(USAGE, format!("--{name} is JSON, not {}", plain(value))).hint(hint)
+    let hint = format!("A text stands in quotes, and those in quotes of the shell: --{name} '\"{}\"'", visible(value));
+    Fail::new(USAGE, format!("--{name} is JSON, not {}", visible(value))).hint(hint)
 }
 
 fn agree(verb: &str, arguments: &ArgMatches, count: u64, preview: &Value) -> Result<(), Fail> {
@@ -127,10 +127,10 @@ fn sample(arguments: &ArgMatches, preview: &Value) {
         let words = ["id", "state", "destination", "key", "reason"].map(|name| field(message, name));
         eprintln!("  {}", words.join("  ").trim_end());
     }
-    let [path, to] = ["field", "to"].map(|name| plain(text(arguments, name).unwrap_or_default()));
+    let [path, to] = ["field", "to"].map(|name| visible(text(arguments, name).unwrap_or_default()));
     for edit in preview.get("edits").and_then(Value::as_array).into_iter().flatten() {
         match edit.get("refused").and_then(Value::as_str) {
-            Some(why) => eprintln!("  {}  is refused: {}", field(edit, "id"), plain(why)),
+            Some(why) => eprintln!("  {}  is refused: {}", field(edit, "id"), visible(why)),
             None => eprintln!("  {}  {path}: {} -> {to}", field(edit, "id"), field(edit, "before")),
         }
     }
@@ -165,7 +165,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let path = format!("/v1/bulk/{}", escape(text(arguments, "job").unwrap_or_default()));
     let job = node.json(if verb == "cancel" { "DELETE" } else { "GET" }, &path)?;
     if arguments.get_flag("json") {
-        return say(&job.to_string());
+        return say_json(&job);
     }
     for (name, _) in job.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
         say(&format!("{name:<16} {}", field(&job, name)))?;
@@ -210,7 +210,7 @@ pub(super) fn audit(arguments: &ArgMatches) -> Result<(), Fail> {
         }
     }
     if arguments.get_flag("json") {
-        return entries.iter().try_for_each(|entry| say(&entry.to_string()));
+        return entries.iter().try_for_each(|entry| say_json(&entry));
     }
     let names = ["number", "at", "who", "act", "target", "key", "detail"];
     table(arguments, &names, entries.iter())
@@ -220,7 +220,7 @@ fn verify(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
     let head = text(arguments, "head").map(|head| format!("?head={}", escape(head))).unwrap_or_default();
     let found = node.json("GET", &format!("/v1/audit/verify{head}"))?;
     if arguments.get_flag("json") {
-        say(&found.to_string())?;
+        say_json(&found)?;
     }
     if let Some(wrong) = found.get("wrong").filter(|wrong| !wrong.is_null()) {
         let line = format!(
@@ -249,7 +249,7 @@ pub(super) fn table<'a>(
     mut rows: impl Iterator<Item = &'a Value>,
 ) -> Result<(), Fail> {
     if arguments.get_flag("json") {
-        return rows.try_for_each(|row| say(&row.to_string()));
+        return rows.try_for_each(|row| say_json(&row));
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(names.iter().map(|name| name.to_uppercase()));
@@ -264,7 +264,7 @@ fn cell(row: &Value, name: &str) -> String {
     match row.get(name) {
         Some(Value::Object(target)) => {
             let words =
-                target.iter().map(|(kind, what)| format!("{kind} {}", plain(what.as_str().unwrap_or_default())));
+                target.iter().map(|(kind, what)| format!("{kind} {}", visible(what.as_str().unwrap_or_default())));
             words.collect::<Vec<_>>().join(" ")
         }
         Some(_) | None => field(row, name),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::client::Node;
 use super::messages::field;
-use super::{Fail, NO, USAGE, plain, say, text};
+use super::{Fail, NO, USAGE, say, say_json, text, visible};
 use crate::admin::when::{Toward, parse_when};
 use crate::model::WallMs;
 use crate::model::percent::escape;
@@ -23,7 +23,7 @@ pub(super) fn list(arguments: &ArgMatches) -> Result<(), Fail> {
     let node = Node::of(arguments)?;
     let keys = listed(&node, arguments)?;
     if arguments.get_flag("json") {
-        return keys.iter().try_for_each(|key| say(&key.to_string()));
+        return keys.iter().try_for_each(|key| say_json(&key));
     }
     if keys.is_empty() {
         return Err(Fail::new(NO, "no key matches"));
@@ -69,7 +69,7 @@ fn listed(node: &Node, arguments: &ArgMatches) -> Result<Vec<Value>, Fail> {
     loop {
         let page = node.json("GET", &format!("/v1/keys?{query}{cursor}"))?;
         for what in page.get("damaged").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-            eprintln!("cannot be read, and may be missing here: {}", plain(what));
+            eprintln!("cannot be read, and may be missing here: {}", visible(what));
         }
         // Times of the interface are of one length, so their texts stand in their order.
         let is_old = |key: &&Value| older.as_ref().is_none_or(|older| field(key, "behind_since") < *older);
@@ -95,7 +95,7 @@ pub(super) fn explain(arguments: &ArgMatches) -> Result<(), Fail> {
     let key = text(arguments, "key").unwrap_or_default();
     let story = Node::of(arguments)?.json("GET", &format!("/v1/explain?key={}", escape(key)))?;
     if arguments.get_flag("json") {
-        return say(&story.to_string());
+        return say_json(&story);
     }
     let lines: Vec<&Value> = story.get("lines").and_then(Value::as_array).into_iter().flatten().collect();
     if lines.is_empty() {
@@ -106,7 +106,7 @@ pub(super) fn explain(arguments: &ArgMatches) -> Result<(), Fail> {
         say("older messages of this key are left out")?;
     }
     for what in story.get("damaged").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-        eprintln!("cannot be read, and may be missing here: {}", plain(what));
+        eprintln!("cannot be read, and may be missing here: {}", visible(what));
     }
     for line in lines {
         // What is still to come has no time yet.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::client::Node;
 use super::messages::field;
-use super::{Fail, NO, say, text};
+use super::{Fail, NO, say, say_json, text};
 use crate::model::percent::escape;
 use crate::model::span::show_span;
 
@@ -48,7 +48,7 @@ pub(super) fn steer(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
     };
     let shown = Node::of(arguments)?.json("POST", &format!("/v1/destinations/{}/{verb}{query}", escape(name)))?;
     if arguments.get_flag("json") {
-        return say(&shown.to_string());
+        return say_json(&shown);
     }
     let stands = why(&shown);
     say(&format!("{name} {}", if stands.is_empty() { "goes on".to_owned() } else { stands }))
@@ -70,7 +70,7 @@ fn table(arguments: &ArgMatches, head: &[String], line: impl Fn(&Value) -> Optio
     let all = Node::of(arguments)?.json("GET", "/v1/destinations")?;
     let list = all.get("destinations").and_then(Value::as_array).into_iter().flatten();
     if arguments.get_flag("json") {
-        return list.filter(|one| line(one).is_some()).try_for_each(|one| say(&one.to_string()));
+        return list.filter(|one| line(one).is_some()).try_for_each(|one| say_json(&one));
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(head.to_vec());

@@ -18,7 +18,7 @@ use crate::model::{Id, Phase, WallMs};
 
 use super::bulk::{self, agreed};
 use super::client::{Node, refusal, yes};
-use super::{Fail, NO, USAGE, plain, say, text};
+use super::{Fail, NO, USAGE, say, say_json, text, visible};
 
 /// Messages of one page of the node.
 const PAGE: u64 = 500;
@@ -29,7 +29,7 @@ pub(super) fn ls(arguments: &ArgMatches) -> Result<(), Fail> {
     let limit = arguments.get_one::<u64>("limit").copied().unwrap_or(50);
     let messages = listed(&node, &query(arguments, &words(arguments))?, limit)?;
     if arguments.get_flag("json") {
-        return messages.iter().try_for_each(|message| say(&message.to_string()));
+        return messages.iter().try_for_each(|message| say_json(&message));
     }
     if messages.is_empty() {
         return Err(Fail::new(NO, "no message matches"));
@@ -48,7 +48,7 @@ pub(super) fn ls(arguments: &ArgMatches) -> Result<(), Fail> {
     for message in &messages {
         let after = message.get("after").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         let waits_for =
-            std::iter::once(field(message, "waits_for")).chain(after.map(plain)).collect::<Vec<_>>().join(" ");
+            std::iter::once(field(message, "waits_for")).chain(after.map(visible)).collect::<Vec<_>>().join(" ");
         let why = [field(message, "reason"), waits_for, field(message, "last_class")];
         let why = why.into_iter().find(|word| !word.is_empty()).unwrap_or_default();
         let names = ["id", "state", "destination", "key", "type", "attempts"];
@@ -71,7 +71,7 @@ pub(super) fn show(arguments: &ArgMatches) -> Result<(), Fail> {
                 whole.insert(name.to_owned(), part.clone());
             }
         }
-        return say(&message.to_string());
+        return say_json(&message);
     }
     let is_plain = |value: &Value| !value.is_null() && !value.is_array();
     for (name, _) in message.as_object().into_iter().flatten().filter(|(_, value)| is_plain(value)) {
@@ -87,6 +87,10 @@ pub(super) fn show(arguments: &ArgMatches) -> Result<(), Fail> {
         say(&format!("attempt {} ({} ms)", words.join("  "), field(attempt, "duration_ms")))?;
         if let Some(phases) = attempt.get("phases").and_then(phases) {
             say(&format!("    {phases}"))?;
+        }
+        let answered = field(attempt, "response_excerpt");
+        if !answered.is_empty() {
+            say(&format!("    answered: {answered}"))?;
         }
     }
     for revision in revisions.get("revisions").and_then(Value::as_array).into_iter().flatten() {
@@ -130,7 +134,9 @@ pub(super) fn edit(arguments: &ArgMatches) -> Result<(), Fail> {
     sure(arguments, &field(&message, "content_type"), &body)?;
     let why = escape(text(arguments, "why").unwrap_or_default());
     let tag = format!("\"{revision}\"");
-    let answer = yes(node.call("PUT", &format!("{path}/body?why={why}"), &[("if-match", &tag)], &body)?)?;
+    // It has been asked for here.
+    let put = format!("{path}/body?why={why}&as_is=true");
+    let answer = yes(node.call("PUT", &put, &[("if-match", &tag)], &body)?)?;
     let shown: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     done(arguments, &shown)
 }
@@ -141,7 +147,7 @@ fn sure(arguments: &ArgMatches, content_type: &str, body: &[u8]) -> Result<(), F
     if !is_json(content_type) || arguments.get_flag("yes") {
         return Ok(());
     }
-    let line = format!("the new body is no JSON, and its content type says {}: {wrong}", plain(content_type));
+    let line = format!("the new body is no JSON, and its content type says {}: {wrong}", visible(content_type));
     if !std::io::stdin().is_terminal() {
         return Err(Fail::new(USAGE, line).hint("Say --yes where it is meant; nothing was changed."));
     }
@@ -170,7 +176,7 @@ pub(super) fn act(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
             Ok(shown) => done(arguments, &shown)?,
             Err(fail) if fail.code == super::UNREACHED => return Err(fail),
             Err(fail) => {
-                say(&format!("{id} refused: {}", plain(&fail.line)))?;
+                say(&format!("{id} refused: {}", visible(&fail.line)))?;
                 refused = Some(fail);
             }
         }
@@ -182,7 +188,7 @@ pub(super) fn act(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
 pub(super) fn stats(arguments: &ArgMatches) -> Result<(), Fail> {
     let stats = Node::of(arguments)?.json("GET", "/v1/stats")?;
     if arguments.get_flag("json") {
-        return say(&stats.to_string());
+        return say_json(&stats);
     }
     for name in ["version", "started_at", "accepted", "attempts", "delivered", "sending", "commit"] {
         say(&format!("{name:<16} {}", field(&stats, name)))?;
@@ -190,7 +196,7 @@ pub(super) fn stats(arguments: &ArgMatches) -> Result<(), Fail> {
     let store = stats.get("store").unwrap_or(&Value::Null);
     say(&format!("{:<16} {} bytes used, {} free", "store", field(store, "used_bytes"), field(store, "free_bytes")))?;
     for what in stats.get("damaged").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-        say(&format!("{:<16} {}", "damaged", plain(what)))?;
+        say(&format!("{:<16} {}", "damaged", visible(what)))?;
     }
     let names = ["name", "queued", "sending", "delivered", "failed", "abandoned"];
     let mut table = Table::new();
@@ -214,7 +220,7 @@ pub(super) fn tail(arguments: &ArgMatches) -> Result<(), Fail> {
         let line = line.map_err(|error| Fail::new(super::UNREACHED, format!("the events broke off: {error}")))?;
         let Some(data) = line.strip_prefix("data: ") else { continue };
         if arguments.get_flag("json") {
-            say(data)?;
+            say_json(&data)?;
             continue;
         }
         let event: Value = serde_json::from_str(data).unwrap_or_default();
@@ -253,7 +259,7 @@ fn listed(node: &Node, query: &str, limit: u64) -> Result<Vec<Value>, Fail> {
             messages.append(more);
         }
         for what in page.get("damaged").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-            eprintln!("cannot be read, and may be missing here: {}", plain(what));
+            eprintln!("cannot be read, and may be missing here: {}", visible(what));
         }
         match page.get("next").and_then(Value::as_str) {
             Some(next) if u64::try_from(messages.len()).unwrap_or(limit) < limit => cursor = format!("&cursor={next}"),
@@ -316,16 +322,16 @@ fn path(id: &str) -> Result<String, Fail> {
 pub(super) fn field(value: &Value, name: &str) -> String {
     match value.get(name) {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => plain(text),
+        Some(Value::String(text)) => visible(text),
         Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => {
-            plain(&other.to_string())
+            visible(&other.to_string())
         }
     }
 }
 
 fn done(arguments: &ArgMatches, shown: &Value) -> Result<(), Fail> {
     if arguments.get_flag("json") {
-        return say(&shown.to_string());
+        return say_json(&shown);
     }
     say(&format!("{} {}", field(shown, "id"), field(shown, "state")))
 }

@@ -35,6 +35,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::Role;
 use crate::error::Error;
+use crate::model::seen::{visible, visible_json};
 
 /// Why a verb did not do what was asked.
 #[derive(Debug)]
@@ -391,28 +392,24 @@ fn texts<'a>(arguments: &'a ArgMatches, name: &str) -> impl Iterator<Item = &'a 
     given.into_iter().flatten().map(String::as_str)
 }
 
-/// The text with everything that could steer a terminal shown as an escape.
-fn plain(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
-    }
-    shown
-}
-
 /// Prints a line; a reader that has gone away ends the program quietly.
 fn say(line: &str) -> Result<(), Fail> {
     let mut to = std::io::stdout().lock();
     writeln!(to, "{line}").map_err(|error| Fail::new(NO, format!("cannot write the output: {error}")))
 }
 
+/// Prints a value as one line of JSON, in which nothing steers a terminal.
+fn say_json(value: &impl std::fmt::Display) -> Result<(), Fail> {
+    say(&visible_json(&value.to_string()))
+}
+
 impl Fail {
     /// Says it on standard error: a line, and where there is one, a second line with what to do.
     fn print(&self) {
         let mut to = std::io::stderr().lock();
-        drop(writeln!(to, "goniec: {}", plain(&self.line)));
+        drop(writeln!(to, "goniec: {}", visible(&self.line)));
         if let Some(hint) = self.hint.as_deref().filter(|hint| !hint.is_empty()) {
-            drop(writeln!(to, "  {}", plain(hint)));
+            drop(writeln!(to, "  {}", visible(hint)));
         }
     }
 
@@ -457,10 +454,5 @@ mod tests {
     #[test]
     fn the_table_of_verbs_is_sound() {
         command().debug_assert();
-    }
-
-    #[test]
-    fn nothing_steers_the_terminal() {
-        assert_eq!(plain("a\u{1b}[31mb\r\nż"), "a\\u{1b}[31mb\\r\\nż");
     }
 }

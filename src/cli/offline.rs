@@ -30,7 +30,7 @@ pub(super) fn verify(arguments: &ArgMatches) -> Result<(), Fail> {
         read_all(Path::new(data), Options::default().cache_bytes).map_err(Error::Store)?
     };
     for problem in &found.problems {
-        say(&super::plain(problem))?;
+        say(&super::visible(problem))?;
     }
     if found.problems.is_empty() {
         return say(&format!("{} messages, all of them sound", found.messages));
@@ -49,7 +49,7 @@ pub(super) fn salvage(arguments: &ArgMatches) -> Result<(), Fail> {
     let (from, into) = (text(arguments, "dir").unwrap_or_default(), text(arguments, "into").unwrap_or_default());
     let done = carry_over(Path::new(from), Path::new(into), Options::default()).map_err(Error::Store)?;
     for missing in &done.missing {
-        say(&format!("missing: {}", super::plain(missing)))?;
+        say(&format!("missing: {}", super::visible(missing)))?;
     }
     say(&format!(
         "{} messages carried over into {into}, {} of them held because their status was lost",

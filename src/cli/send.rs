@@ -23,7 +23,7 @@ use crate::model::percent::escape;
 use crate::transport::http::Answer;
 
 use super::client::{Node, yes};
-use super::{Fail, USAGE, say, text, texts};
+use super::{Fail, USAGE, say, say_json, text, texts};
 
 /// The pauses before a request is sent again, in milliseconds; after the last the node counts as unreachable.
 const PAUSES_MS: [u64; 10] = [50, 100, 200, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000];
@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let answer = hand_in(&node, &format!("/v1/send/{}", escape(destination)), &headers, &body)?;
     let answer: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if arguments.get_flag("json") {
-        return say(&answer.to_string());
+        return say_json(&answer);
     }
     say(answer.get("id").and_then(Value::as_str).unwrap_or("?"))
 }

@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let signals = signals()?;
     let mut config = configured(arguments)?;
     for warning in &config.warnings {
-        log::warn!("{}", super::plain(warning));
+        log::warn!("{}", super::visible(warning));
     }
     destinations(arguments, &mut config)?;
     let first = config.destinations.first().map(|destination| destination.name.to_string()).unwrap_or_default();
@@ -122,7 +122,7 @@ fn wait(signals: &AtomicU32, engine: &Engine, running: &server::Running, manager
 pub(super) fn check(arguments: &ArgMatches) -> Result<(), Fail> {
     let config = configured(arguments)?;
     for warning in &config.warnings {
-        say(&format!("warning: {}", super::plain(warning)))?;
+        say(&format!("warning: {}", super::visible(warning)))?;
     }
     let from = match &config.path {
         Some(path) => path.display().to_string(),
@@ -136,7 +136,7 @@ pub(super) fn check(arguments: &ArgMatches) -> Result<(), Fail> {
     for destination in &config.destinations {
         let limits = limits(destination);
         if !limits.is_empty() {
-            say(&format!("  {}: {}", super::plain(&destination.name), super::plain(&limits)))?;
+            say(&format!("  {}: {}", super::visible(&destination.name), super::visible(&limits)))?;
         }
     }
     Ok(())
@@ -185,7 +185,7 @@ fn destinations(arguments: &ArgMatches, config: &mut Config) -> Result<(), Fail>
     config.add(Destination::new("log", |message: &Message| {
         let body = String::from_utf8_lossy(message.body());
         let beginning: String = body.chars().take(200).collect();
-        log::info!("delivered {} to log: {}", message.id(), super::plain(&beginning));
+        log::info!("delivered {} to log: {}", message.id(), super::visible(&beginning));
     }));
     Ok(())
 }

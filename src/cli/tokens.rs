@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::bulk::table;
 use super::client::{Node, yes};
 use super::messages::field;
-use super::{Fail, NO, say, text};
+use super::{Fail, NO, say, say_json, text};
 use crate::model::percent::escape;
 
 /// `token ls`, `token new`, `token rm`.
@@ -40,7 +40,7 @@ fn make(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
     let answer = yes(node.call("POST", "/v1/tokens", &headers, asked.to_string().as_bytes())?)?;
     let made: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if arguments.get_flag("json") {
-        return say(&made.to_string());
+        return say_json(&made);
     }
     say(&field(&made, "token"))?;
     eprintln!("This is the token; it is not shown again.");
@@ -51,7 +51,7 @@ fn revoke(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
     let name = text(arguments, "name").unwrap_or_default();
     node.json("DELETE", &format!("/v1/tokens/{}", escape(name)))?;
     if arguments.get_flag("json") {
-        return say(&json!({ "name": name, "is_revoked": true }).to_string());
+        return say_json(&json!({ "name": name, "is_revoked": true }));
     }
-    say(&format!("{}: revoked", super::plain(name)))
+    say(&format!("{}: revoked", super::visible(name)))
 }

@@ -14,7 +14,7 @@ use super::{Outside, Problem, text};
 use crate::model::nearest::nearest;
 use crate::transport::answer::{Misparse, Statuses};
 use crate::transport::filter::Filter;
-use crate::transport::secret::Secret;
+use crate::transport::secret::{Secret, names_credential};
 use crate::transport::shape::Shape;
 
 /// Reads everything, and says what is wrong.
@@ -169,9 +169,7 @@ impl Reader<'_> {
         for (key, value) in table {
             let name: &str = key.get_ref();
             let (path, at) = (joined(path, name), key.span().start);
-            let lower = name.to_ascii_lowercase();
-            let is_credential = CREDENTIALS.iter().any(|part| lower.contains(part))
-                || lower.split(|c: char| !c.is_alphanumeric()).any(|word| CREDENTIAL_WORDS.contains(&word));
+            let is_credential = names_credential(name);
             let field = match (value.get_ref().as_table(), value.get_ref().as_str()) {
                 (Some(_), _) => self.secret(&path, value, at).map(Field::Secret),
                 (None, Some(_)) if is_credential => {
@@ -282,12 +280,6 @@ impl Reader<'_> {
         }
     }
 }
-
-/// What the name of a header has in it that bears a credential.
-const CREDENTIALS: [&str; 9] =
-    ["access-key", "api-key", "apikey", "authorization", "cookie", "passw", "pwd", "secret", "token"];
-/// The same, as whole words of a name.
-const CREDENTIAL_WORDS: [&str; 4] = ["auth", "pass", "sign", "signature"];
 
 /// The only pair of a table, if it has one alone and its value is a text.
 fn only<'t>(table: &'t DeTable<'_>) -> Option<(&'t str, &'t str)> {

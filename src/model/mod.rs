@@ -23,6 +23,7 @@ pub mod phases;
 pub mod policy;
 pub mod rate;
 pub mod role;
+pub mod seen;
 pub mod span;
 pub mod state;
 pub mod statuses;

@@ -10,12 +10,14 @@ use std::sync::Arc;
 
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH};
 use hyper::{Response, StatusCode};
+use serde_json::value::RawValue;
 
 use crate::admin::filter::{Filter, WORDS};
 use crate::admin::when::{Toward, parse_when};
 use crate::engine::{Act, Engine, Hand, Shown};
 use crate::error::Error;
 use crate::model::cause::Cause;
+use crate::model::media::is_json;
 use crate::model::nearest::nearest;
 use crate::model::{Body, Id, Queued, WallMs};
 use crate::store::{Dest, Query, Revision};
@@ -133,19 +135,36 @@ pub(super) async fn edit(call: Call<'_>) -> Result<Answer, Problem> {
             Some(number.map_err(|_| Problem::bad(format!("if-match is a revision like \"1\", not {tag}")))?)
         }
     };
-    let [why] = parameters(&call, ["why"])?;
+    let [why, as_is] = parameters(&call, ["why", "as_is"])?;
     let why = reason(&call, why)?;
     if why.trim().is_empty() {
         return Err(
             Problem::bad("a new body needs a reason").hint("Send it as ?why=TEXT, or in the header x-goniec-why.")
         );
     }
-    let act = Act::Edit {
-        body: Body::from(&*call.body.bytes),
-        content_type: text(&call.headers, CONTENT_TYPE.as_str())?.map(Arc::from),
-        read,
+    let content_type: Option<Arc<str>> = text(&call.headers, CONTENT_TYPE.as_str())?.map(Arc::from);
+    match as_is.as_deref() {
+        None | Some("false") => is_its_type(&call, id, content_type.as_deref()).await?,
+        Some("true") => {}
+        Some(other) => return Err(Problem::bad(format!("as_is is true or false, not {other:?}"))),
+    }
+    done(&call, id, Act::Edit { body: Body::from(&*call.body.bytes), content_type, read }, Some(why)).await
+}
+
+/// Whether a new body is what its content type says, given or kept.
+async fn is_its_type(call: &Call<'_>, id: Id, given: Option<&str>) -> Result<(), Problem> {
+    let body = call.body.bytes.clone();
+    let Some(wrong) = blocking(move || serde_json::from_slice::<&RawValue>(&body).err()).await.flatten() else {
+        return Ok(());
     };
-    done(&call, id, act, Some(why)).await
+    let kept = match given {
+        Some(given) => Some(Arc::from(given)),
+        None => read(call, move |engine| engine.show(id)).await?.record.content_type,
+    };
+    match kept {
+        Some(kept) if is_json(&kept) => Err(Problem::not_its_type(&kept, &wrong)),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// `POST /v1/messages/{id}/resend`.

@@ -171,10 +171,10 @@ fn described(handler: Handler) -> Described {
         Handler::ShowAttempts => Described { no: &[404], ..reads("Attempts") },
         Handler::ShowRevisions => Described { no: &[404], ..reads("Revisions") },
         Handler::PutBody => Described {
-            query: &[("why", "Word", false)],
+            query: &[("why", "Word", false), ("as_is", "Yes", false)],
             headers: &[("if-match", "Word", false), ("x-goniec-why", "Word", false)],
             takes: &[(ANY, "Bytes")],
-            no: &[404, 409, 412, 428, 507],
+            no: &[404, 409, 412, 422, 428, 507],
             ..reads("Message")
         },
         Handler::Resend => Described { query: &[("at", "At", false), ("why", "Word", false)], ..acts() },

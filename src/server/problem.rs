@@ -27,6 +27,8 @@ struct Said {
     hint: Option<String>,
     header: Option<(HeaderName, HeaderValue)>,
     last: bool,
+    /// The revision that there is, where another was meant.
+    revision: Option<u16>,
 }
 
 /// The JSON of a problem.
@@ -37,11 +39,14 @@ struct Shape<'a> {
     status: u16,
     detail: &'a str,
     hint: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<u16>,
 }
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
-        Problem(Box::new(Said { status, kind, title, detail: detail.into(), hint: None, header: None, last: false }))
+        let (detail, hint, header, last, revision) = (detail.into(), None, None, false, None);
+        Problem(Box::new(Said { status, kind, title, detail, hint, header, last, revision }))
     }
 
     /// The request is not well-formed.
@@ -77,6 +82,13 @@ impl Problem {
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "The link does not open the console", detail)
             .hint("Ask for a new link, or log in with a token.")
             .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// A new body is not what its content type says.
+    pub(super) fn not_its_type(content_type: &str, wrong: &serde_json::Error) -> Problem {
+        let detail = format!("the new body is no JSON, and its content type says {content_type:?}: {wrong}");
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-its-type", "The body is not what its type says", detail)
+            .hint("Send it with ?as_is=true where it is meant, or with another content type.")
     }
 
     /// Nobody hands in under this name.
@@ -253,6 +265,9 @@ impl Problem {
         };
         let mut problem = Problem::new(status, kind, title, error.to_string());
         problem.0.hint = error.hint();
+        if let Error::Stale { stored, .. } = error {
+            problem.0.revision = Some(*stored);
+        }
         match retry_after {
             Some(seconds) => problem.header(RETRY_AFTER, HeaderValue::from_static(seconds)),
             None => problem,
@@ -290,6 +305,7 @@ impl Problem {
             status: said.status.as_u16(),
             detail: &said.detail,
             hint: said.hint.as_deref().filter(|hint| !hint.is_empty()).unwrap_or_else(|| usual_hint(said.status)),
+            revision: said.revision,
         };
         let mut answer = Response::new(Reply::whole(serde_json::to_vec(&shape).unwrap_or_default()));
         *answer.status_mut() = said.status;

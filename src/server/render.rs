@@ -6,18 +6,21 @@
 //!
 //! Where any of it comes from.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
+use crate::admin::explain::waits_in_words;
 use crate::admin::when::rfc3339;
 use crate::engine::{AwaitedKey, Lane, Shown, ShownPage, Stats, Transition, Waits};
 use crate::model::breaker::Phase;
 use crate::model::{Abandoned, Id, Place, State};
-use crate::source::of_source;
+use crate::source::{is_of_source, of_source};
 use crate::store::{Revision, StateName};
+use crate::transport::secret::names_credential;
 
 use super::access::Caller;
 use super::routes::Right;
@@ -185,13 +188,15 @@ pub(super) fn message(shown: &Shown) -> Vec<u8> {
     bytes(&shape(shown))
 }
 
-/// One message, with how the keys stand that it awaits.
+/// One message whole: with how the keys stand that it awaits, what is sent along with it, and why it waits, in words.
 pub(super) fn message_whole(shown: &Shown, awaited: &[AwaitedKey]) -> Vec<u8> {
     #[derive(Serialize)]
     struct Whole<'a> {
         #[serde(flatten)]
         message: MessageShape<'a>,
         awaited: Vec<AwaitedShape<'a>>,
+        headers: BTreeMap<&'a str, &'a str>,
+        waits: Option<String>,
     }
     let awaited = awaited.iter().map(|AwaitedKey { key, newest }| AwaitedShape {
         key,
@@ -199,7 +204,15 @@ pub(super) fn message_whole(shown: &Shown, awaited: &[AwaitedKey]) -> Vec<u8> {
         state: newest.map(|(_, state)| state.name()),
         reason: newest.and_then(|(_, state)| state.reason()),
     });
-    bytes(&Whole { message: shape(shown), awaited: awaited.collect() })
+    // Its source has a field of its own, and what may be a credential is nobody's to read.
+    let own = shown.record.envelope.headers.iter().filter(|(name, _)| !is_of_source(name));
+    let headers = own.map(|(name, value)| (name.as_str(), if names_credential(name) { "***" } else { value.as_str() }));
+    bytes(&Whole {
+        message: shape(shown),
+        awaited: awaited.collect(),
+        headers: headers.collect(),
+        waits: waits_in_words(shown),
+    })
 }
 
 /// One page of a list.

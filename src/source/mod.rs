@@ -123,10 +123,16 @@ fn fits(word: &Arc<str>) -> bool {
     word.len() <= WORD_BYTES_MAX
 }
 
+/// Whether this header only says where a message came from.
+#[must_use]
+pub fn is_of_source(header: &str) -> bool {
+    header == SOURCE_HEADER
+}
+
 /// The source that a message came from, where one handed it in.
 #[must_use]
 pub fn of_source(envelope: &Envelope) -> Option<&str> {
-    envelope.headers.iter().find(|(name, _)| *name == SOURCE_HEADER).map(|(_, source)| source.as_str())
+    envelope.headers.iter().find(|(name, _)| is_of_source(name)).map(|(_, source)| source.as_str())
 }
 
 impl Sources {

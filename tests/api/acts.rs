@@ -21,13 +21,23 @@ pub fn edit(api: &Api) {
         |path: &str, tag: &str| api.call("PUT", path, &[("if-match", tag), ("content-type", "text/plain")], b"two");
     let edited = put(&path, "\"1\"").expect(200);
     assert_eq!((edited.header("etag"), &edited.json()["revision"]), (Some("\"2\""), &2.into()));
-    put(&path, "\"1\"").expect(412).says("from revision 1 to 2");
+    let stale = put(&path, "\"1\"").expect(412);
+    stale.says("at revision 2, and revision 1 was read");
+    stale.says("\"revision\":2");
     api.call("PUT", &path, &[], b"x").expect(428).says("If-Match");
     put(&path, "one").expect(400).says("if-match");
     put(&format!("/v1/messages/{id}/body"), "*").expect(400).says("why");
     let forced =
         api.call("PUT", &format!("/v1/messages/{id}/body"), &[("if-match", "*"), ("x-goniec-why", "no")], b"3");
     assert_eq!(forced.expect(200).json()["revision"], 3);
+    let json = [("if-match", "*"), ("content-type", "application/json")];
+    let broken = api.call("PUT", &path, &json, b"{\"a\":");
+    broken.expect(422).says("no JSON, and its content type says");
+    api.call("PUT", &format!("{path}&as_is=maybe"), &json, b"{").expect(400).says("true or false");
+    api.call("PUT", &format!("{path}&as_is=true"), &json, b"{").expect(200);
+    // Its type is kept where none is given.
+    api.call("PUT", &path, &[("if-match", "*")], b"{").expect(422).says("as_is=true");
+    api.call("PUT", &path, &[("if-match", "*")], b"3").expect(200);
     let headers = [("if-match", "*"), ("content-type", "text/plain")];
     let large = vec![b'x'; (1 << 20) + 1];
     api.call("PUT", &path, &headers, &large).expect(413);

@@ -177,5 +177,10 @@ pub fn deliver(api: &Api) {
     let wrong = [("authorization", "Bearer source-secreT")];
     api.call("POST", "/v1/in/closed", &wrong, b"{}").expect(401).says("is not right");
     api.call("POST", "/v1/in/closed", &[bearer, bearer], b"{}").expect(401).says("there twice");
+    // Nobody but goniec itself makes a key that stands for all of a message.
+    let forged = r#"{"destination":"ok","body":1,"idempotency_key":"\u001eall/open/00/ok"}"#;
+    api.call("POST", "/v1/messages", &[("content-type", "application/json")], forged.as_bytes())
+        .expect(400)
+        .says("control character");
     api.call("POST", "/v1/in/nobody", &[], b"{}").expect(404).says("there is no source");
 }

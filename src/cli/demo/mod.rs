@@ -103,7 +103,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     });
     let stopped = host.stop();
     if place.stays() {
-        let registry = super::plain(&place.registry().display().to_string());
+        let registry = super::visible(&place.registry().display().to_string());
         // What became of the demo is more than whether somebody reads this.
         let _told = say(&format!("the registry stays: goniec verify --data '{registry}'"));
     }
@@ -120,7 +120,7 @@ fn log_beside(begun: Instant) {
 }
 
 fn welcome(host: &Host, (toml, token): &(std::path::PathBuf, std::path::PathBuf), opens: bool) -> Result<(), Fail> {
-    let shown = |path: &std::path::Path| super::plain(&path.display().to_string());
+    let shown = |path: &std::path::Path| super::visible(&path.display().to_string());
     let (url, link) = (host.url(), host.link()?);
     if let Some(why) = &host.moved {
         say(&format!("{why}. A free port does instead"))?;

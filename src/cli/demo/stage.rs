@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::super::client::{Node, yes};
 use super::super::messages::field;
-use super::super::{Fail, UNREACHED, plain, say};
+use super::super::{Fail, UNREACHED, say, visible};
 use super::goods::{COURIER, ERP, Envelope};
 use super::judge::{Handed, Stands};
 use super::plan::{Pace, Tokens, VISITOR};
@@ -246,7 +246,7 @@ impl<'a> Stage<'a> {
 
 /// A line of the play.
 pub(super) fn line(begun: Instant, who: &str, what: &str) -> String {
-    format!("{:>4} s  {who:<8} {}", begun.elapsed().as_secs(), plain(what))
+    format!("{:>4} s  {who:<8} {}", begun.elapsed().as_secs(), visible(what))
 }
 
 /// The list of this name; none where there is no such.

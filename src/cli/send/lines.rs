@@ -23,7 +23,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::cli::client::{Node, refusal};
-use crate::cli::{Fail, NO, UNREACHED, USAGE, plain, say, text, texts};
+use crate::cli::{Fail, NO, UNREACHED, USAGE, say, text, texts, visible};
 
 use super::{answered, run_name, source};
 
@@ -232,7 +232,7 @@ impl Run<'_> {
         if count.first.is_none() {
             count.first = Some(why);
         } else if count.refused <= NAMED_MAX {
-            self.bar.suspend(|| eprintln!("goniec: {}", plain(&why.line)));
+            self.bar.suspend(|| eprintln!("goniec: {}", visible(&why.line)));
         }
     }
 

@@ -91,7 +91,7 @@ export function editor({id, revision, message, close, saved}) {
 		go.disabled = true;
 		try {
 			const headers = {'if-match': `"${base.number}"`, ...(type.value ? {'content-type': type.value} : {})};
-			await change('PUT', `${path}/body?why=${piece(reason.value)}`, {body: new Blob([content()]), headers});
+			await change('PUT', `${path}/body?as_is=true&why=${piece(reason.value)}`, {body: new Blob([content()]), headers});
 			notice(t('edit.done'));
 			saved();
 		} catch (problem) {

@@ -157,7 +157,7 @@ pub(in crate::server) static ROUTES: [Route; 48] = [
         Right::Operate,
         INTAKE_BYTES_MAX,
         Handler::PutBody,
-        "a new body: needs `If-Match`, and `?why=` or `x-goniec-why`",
+        "a new body: needs `If-Match`, and `?why=` or `x-goniec-why`; `?as_is=true` where it is not what its type says",
     ),
     route(
         P,

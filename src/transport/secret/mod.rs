@@ -28,6 +28,20 @@ pub use self::sign::{Encoding, Hmac, Signing};
 /// What has fewer bytes can be found by trying.
 const UNGUESSABLE_BYTES: usize = 16;
 
+/// What the name of a header has in it that bears a credential.
+const CREDENTIALS: [&str; 9] =
+    ["access-key", "api-key", "apikey", "authorization", "cookie", "passw", "pwd", "secret", "token"];
+/// The same, as whole words of a name.
+const CREDENTIAL_WORDS: [&str; 4] = ["auth", "pass", "sign", "signature"];
+
+/// Whether a header, or a field, of this name bears a credential.
+#[must_use]
+pub fn names_credential(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    CREDENTIALS.iter().any(|part| lower.contains(part))
+        || lower.split(|c: char| !c.is_alphanumeric()).any(|word| CREDENTIAL_WORDS.contains(&word))
+}
+
 /// A text that is never shown.
 #[derive(Clone)]
 pub struct Secret(Box<[u8]>);
