@@ -5,6 +5,7 @@
 //! and poisons the engine. Only what the caller can act on is an [`Error`].
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::model::{Id, Illegal};
 use crate::store::StoreError;
@@ -79,6 +80,8 @@ pub enum Error {
         /// What to do instead.
         hint: &'static str,
     },
+    /// Somebody else read on from the same mark, or it was never there. Nothing of the request was kept.
+    Marked(Arc<str>),
     /// The engine takes nothing for now: its queue is full.
     Busy,
     /// The engine is stopping or stopped.
@@ -109,6 +112,7 @@ impl Error {
             Error::Counted { .. } => Some("Look at them again: some came or went meanwhile.".into()),
             Error::NoToken(_) => Some("`goniec token ls` lists them.".into()),
             Error::Token { hint, .. } => Some((*hint).into()),
+            Error::Marked(_) => Some("Read on from the mark that there is now.".into()),
             Error::Busy => Some("Try again in a moment.".into()),
             Error::Stopping => Some("Try again when goniec runs again.".into()),
             Error::Store(source) => Some(source.hint().into()),
@@ -151,6 +155,7 @@ impl fmt::Display for Error {
             Error::Counted { expected, found } => write!(f, "{found} messages match, not {expected}"),
             Error::NoToken(name) => write!(f, "there is no token {name:?}"),
             Error::Token { why, .. } => f.write_str(why),
+            Error::Marked(name) => write!(f, "the mark {name:?} is another by now"),
             Error::Busy => f.write_str("goniec is full"),
             Error::Stopping => f.write_str("goniec is stopping"),
             Error::Store(source) => source.fmt(f),
@@ -174,6 +179,7 @@ impl std::error::Error for Error {
             | Error::Counted { .. }
             | Error::NoToken(_)
             | Error::Token { .. }
+            | Error::Marked(_)
             | Error::Busy
             | Error::Stopping
             | Error::Config(_) => None,

@@ -440,6 +440,7 @@ impl From<Error> for Fail {
             | Error::Counted { .. }
             | Error::NoToken(_)
             | Error::Token { .. }
+            | Error::Marked(_)
             | Error::Busy
             | Error::Stopping => NO,
         };

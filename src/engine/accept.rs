@@ -13,10 +13,14 @@ use std::collections::{HashMap, VecDeque};
 
 use super::after;
 use super::fence::VERSIONED_KEY_BYTES_MAX;
+use super::mark::{self, Mark};
 use super::place_map::PlaceHash;
 use super::registry::Registry;
+use super::request::Request;
+use super::words::{Accepted, Reply};
+use super::{Engine, answer};
 use crate::error::Error;
-use crate::model::{Draft, Envelope, Place, Queued};
+use crate::model::{Draft, Envelope, Id, Place, Queued};
 use crate::store::{Incoming, KEY_OF_ALL, Store, StoreError, idempotency_hash, idempotency_name};
 
 /// The most messages of one request.
@@ -31,6 +35,60 @@ pub const HEADER_BYTES_MAX: usize = 4_096;
 pub const IDEMPOTENCY_MS: u64 = 86_400_000;
 /// How many idempotency keys are remembered at most: the newest.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 1_000_000;
+
+impl Engine {
+    /// Takes messages, all or none; answers with their ids once they are durable. Never blocks: a full engine answers [`Error::Busy`].
+    pub fn accept(&self, drafts: Vec<Draft>, reply: Reply<Accepted>) {
+        self.take_in(drafts, None, reply, false);
+    }
+
+    /// Takes messages, all or none, and returns their ids once they are durable. Waits while the engine is full.
+    ///
+    /// # Errors
+    /// Nothing of it was kept.
+    pub fn accept_wait(&self, drafts: Vec<Draft>) -> Result<Vec<Id>, Error> {
+        let (reply, answer) = answer();
+        self.take_in(drafts, None, reply, true);
+        answer().map(|accepted: Accepted| accepted.ids)
+    }
+
+    /// Takes messages and moves a mark, all or none; answers once that is durable. There may be no messages. Never blocks.
+    pub fn accept_marked(&self, drafts: Vec<Draft>, mark: Mark, reply: Reply<Accepted>) {
+        self.take_in(drafts, Some(mark), reply, false);
+    }
+
+    /// The same; waits while the engine is full, and until it is durable.
+    ///
+    /// # Errors
+    /// [`Error::Marked`] where the mark is another by now; nothing of it was kept.
+    pub fn accept_marked_wait(&self, drafts: Vec<Draft>, mark: Mark) -> Result<Vec<Id>, Error> {
+        let (reply, answer) = answer();
+        self.take_in(drafts, Some(mark), reply, true);
+        answer().map(|accepted: Accepted| accepted.ids)
+    }
+
+    /// The mark of this name, as it was last written; `None` where there is none.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn mark(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(mark::read(&self.shared.registry, name)?)
+    }
+
+    fn take_in(&self, drafts: Vec<Draft>, mark: Option<Mark>, reply: Reply<Accepted>, wait: bool) {
+        if let Some(error) = self.shared.no_room() {
+            return reply(Err(error));
+        }
+        if let Some(Err(error)) = mark.as_ref().map(Mark::check) {
+            return reply(Err(error));
+        }
+        match check(drafts, &self.shared.registry) {
+            Ok(incoming) if incoming.is_empty() && mark.is_none() => reply(Ok(Accepted::default())),
+            Ok(incoming) => self.shared.hand_in(Request::Accept(incoming, mark, reply), wait),
+            Err(error) => reply(Err(error)),
+        }
+    }
+}
 
 /// Checks the drafts of one request and gives each its destination's number.
 ///
@@ -127,9 +185,9 @@ pub(super) enum Repeated {
     /// Nothing: it is new.
     No,
     /// It was accepted before.
-    Before(crate::model::Id),
+    Before(Id),
     /// Another message came with this key.
-    Conflict(crate::model::Id),
+    Conflict(Id),
 }
 
 impl Window {

@@ -25,7 +25,7 @@ use super::after::Awaited;
 use super::ages::Aged;
 use super::audit::Log;
 use super::bulk::Ledger;
-use super::draft::{Asking, Cause, Draft, Slot};
+use super::draft::{Accepting, Asking, Cause, Draft, Slot};
 use super::gate::Ended;
 use super::latest::Latest;
 use super::news::{News, Who};
@@ -228,7 +228,7 @@ impl Committer {
         };
         let watched = self.registry.is_watched();
         self.met(&mut pending, draft.awaitings);
-        for (reply, slots) in draft.accepts {
+        for Accepting { reply, slots, .. } in draft.accepts {
             let id = |slot: Slot| match slot {
                 Slot::New(position) => committed.accepted.get(position).map(|(id, _)| *id),
                 Slot::Before(id) => Some(id),

@@ -13,6 +13,7 @@ use super::audit::Deed;
 use super::bulk::Job;
 use super::incident::{Failed, Incident, Incidents, Stirred};
 use super::latest::Line;
+use super::mark::Mark;
 use super::meet::{self, Awaitings};
 use super::news::{Delivery, News, Who};
 use super::pause;
@@ -29,7 +30,7 @@ use crate::store::{Batch, Incoming, Newer, Older, StoreError};
 pub(super) struct Draft {
     pub(super) batch: Batch,
     pub(super) now: Stamp,
-    pub(super) accepts: Vec<(Reply<Accepted>, Vec<Slot>)>,
+    pub(super) accepts: Vec<Accepting>,
     pub(super) causes: Vec<Cause>,
     pub(super) deletes: Vec<Asking>,
     pub(super) news: Vec<News>,
@@ -58,6 +59,15 @@ pub(super) struct Noted {
     pub(super) deed: Deed,
     pub(super) token: Option<Change>,
     pub(super) reply: Reply<()>,
+}
+
+/// A request that hands in messages.
+pub(super) struct Accepting {
+    pub(super) reply: Reply<Accepted>,
+    /// Where each of its ids comes from.
+    pub(super) slots: Vec<Slot>,
+    /// How far was read where they came from.
+    pub(super) mark: Option<Mark>,
 }
 
 /// Where an id of a request comes from.
@@ -156,7 +166,8 @@ impl Draft {
         let (met, dropped) = meet::notes(&self.awaitings);
         let jobs = self.jobs.iter().map(|(job, ..)| job.note());
         let tokens = self.noted.iter().filter_map(|noted| noted.token.as_ref()).map(Change::note);
-        let notes = pause::notes(&self.steered).into_iter().chain(met).chain(jobs).chain(tokens);
+        let marks = self.accepts.iter().filter_map(|one| one.mark.as_ref()).map(Mark::note);
+        let notes = pause::notes(&self.steered).into_iter().chain(met).chain(jobs).chain(tokens).chain(marks);
         self.batch.notes = notes.chain(self.stirred.notes()).collect();
         self.batch.dropped = dropped;
         self.batch.dropped.extend(self.stirred.dropped());
@@ -183,6 +194,12 @@ impl Draft {
         self.over.iter().for_each(|seen| self.stirred.close(known, seen, self.now.wall));
     }
 
+    /// Whether it moves this mark already.
+    pub(super) fn marks(&self, mark: Option<&Mark>) -> bool {
+        let moved = |name| self.accepts.iter().filter_map(|one| one.mark.as_ref()).any(|own| own.name == name);
+        mark.is_some_and(|mark| moved(mark.name.clone()))
+    }
+
     /// What there is to say without a write.
     pub(super) fn only_news(self) -> Option<Pending> {
         let is_any = !self.news.is_empty() || !self.steered.is_empty();
@@ -202,7 +219,7 @@ impl Draft {
                 self.causes.push(cause);
             }
         }
-        for (reply, _) in self.accepts.drain(..) {
+        for Accepting { reply, .. } in self.accepts.drain(..) {
             reply(Err(Error::Store(StoreError::Full(why.to_owned()))));
         }
         self.hold_awaitings();
@@ -269,7 +286,7 @@ impl Draft {
 
     /// Tells everyone that nothing was written.
     pub(super) fn refuse_all(self, why: &str) {
-        for (reply, _) in self.accepts {
+        for Accepting { reply, .. } in self.accepts {
             reply(Err(poisoned(why)));
         }
         for cause in self.causes {
@@ -307,7 +324,7 @@ impl Draft {
         let mut incoming: Vec<Option<Incoming>> = batch.accepts.into_iter().map(Some).collect();
         // In which part, and where in it, a new message is now.
         let mut at: HashMap<usize, (usize, usize)> = HashMap::new();
-        for (reply, slots) in self.accepts.drain(..) {
+        for Accepting { reply, slots, mark } in self.accepts.drain(..) {
             let mut part = Draft::new(now);
             let slots = slots.into_iter().map(|slot| match slot {
                 Slot::New(position) => {
@@ -327,7 +344,7 @@ impl Draft {
                 Slot::Before(id) => Slot::Before(id),
             });
             let slots = slots.collect();
-            part.accepts.push((reply, slots));
+            part.accepts.push(Accepting { reply, slots, mark });
             parts.push(part);
         }
         // The steps of bulk jobs, each of which is one thing.
@@ -415,7 +432,7 @@ impl Draft {
     /// Tells everyone that a damaged row hindered the write; what concerns the order of things to do goes into `news`.
     pub(super) fn set_back(self, why: &str, registry: &Registry, news: &mut Vec<News>) {
         let damaged = || Error::Store(StoreError::Damaged(why.to_owned()));
-        for (reply, _) in self.accepts {
+        for Accepting { reply, .. } in self.accepts {
             reply(Err(damaged()));
         }
         for cause in self.causes {

@@ -11,9 +11,10 @@
 use super::accept::Repeated;
 use super::act::expire;
 use super::commit::Committer;
-use super::draft::{Cause, Draft, Noted, Slot};
+use super::draft::{Accepting, Cause, Draft, Noted, Slot};
 use super::fence;
 use super::gate::Ended;
+use super::mark::Mark;
 use super::meet;
 use super::news::{Delivery, News, Who};
 use super::pending::{Steer, Steered};
@@ -29,7 +30,7 @@ impl Committer {
     /// Puts what a request asks for into the batch, or answers it at once.
     pub(super) fn enter(&mut self, draft: &mut Draft, request: Request) {
         match request {
-            Request::Accept(incoming, reply) => self.enter_accept(draft, incoming, reply),
+            Request::Accept(incoming, mark, reply) => self.enter_accept(draft, incoming, mark, reply),
             Request::Act(id, act, reply) => self.enter_act(draft, id, act, reply),
             Request::Steer(dest, hand, reply) => self.enter_steer(draft, dest, hand, reply),
             Request::Note(deed, reply) => draft.noted.push(Noted { deed, token: None, reply }),
@@ -116,13 +117,19 @@ impl Committer {
         }
     }
 
-    fn enter_accept(&mut self, draft: &mut Draft, incoming: Vec<Incoming>, reply: Reply<Accepted>) {
+    fn enter_accept(&mut self, draft: &mut Draft, incoming: Vec<Incoming>, mark: Option<Mark>, reply: Reply<Accepted>) {
         let keys =
             || incoming.iter().filter_map(|one| one.draft.envelope.idempotency_key.as_deref()).map(idempotency_hash);
         let lines = || incoming.iter().filter_map(|one| self.line(one));
-        if keys().any(|hash| draft.repeated.contains(&hash)) || lines().any(|line| draft.lines.contains(&line)) {
-            self.put_off.push(Request::Accept(incoming, reply));
+        let is_repeated = keys().any(|hash| draft.repeated.contains(&hash));
+        if is_repeated || lines().any(|line| draft.lines.contains(&line)) || draft.marks(mark.as_ref()) {
+            self.put_off.push(Request::Accept(incoming, mark, reply));
             return;
+        }
+        match mark.as_ref().map(|mark| (&mark.name, mark.is_current(&*self.registry.store))) {
+            None | Some((_, Ok(true))) => {}
+            Some((name, Ok(false))) => return reply(Err(Error::Marked(name.clone()))),
+            Some((_, Err(error))) => return reply(Err(Error::Store(error))),
         }
         let mut slots = Vec::with_capacity(incoming.len());
         let mut fresh = Vec::with_capacity(incoming.len());
@@ -153,7 +160,7 @@ impl Committer {
         self.take_places(draft, &mut fresh);
         draft.repeated.extend(own);
         draft.batch.accepts.append(&mut fresh);
-        draft.accepts.push((reply, slots));
+        draft.accepts.push(Accepting { reply, slots, mark });
     }
 
     fn with_deadline(&self, mut incoming: Incoming, now: WallMs) -> Incoming {

@@ -38,6 +38,7 @@ mod incident;
 mod lane;
 mod latest;
 mod log_line;
+mod mark;
 mod meet;
 mod named;
 mod news;
@@ -81,6 +82,7 @@ pub use figures::{Counted, CountedOf, Histogram};
 pub use history::{Chart, Due, Past};
 pub use incident::{Incident, IncidentShown};
 pub use log_line::LogLine;
+pub use mark::{MARK_BYTES_MAX, MARK_NAME_BYTES_MAX, Mark};
 pub use pause::{Cause, Pause};
 pub use rule::{Kind, Rule};
 pub use token::{Beside, Grant};
@@ -92,7 +94,7 @@ pub use words::{
 };
 
 use crate::error::Error;
-use crate::model::{Attempt, Draft, Id, Message, WallMs};
+use crate::model::{Attempt, Id, Message, WallMs};
 use crate::store::{Dest, Query, Revision, Store};
 use alert::Alerter;
 use bulk::Step;
@@ -136,32 +138,6 @@ impl Engine {
         let alerter = Alerter::new(rules.clone());
         let (shared, threads) = threads::start(registry, committer, alerter, first, clock)?;
         Ok(Engine { shared, rules, owner: Arc::new(Owner(Mutex::new(Some(threads)))) })
-    }
-
-    /// Takes messages, all or none; answers with their ids once they are durable. Never blocks: a full engine answers [`Error::Busy`].
-    pub fn accept(&self, drafts: Vec<Draft>, reply: Reply<Accepted>) {
-        self.take_in(drafts, reply, false);
-    }
-
-    /// Takes messages, all or none, and returns their ids once they are durable. Waits while the engine is full.
-    ///
-    /// # Errors
-    /// Nothing of it was kept.
-    pub fn accept_wait(&self, drafts: Vec<Draft>) -> Result<Vec<Id>, Error> {
-        let (reply, answer) = answer();
-        self.take_in(drafts, reply, true);
-        answer().map(|accepted: Accepted| accepted.ids)
-    }
-
-    fn take_in(&self, drafts: Vec<Draft>, reply: Reply<Accepted>, wait: bool) {
-        if let Some(error) = self.shared.no_room() {
-            return reply(Err(error));
-        }
-        match accept::check(drafts, &self.shared.registry) {
-            Ok(incoming) if incoming.is_empty() => reply(Ok(Accepted::default())),
-            Ok(incoming) => self.shared.hand_in(Request::Accept(incoming, reply), wait),
-            Err(error) => reply(Err(error)),
-        }
     }
 
     /// Does what a person asks of a message; answers with what it then is, once that is durable. Never blocks.

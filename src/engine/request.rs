@@ -8,6 +8,7 @@ use super::after::Met;
 use super::audit::Deed;
 use super::bulk::{Job, Step as BulkStep};
 use super::incident::Incident;
+use super::mark::Mark;
 use super::news::{Delivery, Who};
 use super::settle::Report;
 use super::token::Asked;
@@ -18,8 +19,8 @@ use crate::store::{Dest, Incoming};
 
 /// Something to be written down.
 pub(super) enum Request {
-    /// New messages, all or none.
-    Accept(Vec<Incoming>, Reply<Accepted>),
+    /// New messages, all or none, and how far was read where they came from.
+    Accept(Vec<Incoming>, Option<Mark>, Reply<Accepted>),
     /// What a person asks of a message.
     Act(Id, By<Act>, Reply<Shown>),
     /// What a person asks of a destination.
@@ -54,7 +55,7 @@ impl Request {
     /// Answers whoever asked that it did not happen.
     pub(super) fn refuse(self, why: &dyn Fn() -> Error) {
         match self {
-            Request::Accept(_, reply) => reply(Err(why())),
+            Request::Accept(_, _, reply) => reply(Err(why())),
             Request::Act(_, _, reply) => reply(Err(why())),
             Request::Steer(_, _, reply) => reply(Err(why())),
             Request::Note(_, reply) | Request::Token(_, reply) => reply(Err(why())),
@@ -74,7 +75,7 @@ impl Request {
     /// The bytes of bodies that it brings along.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Request::Accept(incoming, _) => incoming.iter().map(|one| one.draft.body.len()).sum(),
+            Request::Accept(incoming, ..) => incoming.iter().map(|one| one.draft.body.len()).sum(),
             Request::Act(_, By { what: Act::Edit { body, .. }, .. }, _) => body.len(),
             Request::Act(..)
             | Request::Steer(..)

@@ -19,6 +19,7 @@ use super::commit::Committer;
 use super::figures::Counted;
 use super::history::Chart;
 use super::incident::{self, IncidentShown};
+use super::mark::Mark;
 use super::news::{Delivery, News, Parcel, Step};
 use super::pending::Pending;
 use super::recover::recover;
@@ -125,10 +126,22 @@ impl Turn {
 
     /// Takes messages, all or none; the next turn writes them down and answers.
     pub fn accept(&mut self, drafts: Vec<Draft>, reply: Reply<Vec<Id>>) {
+        self.take_in(drafts, None, reply);
+    }
+
+    /// Takes messages and moves a mark, all or none; the next turn writes it down and answers.
+    pub fn accept_marked(&mut self, drafts: Vec<Draft>, mark: Mark, reply: Reply<Vec<Id>>) {
+        self.take_in(drafts, Some(mark), reply);
+    }
+
+    fn take_in(&mut self, drafts: Vec<Draft>, mark: Option<Mark>, reply: Reply<Vec<Id>>) {
+        if let Some(Err(error)) = mark.as_ref().map(Mark::check) {
+            return reply(Err(error));
+        }
         match accept::check(drafts, &self.registry) {
             Ok(incoming) => {
                 let reply = Box::new(|said: Result<Accepted, Error>| reply(said.map(|accepted| accepted.ids)));
-                self.inbox.push(Request::Accept(incoming, reply));
+                self.inbox.push(Request::Accept(incoming, mark, reply));
             }
             Err(error) => reply(Err(error)),
         }

@@ -257,6 +257,7 @@ impl Problem {
             Error::Counted { .. } => (S::CONFLICT, "counted", "Another number of messages matches", None),
             Error::NoToken(_) => (S::NOT_FOUND, "no-token", "There is no such token", None),
             Error::Token { .. } => (S::CONFLICT, "token", "The tokens stay as they are", None),
+            Error::Marked(_) => (S::CONFLICT, "marked", "Somebody else read on", None),
             Error::Busy => (S::TOO_MANY_REQUESTS, "busy", "goniec is full", Some("1")),
             Error::Stopping => (S::SERVICE_UNAVAILABLE, "stopping", "goniec is stopping", Some("5")),
             Error::Store(StoreError::Full(_)) => (S::INSUFFICIENT_STORAGE, "disk-full", "The disk is full", Some("30")),
