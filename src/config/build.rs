@@ -22,6 +22,7 @@ use self::source::sources;
 use super::fields::{Field, Place, Section};
 use super::{Config, Problem, Role, Token};
 use crate::engine::{Destination, Settings};
+use crate::model::nearest::nearest;
 use crate::model::rate::Rate;
 use crate::source::UNROUTED;
 use crate::transport::http::Http;
@@ -58,6 +59,7 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     let names: Vec<&str> = named.into_iter().flat_map(Section::named).map(|(name, _)| name).collect();
     let node = server.and_then(|server| node(server, problems));
     config.url = node.map(str::to_owned);
+    verdicts(named, &names, problems);
     config.sources = sources(root, &names, &mut config.warnings, problems).into();
     let alerts = Alerts { names: &names, node };
     for section in root.sections("alert") {
@@ -93,6 +95,26 @@ fn rate(section: &Section, problems: &mut Vec<Problem>) -> Option<Rate> {
         note(problems, section.place("burst"), what, hint);
     }
     rate.map(|rate| burst.map_or(rate, |burst| rate.with_burst(burst)))
+}
+
+/// Whether who hears how messages end is there, and nobody hears of what he hears.
+fn verdicts(named: Option<&Section>, names: &[&str], problems: &mut Vec<Problem>) {
+    const KEYS: [&str; 2] = ["on_delivered", "on_abandoned"];
+    let sections: Vec<(&str, &Section)> = named.into_iter().flat_map(Section::named).collect();
+    let speaks =
+        |name: &str| sections.iter().any(|(own, section)| *own == name && KEYS.iter().any(|key| section.has(key)));
+    for (section, key) in sections.iter().flat_map(|(_, section)| KEYS.map(|key| (section, key))) {
+        for to in section.texts(key).into_iter().flatten().filter(|to| *to != "log") {
+            if !names.contains(&to.as_str()) {
+                let near = nearest(to, names.iter().copied());
+                let hint = near.map(|near| format!("did you mean {near:?}?")).unwrap_or_default();
+                note(problems, section.place(key), &format!("there is no destination {to:?}"), &hint);
+            } else if speaks(to) {
+                let words = format!("{to:?} tells others how its own messages end: that would go on and on");
+                note(problems, section.place(key), &words, "a destination without on_delivered and on_abandoned");
+            }
+        }
+    }
 }
 
 fn settings(root: &Section) -> Settings {

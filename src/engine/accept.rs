@@ -72,7 +72,7 @@ impl Engine {
     /// # Errors
     /// What hinders the read.
     pub fn mark(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(mark::read(&self.shared.registry, name)?)
+        Ok(mark::read(&*self.shared.registry.store, name)?)
     }
 
     fn take_in(&self, drafts: Vec<Draft>, mark: Option<Mark>, reply: Reply<Accepted>, wait: bool) {

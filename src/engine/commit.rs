@@ -38,7 +38,7 @@ use super::token::Tokens;
 use super::words::Accepted;
 use crate::error::Error;
 use crate::model::{Envelope, Event, Id, Illegal, Message, Place, Policy, Queued, Record, Stamp, State, WallMs};
-use crate::store::{Committed, Dest, Expect, Incoming, Loaded, Move, Moved, Older, StoreError, idempotency_hash};
+use crate::store::{Committed, Dest, Expect, Incoming, Loaded, Move, Moved, Note, Older, StoreError, idempotency_hash};
 
 /// How soon a full disk is tried again.
 const ROOM_MS: u64 = 1_000;
@@ -156,6 +156,8 @@ impl Committer {
         let (entries, head) = self.audit.chain(draft.deeds(), draft.now.wall);
         let own = draft.batch.notes.len();
         draft.batch.notes.extend(entries);
+        let verdicts: Vec<Note> = self.registry.verdicts.notes(draft).collect();
+        draft.batch.notes.extend(verdicts);
         let result = self.registry.store.commit(&draft.batch);
         match &result {
             Ok(_) => self.audit.advance(head, draft.now.wall),
@@ -213,6 +215,7 @@ impl Committer {
     fn pending(&mut self, draft: Draft, committed: &Committed) -> Pending {
         self.count_ages(&draft, committed);
         self.registry.figures.count(&draft, committed);
+        self.registry.verdicts.came(&draft, committed);
         draft.jobs.iter().for_each(|(job, ..)| self.bulk.insert(job.clone()));
         draft.noted.iter().filter_map(|noted| noted.token.as_ref()).for_each(|change| self.tokens.apply(change));
         if !draft.stirred.is_empty() {

@@ -12,7 +12,6 @@
 
 use std::sync::Arc;
 
-use super::registry::Registry;
 use crate::error::Error;
 use crate::store::{NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Note, Store, StoreError};
 
@@ -66,8 +65,25 @@ impl Mark {
 ///
 /// # Errors
 /// What hinders the read.
-pub(super) fn read(registry: &Registry, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    registry.store.note(&key(name))
+pub(super) fn read(store: &dyn Store, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    store.note(&key(name))
+}
+
+/// What follows in the names of the marks that begin so. Those that are damaged are passed over.
+///
+/// # Errors
+/// What hinders the read.
+pub(super) fn each(store: &dyn Store, begin: &str, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+    let prefix = key(begin);
+    let read = store.notes(&prefix, &mut |key, _| {
+        if let Some(rest) = key.strip_prefix(&*prefix).and_then(|rest| std::str::from_utf8(rest).ok()) {
+            each(rest);
+        }
+    });
+    match read {
+        Ok(()) | Err(StoreError::Damaged(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn key(name: &str) -> Vec<u8> {

@@ -62,6 +62,7 @@ mod threads;
 mod token;
 mod told;
 mod turn;
+mod verdict;
 mod words;
 
 use std::fmt;

@@ -27,6 +27,7 @@ use super::pending::Steer;
 use super::schedule::Scheduler;
 use super::settle::Report;
 use super::token::Tokens;
+use super::verdict::Verdicts;
 use super::words::{Destination, Lane, Settings, Stats, Transition};
 use crate::error::Error;
 use crate::model::breaker::Turned;
@@ -50,6 +51,8 @@ pub(super) struct Registry {
     unwritten: Mutex<HashMap<Place, Report>>,
     /// Messages that await keys of which nobody has looked yet whether they were delivered before.
     pub(super) sought: Sought,
+    /// How messages ended, where others want to hear of it.
+    pub(super) verdicts: Verdicts,
     /// What has become of destinations, and the alerter has not taken yet.
     notices: Mutex<Vec<Notice>>,
     failure: Mutex<Option<String>>,
@@ -109,6 +112,9 @@ impl Registry {
         let late_after_ms = rules.iter().map(|rules| rules.and_then(|rules| rules.late_after_ms));
         let ages = Mutex::new(Ages::new(late_after_ms, now));
         let figures = Figures::new(lanes, now);
+        let numbered = (0_u16..).map(Dest).zip(&by_number);
+        let named = numbered.filter_map(|(dest, rules)| Some((dest, &**rules.as_ref()?)));
+        let verdicts = Verdicts::open(named, &*store)?;
         let registry = Registry {
             store,
             settings,
@@ -122,6 +128,7 @@ impl Registry {
             damage: Mutex::default(),
             unwritten: Mutex::default(),
             sought: Sought::default(),
+            verdicts,
             notices: Mutex::default(),
             failure: Mutex::new(None),
             jobs: Mutex::default(),

@@ -302,8 +302,11 @@ fn bulk_loop(shared: &Shared, wake: Sender<()>, woken: &Receiver<()>, stop: &Rec
         let _ = wake.try_send(());
     }));
     loop {
-        runner.turn(&shared.registry, shared.clock.now(), &mut |request| shared.hand_in(request, true));
-        let due_ms = runner.next_due().unwrap_or(u64::MAX).saturating_sub(shared.clock.now().mono_ms);
+        let (registry, now) = (&shared.registry, shared.clock.now());
+        runner.turn(registry, now, &mut |request| shared.hand_in(request, true));
+        registry.verdicts.turn(registry, now, &mut |request| shared.hand_in(request, true));
+        let due = runner.next_due().into_iter().chain(registry.verdicts.next_due()).min();
+        let due_ms = due.unwrap_or(u64::MAX).saturating_sub(shared.clock.now().mono_ms);
         select! {
             recv(stop) -> _ => return,
             recv(woken) -> _ => {}

@@ -252,6 +252,7 @@ impl Turn {
                 return Ok(Some(now.mono_ms));
             }
             self.runner.turn(&self.registry, now, &mut |request| self.inbox.push(request));
+            self.registry.verdicts.turn(&self.registry, now, &mut |request| self.inbox.push(request));
             let is_idle = self.inbox.is_empty() && self.news.is_empty() && !self.committer.has_put_off();
             let is_idle = is_idle && self.registry.sought.is_empty();
             if is_idle && !self.registry.scheduler().has_work() {
@@ -266,6 +267,7 @@ impl Turn {
             self.committer.next_due(),
             self.alerter.next_due(&self.registry, now),
             self.runner.next_due(),
+            self.registry.verdicts.next_due(),
         ];
         dues.into_iter().flatten().min()
     }

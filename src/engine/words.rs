@@ -65,6 +65,10 @@ pub struct Destination {
     pub late_after_ms: Option<u64>,
     /// Where nothing came or went for so much of its opening hours, that is told; in milliseconds.
     pub silent_after_ms: Option<u64>,
+    /// The destinations that hear of each message that was delivered,
+    pub on_delivered: Vec<Arc<str>>,
+    /// and of each that was given up.
+    pub on_abandoned: Vec<Arc<str>>,
 }
 
 /// Limits that several destinations share: those of a token, or of a client that a service knows.
@@ -382,6 +386,8 @@ impl Destination {
             deadline_ms: None,
             late_after_ms: None,
             silent_after_ms: None,
+            on_delivered: Vec::new(),
+            on_abandoned: Vec::new(),
         }
     }
 }

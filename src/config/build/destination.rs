@@ -4,6 +4,8 @@
 //!
 //! Other destinations.
 
+use std::sync::Arc;
+
 use super::super::Problem;
 use super::super::fields::{Field, Section};
 use super::answers::answers;
@@ -76,6 +78,8 @@ pub(super) fn destination(
     built.deadline_ms = section.number("deadline");
     built.late_after_ms = section.number("late_after");
     built.silent_after_ms = section.number("silent_after");
+    let heard_by = |key| section.texts(key).into_iter().flatten().map(|name| Arc::from(name.as_str())).collect();
+    (built.on_delivered, built.on_abandoned) = (heard_by("on_delivered"), heard_by("on_abandoned"));
     let empty = Section::default();
     let retry = section.section("retry").unwrap_or(&empty);
     if let Some(Field::Cycle(cycle)) = retry.field("cycle") {

@@ -412,4 +412,16 @@ pub(super) const RULES: &[Rule] = &[
         "",
         "Tells where nothing was accepted for it and nothing delivered to it for so much of its opening hours.",
     ),
+    rule(
+        "destination.*.on_delivered",
+        Kind::Texts,
+        "",
+        "The destinations that hear of each of its messages that was delivered: a message of type `goniec.delivered` with the same key.",
+    ),
+    rule(
+        "destination.*.on_abandoned",
+        Kind::Texts,
+        "",
+        "Those that hear of each that was given up, but for one that a newer one superseded: `goniec.abandoned`.",
+    ),
 ];

@@ -359,3 +359,21 @@ fn every_block_of_the_page_of_destinations_is_a_configuration() {
         assert!(!config.destinations.is_empty() && config.warnings.is_empty(), "{block}\n{:?}", config.warnings);
     }
 }
+
+#[test]
+fn who_hears_how_messages_end_is_there_and_tells_nobody_else() {
+    let with = |more: &str| {
+        format!(
+            "[destination.a]\nurl = \"http://127.0.0.1:1/\"\n{more}\n[destination.b]\nurl = \"http://127.0.0.1:1/\"\n"
+        )
+    };
+    let config = parse(&with("on_delivered = [\"b\", \"log\"]\non_abandoned = [\"b\"]")).expect("is sound");
+    assert_eq!(config.destinations[0].on_delivered, ["b".into(), "log".into()]);
+    assert_eq!(config.destinations[0].on_abandoned, ["b".into()]);
+    for (more, words) in
+        [("on_delivered = [\"c\"]", "there is no destination"), ("on_abandoned = [\"a\"]", "on and on")]
+    {
+        let problems = parse(&with(more)).expect_err(more);
+        assert!(problems[0].what.contains(words) && problems[0].at.is_some(), "{problems:?}");
+    }
+}

@@ -51,6 +51,9 @@ pub(super) fn commit_loop(
             // Where it is awake already, it looks again before it sleeps.
             let _ = wake_seeker.try_send(());
         }
+        if shared.registry.verdicts.is_due(shared.clock.now()) {
+            shared.wake_runner();
+        }
         let patience = if committer.has_put_off() { AGAIN } else { Duration::from_millis(CARE_MS) };
         let requests = match gather(shared, inbox, patience) {
             Ok(requests) => requests,
