@@ -11,33 +11,26 @@
 //!
 //! Which destinations exist, and what else the engine limits.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use serde_json::value::RawValue;
 
 use crate::admin::when::{Toward, parse_when};
-use crate::engine::Accepted;
+use crate::engine::{Accepted, MESSAGES_MAX};
 use crate::error::Error;
 use crate::model::media::{essence, is_json};
 use crate::model::{Body, Draft, Envelope, Headers, WallMs};
+use crate::source::handed::{Array, Handed, too_many, without_place};
 use crate::store::KEY_PART;
-use crate::transport::http::{check_header, is_reserved};
 
-use super::handed::{Array, Handed, MESSAGES_MAX, Word, too_many};
 use super::listen::{answered, blocking};
 use super::payload::Answer;
 use super::problem::Problem;
 use super::render;
 use super::routes::{Call, decode, json};
 
-/// The most brackets within brackets of a JSON body.
-const DEPTH_MAX: usize = 128;
 /// Requests larger than this are read on another thread, so that the others need not wait.
 const INLINE_BYTES_MAX: usize = 256 << 10;
 
@@ -206,7 +199,7 @@ fn of_json(bytes: &[u8], common: &Common) -> Result<(Vec<Draft>, bool), Problem>
     let wrong = |error: &serde_json::Error| Problem::bad(format!("the JSON is not well-formed: {error}"));
     if bytes.trim_ascii_start().first() != Some(&b'[') {
         let handed: Handed = serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
-        let mut draft = handed.draft(common).map_err(Problem::bad)?;
+        let mut draft = handed.draft(common.now, common.traceparent.as_ref()).map_err(Problem::bad)?;
         let own = draft.envelope.idempotency_key.take();
         draft.envelope.idempotency_key = own.or_else(|| common.idempotency_key.as_deref().map(Arc::from));
         return Ok((vec![draft], true));
@@ -215,7 +208,10 @@ fn of_json(bytes: &[u8], common: &Common) -> Result<(Vec<Draft>, bool), Problem>
     let count = within(handed.len())?;
     let mut drafts = Vec::with_capacity(count);
     for (number, one) in (1..).zip(handed) {
-        drafts.push(one.draft(common).map_err(|what| Problem::bad(format!("item {number}: {what}")))?);
+        drafts.push(
+            one.draft(common.now, common.traceparent.as_ref())
+                .map_err(|what| Problem::bad(format!("item {number}: {what}")))?,
+        );
     }
     Ok((named(drafts, common), false))
 }
@@ -231,7 +227,7 @@ fn of_lines(bytes: &[u8], common: &Common) -> Result<Vec<Draft>, Problem> {
             Problem::bad(format!("line {number}, column {}: {}", error.column(), without_place(&error)))
         };
         let handed: Handed = serde_json::from_slice(line).map_err(wrong)?;
-        let draft = handed.draft(common);
+        let draft = handed.draft(common.now, common.traceparent.as_ref());
         drafts.push(draft.map_err(|what| Problem::bad(format!("line {number}: {what}")))?);
         within(drafts.len())?;
     }
@@ -259,108 +255,10 @@ fn within(count: usize) -> Result<usize, Problem> {
     }
 }
 
-/// What serde_json says, without the place, which counts from the beginning of the line here.
-fn without_place(error: &serde_json::Error) -> String {
-    let said = error.to_string();
-    match said.rsplit_once(" at line ") {
-        Some((what, _)) => what.to_owned(),
-        None => said,
-    }
-}
-
-impl Handed<'_> {
-    fn draft(self, common: &Common) -> Result<Draft, String> {
-        let (body, natural_type) = body(self.body, self.body_base64.as_deref())?;
-        let when = |name: &str, value: Option<Word>| match value {
-            Some(Word(value)) => {
-                parse_when(&value, Toward::Future, common.now).map(Some).map_err(|wrong| format!("{name}: {wrong}"))
-            }
-            None => Ok(None),
-        };
-        check_headers(&self.headers.0)?;
-        let plain = |word: Option<Word>| word.map(|Word(word)| word);
-        let idempotency_key = plain(self.idempotency_key);
-        if idempotency_key.as_deref().is_some_and(|key| key.contains(char::is_control)) {
-            return Err("its idempotency_key has a control character".into());
-        }
-        let content_type = plain(self.content_type);
-        content_type.as_deref().map_or(Ok(()), |content_type| check_header("content-type", content_type))?;
-        Ok(Draft {
-            envelope: Envelope {
-                destination: self.destination.0,
-                key: plain(self.key),
-                kind: plain(self.r#type),
-                content_type: content_type.or_else(|| Some(Arc::from(natural_type))),
-                headers: self.headers.0,
-                not_before: when("not_before", self.not_before)?,
-                deadline: when("deadline", self.deadline)?,
-                idempotency_key,
-                version: self.version,
-                traceparent: plain(self.traceparent).or_else(|| common.traceparent.clone()),
-            },
-            after: self.after.0,
-            body,
-        })
-    }
-}
-
-/// The bytes of a body, and the content type that they have by themselves.
-fn body(raw: Option<&RawValue>, encoded: Option<&str>) -> Result<(Body, &'static str), String> {
-    match (raw.map(RawValue::get), encoded) {
-        (Some(_), Some(_)) => Err("it has both a body and a body_base64".into()),
-        (None, None) => Err("it has no body; write \"body\": ..., or \"body_base64\": \"...\"".into()),
-        (None, Some(encoded)) => {
-            let bytes = STANDARD.decode(encoded).map_err(|error| format!("its body_base64: {error}"))?;
-            Ok((Body::from(bytes), "application/octet-stream"))
-        }
-        (Some(raw), None) if raw.starts_with('"') => {
-            let text: Cow<'_, str> = serde_json::from_str(raw).map_err(|error| format!("its body: {error}"))?;
-            Ok((Body::from(text.as_bytes()), "text/plain; charset=utf-8"))
-        }
-        (Some(raw), None) => {
-            if depth_exceeds(raw.as_bytes(), DEPTH_MAX) {
-                return Err(format!("its body is nested more than {DEPTH_MAX} deep"));
-            }
-            Ok((Body::from(raw.as_bytes()), "application/json"))
-        }
-    }
-}
-
-/// Whether well-formed JSON has more brackets within brackets than that.
-fn depth_exceeds(json: &[u8], depth_max: usize) -> bool {
-    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
-    for byte in json {
-        match (quoted, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => quoted = !quoted,
-            (false, b'[' | b'{') => {
-                depth += 1;
-                if depth > depth_max {
-                    return true;
-                }
-            }
-            (false, b']' | b'}') => depth = depth.saturating_sub(1),
-            (true | false, _) => {}
-        }
-    }
-    false
-}
-
-fn check_headers(headers: &Headers) -> Result<(), String> {
-    for (name, value) in headers {
-        check_header(name, value)?;
-        if is_reserved(name) {
-            return Err(format!("the header {name:?} is set by goniec itself"));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::handed::HEADERS_MAX;
     use super::*;
+    use crate::source::handed::{DEPTH_MAX, HEADERS_MAX};
 
     fn common(key: Option<&str>) -> Common {
         Common { now: WallMs(1_000), idempotency_key: key.map(str::to_owned), traceparent: None }

@@ -7,7 +7,6 @@
 //! access   token, session, Host and Origin; session: who shows a token in a browser; codes: links that open a session once
 //! keyring  who holds which token; tokens: how they are made and revoked; guesses: who was wrong too often
 //! payload  bodies both ways: limits, deadlines, minimum rate, one budget for all of them
-//! handed   envelopes in JSON, read no further than their limits
 //! intake   POST /v1/messages, POST /v1/send/{destination}
 //! manage   what is read, and what a person asks of a message
 //! bulk     one act on all that match, incidents, and the audit log
@@ -38,7 +37,6 @@ mod console;
 mod events;
 mod guard;
 mod guesses;
-mod handed;
 mod incoming;
 mod intake;
 mod keyring;

@@ -17,6 +17,7 @@
 //! HTTP, and when something is durable.
 
 mod event;
+pub(crate) mod handed;
 mod pick;
 mod preset;
 mod route;

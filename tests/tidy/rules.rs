@@ -12,9 +12,9 @@ const FLOORS: [(&str, u8); 8] = [
     ("transport", 1),
     ("engine", 2),
     ("admin", 3),
-    ("source", 3),
-    ("server", 4),
-    ("cli", 5),
+    ("source", 4),
+    ("server", 5),
+    ("cli", 6),
 ];
 
 /// What is known in one place only, and where. A path that ends in `/` is a folder.
