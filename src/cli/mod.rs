@@ -26,6 +26,7 @@ mod pages;
 mod send;
 mod serve;
 pub mod sink;
+mod spools;
 mod tokens;
 
 use std::io::Write;

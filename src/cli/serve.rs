@@ -25,6 +25,7 @@ use crate::transport::http::Http;
 use crate::transport::secret::Secret;
 
 use super::notify::Manager;
+use super::spools::Spools;
 use super::{Fail, STORE, USAGE, say, text};
 
 /// How long requests and deliveries that are under way may take to end.
@@ -60,9 +61,11 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let engine =
         Engine::start(Arc::new(store), std::mem::take(&mut config.destinations), config.settings.clone(), rules)?;
     unrouted.hands_to(&engine);
+    let spools = Spools::start(&config.sources, &engine);
     let running = match server::start(engine.clone(), server_config(arguments, &config, &engine)) {
         Ok(running) => running,
         Err(error) => {
+            spools.stop();
             engine.shutdown(Duration::ZERO)?;
             return Err(error.into());
         }
@@ -82,6 +85,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     manager.stopping();
     log::info!("stopping: nothing new is taken, what is out comes home");
     running.stop(REQUESTS_LIMIT);
+    spools.stop();
     let closed = engine.shutdown(DELIVERIES_LIMIT);
     match failure {
         Some(error) => Err(Fail::new(STORE, error.to_string()).hint(error.hint().unwrap_or_default())),

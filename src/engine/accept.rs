@@ -75,6 +75,14 @@ impl Engine {
         Ok(mark::read(&*self.shared.registry.store, name)?)
     }
 
+    /// Whether these messages can be taken at all, as far as they and the limits tell. Nothing is kept.
+    ///
+    /// # Errors
+    /// The first that cannot be, as [`Engine::accept`] says it.
+    pub fn check(&self, drafts: Vec<Draft>) -> Result<(), Error> {
+        check(drafts, &self.shared.registry).map(drop)
+    }
+
     fn take_in(&self, drafts: Vec<Draft>, mark: Option<Mark>, reply: Reply<Accepted>, wait: bool) {
         if let Some(error) = self.shared.no_room() {
             return reply(Err(error));

@@ -69,7 +69,7 @@ pub(super) async fn deliver(call: Call<'_>) -> Result<Answer, Problem> {
 
 /// The source of this name; asked before the body is read.
 pub(super) fn known<'a>(app: &'a App, name: &str) -> Result<&'a Source, Problem> {
-    app.config.sources.find(name).ok_or_else(|| Problem::no_source(name))
+    app.config.sources.find(name).filter(|source| source.calls()).ok_or_else(|| Problem::no_source(name))
 }
 
 /// When it was last said that something is not believed.

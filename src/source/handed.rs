@@ -22,14 +22,17 @@ use crate::transport::http::{check_header, is_reserved};
 
 /// The most headers that a message may bring along.
 pub(crate) const HEADERS_MAX: usize = 64;
+/// The most bytes of one line: the largest body in base64, with its envelope.
+pub(crate) const LINE_BYTES_MAX: u64 = 32 << 20;
 /// The most brackets within brackets of a JSON body.
 pub(crate) const DEPTH_MAX: usize = 128;
 
-/// One message as it is handed in.
+/// One message as it is handed in. Where others say where it goes, its destination is an `Option`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an envelope, which is a JSON object")]
-pub(crate) struct Handed<'a> {
-    pub(crate) destination: Word,
+#[serde(bound(deserialize = "D: Deserialize<'de>"))]
+pub(crate) struct Handed<'a, D = Word> {
+    pub(crate) destination: D,
     #[serde(borrow)]
     pub(crate) body: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -48,6 +51,17 @@ pub(crate) struct Handed<'a> {
     pub(crate) traceparent: Option<Word>,
 }
 
+/// A line of messages: an envelope where it has a body in it, else a body by itself.
+pub(crate) enum Line<'a> {
+    /// An envelope.
+    Envelope(Box<Handed<'a, Option<Word>>>),
+    /// A body, with the content type that it has by itself.
+    Body(Body, &'static str),
+}
+
+/// Whether an object has a body in it. The rest of it is passed over.
+struct HasBody(bool);
+
 /// A text that is copied once.
 pub(crate) struct Word(pub(crate) Arc<str>);
 
@@ -61,6 +75,42 @@ pub(crate) struct Along(pub(crate) Headers);
 /// The keys that a message waits for. One too many ends the reading.
 #[derive(Default)]
 pub(crate) struct After(pub(crate) Vec<Arc<str>>);
+
+/// Whether a JSON value is an envelope, and not a body by itself: it is an object with a `body` or a `body_base64` in it.
+#[must_use]
+pub(crate) fn is_envelope(json: &str) -> bool {
+    serde_json::from_str(json).is_ok_and(|HasBody(has)| has)
+}
+
+impl<'a> Line<'a> {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// What is wrong with it, and in which column.
+    pub(crate) fn read(line: &'a [u8]) -> Result<Line<'a>, String> {
+        let text = text(line)?;
+        let bad = |error: serde_json::Error| format!("column {}: {}", error.column(), without_place(&error));
+        let raw: &RawValue = serde_json::from_str(text).map_err(not_json)?;
+        if is_envelope(text) {
+            return serde_json::from_str(text).map(|handed| Line::Envelope(Box::new(handed))).map_err(bad);
+        }
+        let (body, natural_type) = body(Some(raw).filter(|raw| raw.get() != "null"), None)?;
+        Ok(Line::Body(body, natural_type))
+    }
+}
+
+/// The bytes as text.
+///
+/// # Errors
+/// Which byte is none.
+pub(crate) fn text(line: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(line).map_err(|error| format!("byte {} is not UTF-8", error.valid_up_to() + 1))
+}
+
+/// What is said of a line that is not well-formed.
+pub(crate) fn not_json(error: serde_json::Error) -> String {
+    format!("column {}: not JSON: {}", error.column(), without_place(&error))
+}
 
 /// What is said of a request with one message too many.
 pub(crate) fn too_many() -> String {
@@ -82,6 +132,28 @@ impl<'de> Deserialize<'de> for Word {
             }
         }
         deserializer.deserialize_str(Copied)
+    }
+}
+
+impl<'de> Deserialize<'de> for HasBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<HasBody, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = HasBody;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HasBody, A::Error> {
+                let mut has = false;
+                while let Some((name, _)) = map.next_entry::<Cow<'de, str>, de::IgnoredAny>()? {
+                    has |= name == "body" || name == "body_base64";
+                }
+                Ok(HasBody(has))
+            }
+        }
+        deserializer.deserialize_map(Names)
     }
 }
 
@@ -170,6 +242,18 @@ impl Handed<'_> {
     /// # Errors
     /// What is wrong with it, in words.
     pub(crate) fn draft(self, now: WallMs, traceparent: Option<&Arc<str>>) -> Result<Draft, String> {
+        let (Word(destination), mut draft) = self.apart(now, traceparent)?;
+        draft.envelope.destination = destination;
+        Ok(draft)
+    }
+}
+
+impl<D> Handed<'_, D> {
+    /// Where it goes, and the message without that.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub(crate) fn apart(self, now: WallMs, traceparent: Option<&Arc<str>>) -> Result<(D, Draft), String> {
         let (body, natural_type) = body(self.body, self.body_base64.as_deref())?;
         let when = |name: &str, value: Option<Word>| match value {
             Some(Word(value)) => {
@@ -185,9 +269,9 @@ impl Handed<'_> {
         }
         let content_type = plain(self.content_type);
         content_type.as_deref().map_or(Ok(()), |content_type| check_header("content-type", content_type))?;
-        Ok(Draft {
+        let draft = Draft {
             envelope: Envelope {
-                destination: self.destination.0,
+                destination: Arc::default(),
                 key: plain(self.key),
                 kind: plain(self.r#type),
                 content_type: content_type.or_else(|| Some(Arc::from(natural_type))),
@@ -200,7 +284,8 @@ impl Handed<'_> {
             },
             after: self.after.0,
             body,
-        })
+        };
+        Ok((self.destination, draft))
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) mod handed;
 mod pick;
 mod preset;
 mod route;
+mod spool;
 mod unrouted;
 
 use std::collections::HashSet;
@@ -38,6 +39,7 @@ pub use self::event::Events;
 pub use self::pick::Pick;
 pub use self::preset::{PRESET_NAMES, Preset, Signs, Standing};
 pub use self::route::Route;
+pub use self::spool::{Spool, Spooler, Status as SpoolStatus};
 pub use self::unrouted::Unrouted;
 
 /// The destination of what no route takes.
@@ -68,6 +70,8 @@ pub struct Source {
     pub is_id_enough: bool,
     /// What it is known to do besides.
     pub preset: Preset,
+    /// Where its files come, if it hands in files.
+    pub spool: Option<Spool>,
 }
 
 /// The systems that hand in, and which of their messages go where.
@@ -250,6 +254,12 @@ impl Sources {
 }
 
 impl Source {
+    /// Whether it hands in by itself, in requests.
+    #[must_use]
+    pub fn calls(&self) -> bool {
+        self.spool.is_none()
+    }
+
     /// Whether this is the question of WooCommerce whether somebody listens: a form with one number, which it does not sign.
     fn is_ping(&self, came: Came<'_>) -> bool {
         let is_form = came.header("content-type").is_some_and(|is| is.starts_with("application/x-www-form-urlencoded"));

@@ -24,6 +24,7 @@ use serde_json::value::RawValue;
 
 use crate::cli::client::{Node, refusal};
 use crate::cli::{Fail, NO, UNREACHED, USAGE, say, text, texts, visible};
+use crate::source::handed::{self, LINE_BYTES_MAX};
 
 use super::{answered, run_name, source};
 
@@ -33,8 +34,6 @@ const LANES: usize = 4;
 const BATCH: usize = 100;
 /// Bytes of one request, so that large bodies do not sum up beyond what a node takes.
 const BATCH_BYTES: usize = 4 << 20;
-/// The most bytes of one line: the largest body in base64, with its envelope.
-const LINE_BYTES_MAX: u64 = 32 << 20;
 /// Refused lines that are named one by one; with more of them, the whole is taken for a mistake and reading stops.
 const NAMED_MAX: u64 = 100;
 
@@ -274,18 +273,13 @@ impl Defaults {
 
 /// The line as an envelope, its body's text untouched; and the lane of its destination and key.
 fn envelope(line: &[u8], defaults: &Defaults, sequence: u64) -> Result<(u64, String), String> {
-    let line = std::str::from_utf8(line).map_err(|error| format!("byte {} is not UTF-8", error.valid_up_to() + 1))?;
-    let bad = |error: serde_json::Error| {
-        let said = error.to_string();
-        let what = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what);
-        format!("column {}: not JSON: {what}", error.column())
-    };
-    let raw: &RawValue = serde_json::from_str(line).map_err(bad)?;
-    let mut fields: BTreeMap<String, String> = match serde_json::from_str::<BTreeMap<String, &RawValue>>(line) {
-        Ok(fields) if fields.contains_key("body") || fields.contains_key("body_base64") => {
-            fields.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect()
-        }
-        Ok(_) | Err(_) => BTreeMap::from([("body".to_owned(), raw.get().to_owned())]),
+    let line = handed::text(line)?;
+    let raw: &RawValue = serde_json::from_str(line).map_err(handed::not_json)?;
+    let mut fields: BTreeMap<String, String> = if handed::is_envelope(line) {
+        let fields: BTreeMap<String, &RawValue> = serde_json::from_str(line).map_err(handed::not_json)?;
+        fields.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect()
+    } else {
+        BTreeMap::from([("body".to_owned(), raw.get().to_owned())])
     };
     let name = format!("{}/{sequence}", defaults.run);
     let mut headers: BTreeMap<String, String> = match fields.get("headers") {

@@ -4,7 +4,9 @@
 //!
 //! What becomes of what came.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use super::super::Problem;
 use super::super::fields::{Field, Section};
@@ -12,10 +14,13 @@ use super::credentials::SECRET;
 use super::{missing, note};
 use crate::admin::filter::pattern;
 use crate::model::nearest::nearest;
-use crate::source::{Pick, Preset, Route, Signs, Source, Sources, Standing, UNROUTED};
+use crate::source::{Pick, Preset, Route, Signs, Source, Sources, Spool, Standing, UNROUTED};
 use crate::transport::filter::Filter;
 use crate::transport::http::{check_header, is_reserved};
 use crate::transport::secret::{Encoding, Proof, Secret};
+
+const SPOOL_LOOK_MS: u64 = 5_000;
+const SPOOL_KEEP_MS: u64 = 30 * 86_400_000;
 
 /// The sources, and the routes from them to destinations of these names.
 pub(super) fn sources(
@@ -26,7 +31,9 @@ pub(super) fn sources(
 ) -> Sources {
     let named: Vec<(&str, &Section)> = root.section("source").into_iter().flat_map(Section::named).collect();
     let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
-    let sources = named.iter().filter_map(|(name, section)| source(name, section, warnings, problems)).collect();
+    let sources: Vec<Source> =
+        named.iter().filter_map(|(name, section)| source(name, section, warnings, problems)).collect();
+    one_folder_each(&named, problems);
     let routes: Vec<Route> =
         root.sections("route").iter().filter_map(|section| route(section, &names, destinations, problems)).collect();
     let has_route = |name: &str| routes.iter().any(|route| route.from.as_deref().is_none_or(|from| from == name));
@@ -35,15 +42,28 @@ pub(super) fn sources(
     Sources { sources, routes }
 }
 
-fn source(name: &str, section: &Section, warnings: &mut Vec<String>, problems: &mut Vec<Problem>) -> Option<Source> {
-    missing(section, &[("verify", "verify = { preset = \"woocommerce\", secret = { env = \"NAME\" } }")], problems);
-    let verify = section.section("verify")?;
-    missing(verify, &[("preset", "preset = \"woocommerce\"")], problems);
-    let preset = Preset::named(verify.text("preset")?)?;
-    let proof = proof(name, preset, verify, warnings, problems)?;
-    if proof.is_none() {
-        warnings.push(format!("source {name:?} believes everybody who reaches this node"));
+/// No two sources take the files of one folder.
+fn one_folder_each(named: &[(&str, &Section)], problems: &mut Vec<Problem>) {
+    let mut owners: BTreeMap<PathBuf, &str> = BTreeMap::new();
+    for (name, section) in named {
+        let Some((table, dir)) = section.section("spool").and_then(|table| Some((table, table.text("dir")?))) else {
+            continue;
+        };
+        // However it is written: with `./`, or a slash at its end.
+        let dir = std::path::absolute(dir).unwrap_or_default().components().collect();
+        if let Some(owner) = owners.insert(dir, name) {
+            note(problems, table.place("dir"), &format!("is the folder of source {owner:?}"), "a folder of its own");
+        }
     }
+}
+
+fn source(name: &str, section: &Section, warnings: &mut Vec<String>, problems: &mut Vec<Problem>) -> Option<Source> {
+    let spool = section.section("spool").map(|table| spool(section, table, problems));
+    let (preset, proof) = match &spool {
+        // Whoever can write into the folder is believed.
+        Some(_) => (Preset::named("none")?, Proof::none()),
+        None => believed(name, section, warnings, problems)?,
+    };
     let headers = section.texts("headers").unwrap_or_default().iter().map(|name| name.to_ascii_lowercase());
     let headers: Vec<String> = headers.collect();
     for header in &headers {
@@ -67,6 +87,45 @@ fn source(name: &str, section: &Section, warnings: &mut Vec<String>, problems: &
         status: section.number("status").and_then(|status| u16::try_from(status).ok()).unwrap_or(preset.status),
         is_id_enough: preset.is_id_enough && !section.has("delivery"),
         preset,
+        spool: spool?,
+    })
+}
+
+/// How a system signs that calls, and what it is believed by.
+fn believed(
+    name: &str,
+    section: &Section,
+    warnings: &mut Vec<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<(Preset, Proof)> {
+    missing(section, &[("verify", "verify = { preset = \"woocommerce\", secret = { env = \"NAME\" } }")], problems);
+    let verify = section.section("verify")?;
+    missing(verify, &[("preset", "preset = \"woocommerce\"")], problems);
+    let preset = Preset::named(verify.text("preset")?)?;
+    let proof = proof(name, preset, verify, warnings, problems)?;
+    if proof.is_none() {
+        warnings.push(format!("source {name:?} believes everybody who reaches this node"));
+    }
+    Some((preset, proof))
+}
+
+/// The folder of a source that hands in files; `None` where it does not say which.
+fn spool(source: &Section, table: &Section, problems: &mut Vec<Problem>) -> Option<Spool> {
+    for key in ["verify", "headers", "status"] {
+        if source.has(key) {
+            note(problems, source.place(key), "does nothing with a spool: nobody calls", "");
+        }
+    }
+    let in_header =
+        ["type", "delivery"].into_iter().filter_map(|key| source.section(key)).filter(|of| of.has("header"));
+    in_header.for_each(|of| note(problems, of.place("header"), "a file has no headers", "a filter"));
+    missing(table, &[("dir", "dir = \"/var/spool/goniec/orders\"")], problems);
+    Some(Spool {
+        dir: PathBuf::from(table.text("dir")?),
+        look_ms: table.number("look").unwrap_or(SPOOL_LOOK_MS),
+        keep_ms: table.number("keep").unwrap_or(SPOOL_KEEP_MS),
+        separator: table.text("separator").and_then(|letter| letter.bytes().next()).unwrap_or(b','),
+        status: Mutex::default(),
     })
 }
 

@@ -4,13 +4,13 @@
 //!
 //! What is built from the values.
 
-use super::{DAY, Kind, Rule, SECOND, later, rule};
+use super::{DAY, Kind, Rule, SECOND, YEAR, later, rule};
 use crate::source::PRESET_NAMES;
 
 /// The rules.
 pub(super) const RULES: &[Rule] = &[
     rule("source", Kind::Named, "", "The systems that hand messages in by themselves, by name: `POST /v1/in/NAME`."),
-    rule("source.*.verify", Kind::Table, "", "How the system proves who it is. Required."),
+    rule("source.*.verify", Kind::Table, "", "How the system proves who it is. Required but for `spool`."),
     rule(
         "source.*.verify.preset",
         Kind::Choice(&PRESET_NAMES),
@@ -73,6 +73,31 @@ pub(super) const RULES: &[Rule] = &[
         Kind::Whole(200, 299),
         "",
         "The status that the system takes for a yes; 200 with the presets of known systems, 202 otherwise.",
+    ),
+    rule(
+        "source.*.spool",
+        Kind::TableOr("dir"),
+        "",
+        "A folder: each file that is moved into it becomes messages, once. Then nobody calls: there is no `verify`.",
+    ),
+    rule(
+        "source.*.spool.dir",
+        Kind::Text,
+        "",
+        "The folder. It must be there, and no other source may have it. Required.",
+    ),
+    rule("source.*.spool.look", Kind::Span(SECOND / 10, DAY), "5s", "How often it is looked into."),
+    rule(
+        "source.*.spool.keep",
+        Kind::Span(SECOND, 100 * YEAR),
+        "30d",
+        "How long a file that was taken stays in `done`. What is in `failed` stays.",
+    ),
+    rule(
+        "source.*.spool.separator",
+        Kind::Choice(&[",", ";", "|", "\t"]),
+        ",",
+        "What stands between the fields of a `.csv`.",
     ),
     later("source.*.poll", "Systems that are asked in each cycle."),
     rule(

@@ -1,0 +1,254 @@
+//! The folder of a spool: which files wait in it, and where they go when they are done with.
+//!
+//! # What holds
+//!
+//! * Only plain files count: no link leads out of the folder, and no pipe stops the reader.
+//! * A file takes the place of no other one: where its name is taken it gets a number.
+//! * A move is durable on return.
+//!
+//! # What it does not know
+//!
+//! What is in the files.
+
+use std::collections::BinaryHeap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::WallMs;
+use crate::model::percent::{hex, unhex};
+
+/// Where files go that were taken.
+const DONE: &str = "done";
+/// Where files go that cannot be read.
+const FAILED: &str = "failed";
+/// How the name ends of a text that says why.
+const WHY: &str = ".why";
+/// The most names that are kept in mind at once.
+const NAMES_MAX: usize = 1_000;
+/// The most bytes of a name there: what is put behind it has room.
+const NAME_BYTES_MAX: usize = 240;
+/// How often a name is tried with another number.
+const NUMBERS_MAX: u32 = 1_000_000;
+
+/// A file as it was met: another one under its name, or another content, is not the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    /// The bytes of its name, in hex.
+    name: String,
+    inode: u64,
+    bytes: u64,
+    modified_s: i64,
+    modified_ns: i64,
+}
+
+/// What waits in a folder.
+pub(super) struct Waiting {
+    /// The first names in order.
+    pub(super) names: Vec<OsString>,
+    /// How many files there are in all.
+    pub(super) files: u64,
+}
+
+/// A folder.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    dir: PathBuf,
+}
+
+impl Identity {
+    fn of(name: &OsStr, found: &Metadata) -> Identity {
+        Identity {
+            name: hex(name.as_bytes()),
+            inode: found.ino(),
+            bytes: found.len(),
+            modified_s: found.mtime(),
+            modified_ns: found.mtime_nsec(),
+        }
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> OsString {
+        OsString::from_vec(unhex(&self.name).unwrap_or_default())
+    }
+}
+
+impl Folder {
+    pub(super) fn new(dir: &Path) -> Folder {
+        Folder { dir: dir.to_owned() }
+    }
+
+    /// Sees to it that both places beside it are there.
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        for name in [DONE, FAILED] {
+            match fs::create_dir(self.dir.join(name)) {
+                Ok(()) => sync(&self.dir)?,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that wait.
+    pub(super) fn waiting(&self) -> io::Result<Waiting> {
+        let mut first = BinaryHeap::new();
+        let mut files = 0;
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if !is_looked_at(&name) || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                continue;
+            }
+            files += 1;
+            first.push(name);
+            if first.len() > NAMES_MAX {
+                let _last = first.pop();
+            }
+        }
+        Ok(Waiting { names: first.into_sorted_vec(), files })
+    }
+
+    /// The file of this name as it is now; `None` where there is none, or no plain one.
+    pub(super) fn identity(&self, name: &OsStr) -> io::Result<Option<Identity>> {
+        identity(&self.dir.join(name))
+    }
+
+    /// Opens a plain file; `None` where there is none.
+    pub(super) fn open(&self, name: &OsStr) -> io::Result<Option<(File, Identity)>> {
+        let Some(identity) = self.identity(name)? else { return Ok(None) };
+        let mut options = OpenOptions::new();
+        options.read(true);
+        // What takes its place meanwhile neither leads elsewhere nor stops the reader.
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::OFlags;
+            use std::os::unix::fs::OpenOptionsExt;
+            options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+        }
+        let file = options.open(self.dir.join(name))?;
+        Ok((Identity::of(name, &file.metadata()?) == identity).then_some((file, identity)))
+    }
+
+    /// Moves a file that was taken. Whether it is still the one that was.
+    pub(super) fn done(&self, file: &Identity) -> io::Result<Option<String>> {
+        let name = file.name();
+        let to = free(&self.dir.join(DONE), &name)?;
+        self.carry(&name, &to)?;
+        let moved = identity(&to)?.map(|moved| Identity { name: file.name.clone(), ..moved });
+        if moved.as_ref().is_none_or(|moved| moved == file) {
+            return Ok(None);
+        }
+        if moved.is_some_and(|moved| moved.inode == file.inode) {
+            let bytes = file.bytes;
+            return Ok(Some(format!(
+                "it was written to while it was taken: what changed after {bytes} bytes was not taken"
+            )));
+        }
+        // Another one had come in its place, and waits its turn.
+        fs::hard_link(&to, self.dir.join(&name))?;
+        fs::remove_file(&to)?;
+        sync(&self.dir)?;
+        Ok(Some("another file came in its place while it was taken: that one is taken for itself".into()))
+    }
+
+    /// Moves a file that cannot be read, and leaves a text beside it.
+    pub(super) fn failed(&self, name: &OsStr, why: &str) -> io::Result<()> {
+        let failed = self.dir.join(FAILED);
+        let to = free(&failed, name)?;
+        tell(&beside(&to), why)?;
+        self.carry(name, &to)
+    }
+
+    /// Leaves a text of a file that is not there any more.
+    pub(super) fn lost(&self, name: &OsStr, why: &str) -> io::Result<()> {
+        let failed = self.dir.join(FAILED);
+        tell(&beside(&free(&failed, name)?), why)?;
+        sync(&failed)
+    }
+
+    /// Removes what was moved to the place of those that were taken before this time.
+    pub(super) fn sweep(&self, before: WallMs) -> io::Result<u64> {
+        let mut removed = 0;
+        for entry in fs::read_dir(self.dir.join(DONE))? {
+            let entry = entry?;
+            let found = entry.metadata()?;
+            // Its last change was the move.
+            let moved_ms = found.ctime().saturating_mul(1_000).saturating_add(found.ctime_nsec() / 1_000_000);
+            if found.is_file() && u64::try_from(moved_ms).is_ok_and(|moved_ms| moved_ms < before.0) {
+                fs::remove_file(entry.path())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Moves it; both folders are durable on return.
+    fn carry(&self, name: &OsStr, to: &Path) -> io::Result<()> {
+        fs::rename(self.dir.join(name), to)?;
+        to.parent().map_or(Ok(()), sync)?;
+        sync(&self.dir)
+    }
+}
+
+/// Whether a file of this name is meant: others are still being written, or are somebody else's.
+fn is_looked_at(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    !name.starts_with(b".") && !name.ends_with(b".tmp") && !name.ends_with(b".part")
+}
+
+fn identity(path: &Path) -> io::Result<Option<Identity>> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(found.is_file().then(|| Identity::of(path.file_name().unwrap_or_default(), &found))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A path in this folder that is not taken, nor is that of a text beside it.
+fn free(folder: &Path, name: &OsStr) -> io::Result<PathBuf> {
+    let name = name.as_bytes();
+    let name = OsStr::from_bytes(name.get(..NAME_BYTES_MAX).unwrap_or(name));
+    for number in 0..NUMBERS_MAX {
+        let mut name = name.to_owned();
+        if number > 0 {
+            name.push(format!(".{number}"));
+        }
+        let path = folder.join(name);
+        if !is_taken(&path)? && !is_taken(&beside(&path))? {
+            return Ok(path);
+        }
+    }
+    Err(io::Error::new(ErrorKind::AlreadyExists, "its name is taken with every number"))
+}
+
+fn is_taken(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The text beside a file.
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(WHY);
+    PathBuf::from(beside)
+}
+
+fn tell(path: &Path, why: &str) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(why.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()
+}
+
+fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
