@@ -116,6 +116,11 @@ fn headline(alert: &Alert, longest: usize) -> String {
         "damaged" => format!("{count} part(s) of the registry cannot be read"),
         "full" => "Nothing new is taken: the disk is full, or the size limit is reached".to_owned(),
         "has-room" => "Over: there is room again, and messages are taken".to_owned(),
+        "source-asks" => format!("Source {to} would bring many messages at first, and asks"),
+        "source-failing" => format!("Source {to} cannot be read"),
+        "source-read" => format!("Over: source {to} is read again"),
+        "source-forgets" => format!("Source {to} will soon forget what was not read"),
+        "source-forgot" => format!("Source {to} may have forgotten what was not read"),
         "test" => "A test: you are told by this goniec".to_owned(),
         // What it says itself begins with all that matters.
         _ => line(&alert.to_string(), longest),
@@ -150,6 +155,10 @@ fn commands(alert: &Alert) -> Vec<String> {
         }
         "paused" => vec!["goniec destinations".to_owned(), format!("goniec resume {to}")],
         "full" => vec!["goniec stats".to_owned(), "df -h   (where the registry lies)".to_owned()],
+        "source-asks" => vec!["goniec sources".to_owned(), format!("goniec cycle run {to} --yes")],
+        "source-failing" | "source-forgets" | "source-forgot" => {
+            vec!["goniec sources".to_owned(), format!("goniec cycle run {to}   (once it is mended)")]
+        }
         "damaged" => vec!["goniec stats".to_owned(), "goniec verify   (the node stopped)".to_owned()],
         _ => Vec::new(),
     };

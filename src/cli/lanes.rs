@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::client::Node;
 use super::messages::field;
-use super::{Fail, NO, say, say_json, text};
+use super::{Fail, NO, say, say_json, sources, text};
 use crate::model::percent::escape;
 use crate::model::span::show_span;
 
@@ -19,24 +19,65 @@ pub(super) fn list(arguments: &ArgMatches) -> Result<(), Fail> {
     let names = ["name", "queued", "sending", "delivered", "failed", "abandoned", "late", "oldest"];
     let head: Vec<String> =
         names.iter().map(|name| name.to_uppercase()).chain(["DRAINS", "WAITS"].map(str::to_owned)).collect();
-    table(arguments, &head, |destination| {
+    let list = destinations(&Node::of(arguments)?)?;
+    if arguments.get_flag("json") {
+        return list.iter().try_for_each(|one| say_json(one));
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(head);
+    for destination in &list {
         let drains = destination.get("drains_in_ms").and_then(Value::as_u64).map(show_span).unwrap_or_default();
-        Some(names.iter().map(|name| field(destination, name)).chain([drains, why(destination)]).collect())
-    })
+        table.add_row(names.iter().map(|name| field(destination, name)).chain([drains, why(destination)]));
+    }
+    say(&table.to_string())
 }
 
 /// `cycle`.
 pub(super) fn cycle(arguments: &ArgMatches) -> Result<(), Fail> {
     match arguments.subcommand() {
-        Some(("run", arguments)) => steer("cycle", arguments),
-        Some((_, arguments)) => table(arguments, &["NAME", "CYCLE", "BEGINS"].map(str::to_owned), |destination| {
-            let cycle = destination.get("cycle").filter(|cycle| !cycle.is_null())?;
-            let begins = field(destination, "cycle_at");
-            let begins = if begins.is_empty() { "nothing waits".to_owned() } else { begins };
-            Some(vec![field(destination, "name"), cycle.as_str().unwrap_or_default().to_owned(), begins])
-        }),
+        Some(("run", arguments)) => begin(arguments),
+        Some((_, arguments)) => timetables(arguments),
         None => Err(Fail::new(NO, "nothing to do")),
     }
+}
+
+/// `cycle run`: of the destination and of the source of this name, where there are both.
+fn begin(arguments: &ArgMatches) -> Result<(), Fail> {
+    let (node, name) = (Node::of(arguments)?, text(arguments, "destination").unwrap_or_default());
+    let is_named = |one: &Value| one.get("name").and_then(Value::as_str) == Some(name);
+    let is_source = sources::all(&node)?.iter().any(|source| is_named(source) && sources::has_cycle(source));
+    if is_source {
+        sources::read(&node, arguments, name)?;
+    }
+    // Who names neither hears what destinations there are.
+    if !is_source || destinations(&node)?.iter().any(is_named) { steer("cycle", arguments) } else { Ok(()) }
+}
+
+/// `cycle list`.
+fn timetables(arguments: &ArgMatches) -> Result<(), Fail> {
+    let node = Node::of(arguments)?;
+    let has_cycle = |one: &Value| sources::has_cycle(one);
+    let (to, from) = (destinations(&node)?.into_iter(), sources::all(&node)?.into_iter());
+    let (to, from) = (to.filter(has_cycle).collect::<Vec<_>>(), from.filter(has_cycle).collect::<Vec<_>>());
+    if arguments.get_flag("json") {
+        return to.iter().chain(&from).try_for_each(|one| say_json(one));
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["NAME", "CYCLE", "BEGINS"]);
+    let mut add = |one: &Value, at: &str, otherwise: &str| {
+        let begins = field(one, at);
+        let begins = if begins.is_empty() { otherwise.to_owned() } else { begins };
+        table.add_row([field(one, "name"), field(one, "cycle"), begins]);
+    };
+    to.iter().for_each(|destination| add(destination, "cycle_at", "nothing waits"));
+    from.iter().for_each(|source| add(source, "next_at", "a person is asked"));
+    say(&table.to_string())
+}
+
+/// The destinations that the node has.
+fn destinations(node: &Node) -> Result<Vec<Value>, Fail> {
+    let all = node.json("GET", "/v1/destinations")?;
+    Ok(all.get("destinations").and_then(Value::as_array).cloned().unwrap_or_default())
 }
 
 /// `pause`, `resume`, `cycle run`.
@@ -63,19 +104,4 @@ fn why(destination: &Value) -> String {
     let words = ["cause", "who", "why"].map(|name| field(pause, name));
     let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
     format!("paused since {}: {}", field(pause, "at"), words.join(", "))
-}
-
-/// A table with a line for each destination that has one.
-fn table(arguments: &ArgMatches, head: &[String], line: impl Fn(&Value) -> Option<Vec<String>>) -> Result<(), Fail> {
-    let all = Node::of(arguments)?.json("GET", "/v1/destinations")?;
-    let list = all.get("destinations").and_then(Value::as_array).into_iter().flatten();
-    if arguments.get_flag("json") {
-        return list.filter(|one| line(one).is_some()).try_for_each(|one| say_json(&one));
-    }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(head.to_vec());
-    for destination in list {
-        table.add_rows(line(destination));
-    }
-    say(&table.to_string())
 }

@@ -23,9 +23,11 @@ mod messages;
 mod notify;
 mod offline;
 mod pages;
+mod pulls;
 mod send;
 mod serve;
 pub mod sink;
+mod sources;
 mod spools;
 mod tokens;
 
@@ -87,6 +89,7 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "edit" => messages::edit(arguments),
         "resend" | "cancel" | "hold" | "release" | "rm" | "resolve" => messages::act(verb, arguments),
         "destinations" => lanes::list(arguments),
+        "sources" => sources::list(arguments),
         "pause" | "resume" => lanes::steer(verb, arguments),
         "cycle" => lanes::cycle(arguments),
         "bulk" => bulk::run(arguments),
@@ -194,19 +197,24 @@ fn key_verbs() -> [Command; 2] {
     ]
 }
 
-fn lane_verbs() -> [Command; 4] {
+fn lane_verbs() -> [Command; 5] {
     let cycle = Command::new("cycle")
         .about("Lists the timetables, or begins a cycle now")
         .arg_required_else_help(true)
         .subcommand_required(true)
-        .subcommand(remote("list", "Lists the timetables, and when what waits for them goes"))
-        .subcommand(remote("run", "Lets what waits for the next cycle of a destination go now").arg(destination()));
+        .subcommand(remote("list", "Lists the timetables, and when what waits for them goes, or a source is read"))
+        .subcommand(
+            remote("run", "Lets what waits for the next cycle of a destination go now, or reads a source now")
+                .arg(destination().help("The destination or the source"))
+                .arg(switch("yes", "Takes the first reading of a source, whatever it comes to")),
+        );
     [
         remote("pause", "Sends nothing more to a destination; what comes in meanwhile is kept")
             .arg(destination())
             .arg(option("why", "TEXT", "The reason, which is kept")),
         remote("resume", "Lets a paused destination go on").arg(destination()),
         remote("destinations", "Lists the destinations: what waits where, and why nothing goes"),
+        remote("sources", "Lists the systems that messages come from: how they stand, and when they are read"),
         cycle,
     ]
 }

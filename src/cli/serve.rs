@@ -25,6 +25,7 @@ use crate::transport::http::Http;
 use crate::transport::secret::Secret;
 
 use super::notify::Manager;
+use super::pulls::Pulls;
 use super::spools::Spools;
 use super::{Fail, STORE, USAGE, say, text};
 
@@ -70,6 +71,14 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
             return Err(error.into());
         }
     };
+    let pulls = match Pulls::start(&config.sources, &engine) {
+        Ok(pulls) => pulls,
+        Err(fail) => {
+            running.stop(Duration::ZERO);
+            engine.shutdown(Duration::ZERO)?;
+            return Err(fail);
+        }
+    };
     let url = format!("http://{}", running.addr());
     let has_token = text(arguments, "token").is_some() || !config.tokens.is_empty() || engine.has_tokens();
     let bearer = if has_token { "-H \"authorization: Bearer $GONIEC_TOKEN\" " } else { "" };
@@ -81,9 +90,10 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     ));
     let mut manager = Manager::of_environment();
     manager.ready(&format!("listens on {url}"));
-    let failure = wait(&signals, &engine, &running, &mut manager);
+    let failure = wait(&signals, &engine, &running, &pulls, &mut manager);
     manager.stopping();
     log::info!("stopping: nothing new is taken, what is out comes home");
+    pulls.stop(REQUESTS_LIMIT);
     running.stop(REQUESTS_LIMIT);
     spools.stop();
     let closed = engine.shutdown(DELIVERIES_LIMIT);
@@ -107,12 +117,18 @@ pub(super) fn signals() -> Result<Arc<AtomicU32>, Fail> {
 }
 
 /// Waits for a signal, or for what makes going on senseless, and passes on that the scheduler lives.
-fn wait(signals: &AtomicU32, engine: &Engine, running: &server::Running, manager: &mut Manager) -> Option<Error> {
+fn wait(
+    signals: &AtomicU32,
+    engine: &Engine,
+    running: &server::Running,
+    pulls: &Pulls,
+    manager: &mut Manager,
+) -> Option<Error> {
     while signals.load(Ordering::SeqCst) == 0 {
         if let Some(error) = engine.failure() {
             return Some(error);
         }
-        if !running.is_running() {
+        if !running.is_running() || !pulls.are_running() {
             return Some(Error::Stopping);
         }
         manager.beat(engine.beats());

@@ -10,6 +10,7 @@ mod answers;
 mod batch;
 mod credentials;
 mod destination;
+mod poll;
 mod probe;
 mod source;
 mod together;
@@ -60,7 +61,7 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     let node = server.and_then(|server| node(server, problems));
     config.url = node.map(str::to_owned);
     verdicts(named, &names, problems);
-    config.sources = sources(root, &names, &mut config.warnings, problems).into();
+    config.sources = sources(root, &names, &config.shelf, &mut config.warnings, problems).into();
     let alerts = Alerts { names: &names, node };
     for section in root.sections("alert") {
         config.alerts.extend(alerts.rules(section, &mut config.warnings, problems));

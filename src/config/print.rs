@@ -29,16 +29,10 @@ pub fn reference() -> String {
         }
         page.push_str("| key | takes | default | what it is for |\n|---|---|---|---|\n");
         let (dotted, listed) = (format!("{table}."), format!("{table}[]"));
-        let inside = |rule: &&Rule| {
-            rule.kind != Kind::Later && (rule.path.starts_with(&dotted) || rule.path.starts_with(&listed))
-        };
+        let inside = |rule: &&Rule| rule.path.starts_with(&dotted) || rule.path.starts_with(&listed);
         for rule in rules::all().filter(inside) {
             let _ = writeln!(page, "{}", row(rule, table));
         }
-    }
-    page.push_str("\n## Not built yet\n\nThese keys are refused with a line that says so:\n\n");
-    for rule in rules::all().filter(|rule| rule.kind == Kind::Later) {
-        let _ = writeln!(page, "* `{}`: {}", rule.path, rule.doc);
     }
     page
 }
@@ -115,7 +109,6 @@ fn takes(kind: Kind) -> String {
         Kind::Secret => "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`".into(),
         Kind::Secrets => "a secret, or a list of them".into(),
         Kind::Pairs => "names and texts or secrets".into(),
-        Kind::Later => "nothing yet".into(),
     }
 }
 

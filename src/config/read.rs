@@ -84,10 +84,6 @@ impl Reader<'_> {
 
     fn field(&mut self, rule: &Rule, path: &str, at: usize, value: &Spanned<DeValue<'_>>) -> Option<Field> {
         match (rule.kind, value.get_ref()) {
-            (Kind::Later, _) => {
-                self.note(at, format!("{path}: not built yet"), format!("{} Take it out until then.", rule.doc));
-                None
-            }
             (Kind::Table | Kind::TableOr(_), DeValue::Table(table)) => {
                 Some(Field::Section(self.section(rule.path, path, table, at)))
             }

@@ -10,6 +10,7 @@ mod account;
 mod alert;
 mod destination;
 mod node;
+mod poll;
 mod source;
 
 /// One key.
@@ -86,8 +87,6 @@ pub(super) enum Kind {
     Secrets,
     /// Texts or secrets by the names that the other side gives.
     Pairs,
-    /// Nothing: a later version takes it.
-    Later,
 }
 
 const MS: u64 = 1;
@@ -102,12 +101,9 @@ const fn rule(path: &'static str, kind: Kind, default: &'static str, doc: &'stat
     Rule { path, kind, default, doc }
 }
 
-const fn later(path: &'static str, doc: &'static str) -> Rule {
-    Rule { path, kind: Kind::Later, default: "", doc }
-}
-
 /// The tables, one for each part of the file, in the order in which the page tells them.
-const TABLES: [&[Rule]; 5] = [node::RULES, account::RULES, destination::RULES, source::RULES, alert::RULES];
+const TABLES: [&[Rule]; 7] =
+    [node::RULES, account::RULES, destination::RULES, source::RULES, poll::RULES, source::ROUTES, alert::RULES];
 
 /// Every rule.
 pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
@@ -119,9 +115,9 @@ pub(super) fn find(path: &str) -> Option<&'static Rule> {
     all().find(|rule| rule.path == path)
 }
 
-/// The names of the keys directly in this table, those of later versions left out.
+/// The names of the keys directly in this table.
 pub(super) fn names(table: &str) -> impl Iterator<Item = &'static str> {
-    all().filter(|rule| rule.kind != Kind::Later).filter_map(move |rule| {
+    all().filter_map(move |rule| {
         let name = match table {
             "" => rule.path,
             table => rule.path.strip_prefix(table)?.strip_prefix('.')?,
@@ -158,8 +154,7 @@ impl Rule {
             | Kind::Closures
             | Kind::Secret
             | Kind::Secrets
-            | Kind::Pairs
-            | Kind::Later => false,
+            | Kind::Pairs => false,
         };
         let (table, name) = self.path.split_once('.')?;
         let is_there = matches!(table, "server" | "store") && !name.contains(['[', '.']);

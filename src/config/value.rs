@@ -77,7 +77,7 @@ pub(super) fn checked(kind: Kind, value: &DeValue<'_>) -> Result<Field, String> 
         Kind::Statuses => wrong("a set of statuses, as \"2xx,409\","),
         Kind::Filter => wrong("a filter as a text"),
         Kind::Template => wrong("a template as a text, or { file = \"PATH\" },"),
-        Kind::Secret | Kind::Secrets | Kind::Later => wrong("something else"),
+        Kind::Secret | Kind::Secrets => wrong("something else"),
     }
 }
 

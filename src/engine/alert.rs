@@ -43,11 +43,11 @@ pub trait Channel: Send + Sync + 'static {
 /// Messages of one destination that came to rest, or wait for a person, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// The destination; `*` where it is the registry that is damaged or full, and in a test.
+    /// The destination; `*` where it is the registry that is damaged or full, and in a test; the source, where the reason begins with `source-`.
     pub destination: Arc<str>,
     /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, `damaged`
     /// for what cannot be read and so is not delivered, `late` for messages that are still tried, or `will-be-late`, `on-time`, `silent`, `active`,
-    /// `paused`, `resumed`, `failing` and `answering` for a destination itself, `full` and `has-room` for the disk, `rule` where its rules do not tell what it answered, `test` where a
+    /// `paused`, `resumed`, `failing` and `answering` for a destination itself, `full` and `has-room` for the disk, `source-asks`, `source-failing`, `source-read`, `source-forgets` and `source-forgot` for a source, `rule` where its rules do not tell what it answered, `test` where a
     /// person tries the channel.
     pub reason: &'static str,
     /// How many since the alert before; rows, where they are damaged; all that are, where they are late.
@@ -74,7 +74,8 @@ impl Alert {
             | Kind::Breaker
             | Kind::Damaged
             | Kind::Disk
-            | Kind::Incident) => kind.name(),
+            | Kind::Incident
+            | Kind::Source) => kind.name(),
         }
     }
 }
@@ -115,6 +116,12 @@ pub(super) const INCIDENT: &str = "incident";
 pub(super) const INCIDENT_AT_REST: &str = "incident-at-rest";
 pub(super) const INCIDENT_LASTS: &str = "incident-lasts";
 pub(super) const RECOVERED: &str = "recovered";
+/// Of sources that are asked.
+pub(super) const SOURCE_ASKS: &str = "source-asks";
+pub(super) const SOURCE_FAILING: &str = "source-failing";
+pub(super) const SOURCE_READ: &str = "source-read";
+pub(super) const SOURCE_FORGETS: &str = "source-forgets";
+pub(super) const SOURCE_FORGOT: &str = "source-forgot";
 
 /// Tells what is untold, by rule and cause.
 pub(super) struct Alerter {

@@ -5,8 +5,8 @@
 //! When something is told.
 
 use super::alert::{
-    Alert, Channel, DAMAGED, FULL, HAS_ROOM, INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS, LATE, RECOVERED, RULE, TEST,
-    WILL_BE_LATE,
+    Alert, Channel, DAMAGED, FULL, HAS_ROOM, INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS, LATE, RECOVERED, RULE,
+    SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_READ, TEST, WILL_BE_LATE,
 };
 
 /// The first channel: a line in the log.
@@ -44,6 +44,11 @@ impl std::fmt::Display for Alert {
             }
             None if *reason == FULL => write!(f, "the registry takes nothing new")?,
             None if *reason == HAS_ROOM => write!(f, "the registry takes messages again")?,
+            None if *reason == SOURCE_ASKS => write!(f, "source {destination} asks before its first messages")?,
+            None if *reason == SOURCE_FAILING => write!(f, "source {destination} cannot be read")?,
+            None if *reason == SOURCE_READ => write!(f, "source {destination} is read again")?,
+            None if *reason == SOURCE_FORGETS => write!(f, "source {destination} will forget what was not read")?,
+            None if *reason == SOURCE_FORGOT => write!(f, "source {destination} may have forgotten what was not read")?,
             None => write!(f, "destination {destination} is {reason}")?,
         }
         match detail {

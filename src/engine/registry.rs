@@ -369,6 +369,11 @@ impl Registry {
         self.notices().push((Arc::from("*"), if is_full { FULL } else { HAS_ROOM }, words));
     }
 
+    /// Has a person told of what became of a source.
+    pub(super) fn note_source(&self, source: Arc<str>, reason: &'static str, why: String) {
+        self.notices().push((source, reason, why));
+    }
+
     /// Has a person told of what became of a destination.
     fn note(&self, dest: Dest, reason: &'static str, why: &str) {
         self.notices().push((self.name(dest), reason, why.to_owned()));

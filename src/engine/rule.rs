@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use super::alert::{
     ACTIVE, ANSWERING, Cause, Channel, DAMAGED, FAILING, FULL, HAS_ROOM, INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS,
-    LATE, ON_TIME, PAUSED, RECOVERED, RESUMED, SILENT, WILL_BE_LATE,
+    LATE, ON_TIME, PAUSED, RECOVERED, RESUMED, SILENT, SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT,
+    SOURCE_READ, WILL_BE_LATE,
 };
 use crate::model::WallMs;
 use crate::model::timetable::Hours;
@@ -37,6 +38,8 @@ pub enum Kind {
     Disk,
     /// Failures of a destination with one cause that do not heal by themselves, and that they are over.
     Incident,
+    /// Sources that cannot be read, ask, or forget what was not read, and that are read again.
+    Source,
 }
 
 /// Who is to be told of what.
@@ -84,7 +87,7 @@ impl Rule {
         !self.hours.is_open(now) && !self.quiet_except.iter().any(|own| own.covers(kind))
     }
 
-    /// Whether it tells of this. The registry itself is everyone's, whatever its destinations.
+    /// Whether it tells of this. The registry itself is everyone's, whatever its destinations, and so are sources, which are none.
     pub(super) fn concerns(&self, (destination, reason): &Cause) -> bool {
         let kind = Kind::of(reason);
         // The messages that came to rest are told themselves where they are heard of.
@@ -97,13 +100,13 @@ impl Rule {
             return false;
         }
         let is_of = || self.destinations.is_empty() || self.destinations.contains(destination);
-        self.hears(kind) && (matches!(kind, Kind::Damaged | Kind::Disk) || is_of())
+        self.hears(kind) && (matches!(kind, Kind::Damaged | Kind::Disk | Kind::Source) || is_of())
     }
 }
 
 impl Kind {
     /// Every kind, with its name.
-    const NAMES: [(Kind, &str); 8] = [
+    const NAMES: [(Kind, &str); 9] = [
         (Kind::Abandoned, "abandoned"),
         (Kind::Late, "late"),
         (Kind::Silent, "silent"),
@@ -112,6 +115,7 @@ impl Kind {
         (Kind::Damaged, "damaged"),
         (Kind::Disk, "disk"),
         (Kind::Incident, "incident"),
+        (Kind::Source, "source"),
     ];
 
     /// Whether who asks for this asks for that one too.
@@ -141,13 +145,14 @@ impl Kind {
             DAMAGED => Kind::Damaged,
             FULL | HAS_ROOM => Kind::Disk,
             INCIDENT | INCIDENT_AT_REST | INCIDENT_LASTS | RECOVERED => Kind::Incident,
+            SOURCE_ASKS | SOURCE_FAILING | SOURCE_READ | SOURCE_FORGETS | SOURCE_FORGOT => Kind::Source,
             _ => Kind::Abandoned,
         }
     }
 
     /// Whether there may be several of one destination at a time.
     pub(super) fn is_of_many(self) -> bool {
-        matches!(self, Kind::Damaged | Kind::Incident)
+        matches!(self, Kind::Damaged | Kind::Incident | Kind::Source)
     }
 }
 

@@ -67,9 +67,11 @@ pub(super) async fn deliver(call: Call<'_>) -> Result<Answer, Problem> {
     Ok(answer)
 }
 
-/// The source of this name; asked before the body is read.
+/// The source of this name, if it hands in by itself; asked before the body is read.
 pub(super) fn known<'a>(app: &'a App, name: &str) -> Result<&'a Source, Problem> {
-    app.config.sources.find(name).filter(|source| source.calls()).ok_or_else(|| Problem::no_source(name))
+    let sources = &app.config.sources;
+    let hands_in = sources.find(name).filter(|source| source.calls() && sources.pull(name).is_none());
+    hands_in.ok_or_else(|| Problem::no_source(name))
 }
 
 /// When it was last said that something is not believed.

@@ -2,7 +2,7 @@
 //!
 //! # What holds
 //!
-//! * The only labels are destinations, states, outcomes and reasons: no id, no key, no address, so there are as many lines as there are destinations,
+//! * The only labels are destinations, sources, states, outcomes and reasons: no id, no key, no address, so there are as many lines as there are destinations,
 //!   however many messages pass.
 //! * Units are seconds and bytes; names are never changed.
 //!
@@ -24,13 +24,17 @@ use crate::admin::filter::STATES;
 use crate::engine::{Counted, CountedOf, Histogram, Lane, Stats};
 use crate::model::breaker::Phase;
 use crate::model::{Class, WallMs};
+use crate::source::{PullShown, Sources};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /metrics`.
 pub(super) async fn metrics(call: Call<'_>) -> Result<Answer, Problem> {
     parameters(&call, [])?;
-    let text = read(&call, |engine| Ok(page(&engine.stats(), &engine.lanes(), &engine.counted(), now()))).await?;
+    let sources = call.app.config.sources.clone();
+    let text =
+        read(&call, move |engine| Ok(page(&engine.stats(), &engine.lanes(), &engine.counted(), &sources, now())))
+            .await?;
     Ok(with_type(StatusCode::OK, text.into_bytes(), OPEN_METRICS))
 }
 
@@ -42,10 +46,11 @@ pub(super) async fn history(call: Call<'_>) -> Result<Answer, Problem> {
 }
 
 /// The whole text.
-fn page(stats: &Stats, lanes: &[Lane], counted: &Counted, now: WallMs) -> String {
+fn page(stats: &Stats, lanes: &[Lane], counted: &Counted, sources: &Sources, now: WallMs) -> String {
     let mut page = Page::default();
     page.counted(counted);
     page.standing(stats, lanes, now);
+    page.sources(sources);
     page.node(stats, counted);
     page.0.push_str("# EOF\n");
     page.0
@@ -121,6 +126,24 @@ impl Page {
         for (name, help, value) in gauges {
             self.family(name, "gauge", "", help);
             lanes.iter().for_each(|lane| self.sample(name, "", &[("destination", &lane.name)], value(lane)));
+        }
+    }
+
+    /// The systems that are asked.
+    fn sources(&mut self, sources: &Sources) {
+        let shown: Vec<(&str, PullShown)> = sources.pulls.iter().map(|pull| (&*pull.name, pull.shown())).collect();
+        let counters: [Figure<PullShown>; 2] = [
+            ("goniec_source_items", "Items that were read of a source.", |shown| shown.items),
+            ("goniec_source_failures", "Readings of a source that failed.", |shown| shown.failures),
+        ];
+        for (name, help, count) in counters {
+            self.family(name, "counter", "", help);
+            shown.iter().for_each(|(source, shown)| self.sample(name, "_total", &[("source", source)], count(shown)));
+        }
+        let name = "goniec_source_last_read_timestamp_seconds";
+        self.family(name, "gauge", "seconds", "When a source was last read, in Unix time.");
+        for (source, read_at) in shown.iter().filter_map(|(source, shown)| Some((source, shown.read_at?))) {
+            self.sample(name, "", &[("source", source)], read_at.0 / 1_000);
         }
     }
 

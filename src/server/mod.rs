@@ -11,6 +11,7 @@
 //! manage   what is read, and what a person asks of a message
 //! bulk     one act on all that match, incidents, and the audit log
 //! alerts   whether people can be told
+//! sources  where messages come from
 //! keys     what should be in sync and what is, key by key
 //! metrics  figures for machines: OpenMetrics, and the last hour by minutes
 //! events   transitions as server-sent events
@@ -50,6 +51,7 @@ mod problem;
 mod render;
 mod routes;
 mod session;
+mod sources;
 mod tokens;
 
 use std::net::SocketAddr;

@@ -184,6 +184,13 @@ fn described(handler: Handler) -> Described {
         Handler::Stats => reads("Stats"),
         Handler::Destinations => reads("Destinations"),
         Handler::Pause | Handler::Resume | Handler::Cycle => steers(),
+        Handler::Sources => reads("Sources"),
+        Handler::RunSource => Described {
+            query: &[("sure", "Yes", false), ("why", "Word", false)],
+            yes: (202, Some((JSON, "Source"))),
+            no: &[404, 422, 507],
+            ..reads("Source")
+        },
         Handler::Events => Described { yes: (200, Some(("text/event-stream", "Text"))), ..reads("Text") },
         Handler::History => reads("History"),
         Handler::Metrics => Described { yes: (200, Some(("application/openmetrics-text", "Text"))), ..reads("Text") },

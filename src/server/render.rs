@@ -29,6 +29,7 @@ mod admin;
 mod attempts;
 mod chart;
 mod keys;
+mod sources;
 
 pub(super) use admin::{
     alert_rules, audited, incident, incidents, job, jobs, made_token, preview, soundness, tested, tokens,
@@ -36,6 +37,7 @@ pub(super) use admin::{
 pub(super) use attempts::attempts;
 pub(super) use chart::chart;
 pub(super) use keys::{key, keys, story};
+pub(super) use sources::{source, sources};
 
 #[derive(Serialize)]
 struct MessageShape<'a> {

@@ -24,7 +24,9 @@ use super::guard::Head;
 use super::listen::App;
 use super::payload::{Answer, BodyLimits, Reply, Taken, take};
 use super::problem::Problem;
-use super::{access, alerts, bulk, console, events, incoming, intake, keys, manage, metrics, openapi, session, tokens};
+use super::{
+    access, alerts, bulk, console, events, incoming, intake, keys, manage, metrics, openapi, session, sources, tokens,
+};
 
 /// The most bytes of a path with its query.
 const URI_BYTES_MAX: usize = 4 << 10;
@@ -110,6 +112,8 @@ async fn dispatch(handler: Handler, call: Call<'_>) -> Result<Answer, Problem> {
         Handler::Pause => manage::steer(call, Hand::Pause).await,
         Handler::Resume => manage::steer(call, Hand::Resume).await,
         Handler::Cycle => manage::steer(call, Hand::Cycle).await,
+        Handler::Sources => sources::list(call).await,
+        Handler::RunSource => sources::run(call).await,
         Handler::BeginBulk => bulk::begin(call).await,
         Handler::Jobs => bulk::jobs(call).await,
         Handler::ShowJob => bulk::job(call).await,

@@ -20,6 +20,7 @@ mod event;
 pub(crate) mod handed;
 mod pick;
 mod preset;
+mod pull;
 mod route;
 mod spool;
 mod unrouted;
@@ -38,6 +39,9 @@ use self::event::Event;
 pub use self::event::Events;
 pub use self::pick::Pick;
 pub use self::preset::{PRESET_NAMES, Preset, Signs, Standing};
+pub use self::pull::{
+    Asker, CURSOR_BYTES_MAX, ITEMS_MAX, Items, Memory, PAGES_MAX, Pull, PullRule, PullShown, PullState,
+};
 pub use self::route::Route;
 pub use self::spool::{Spool, Spooler, Status as SpoolStatus};
 pub use self::unrouted::Unrouted;
@@ -81,6 +85,8 @@ pub struct Sources {
     pub sources: Vec<Source>,
     /// Which messages go where, in the order of the configuration.
     pub routes: Vec<Route>,
+    /// Those of the systems that are asked, and do not hand in by themselves.
+    pub pulls: Vec<Arc<Pull>>,
 }
 
 /// What a delivery comes to.
@@ -145,6 +151,12 @@ impl Sources {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Source> {
         self.sources.iter().find(|source| *source.name == *name)
+    }
+
+    /// How the source of this name is asked, where it is.
+    #[must_use]
+    pub fn pull(&self, name: &str) -> Option<&Arc<Pull>> {
+        self.pulls.iter().find(|pull| *pull.name == *name)
     }
 
     /// What becomes of what came from a source.

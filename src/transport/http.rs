@@ -26,6 +26,7 @@ mod exchange;
 mod headers;
 mod oauth;
 mod outcome;
+mod page;
 mod pass;
 mod probe;
 mod resolver;
@@ -51,6 +52,7 @@ pub use self::client::{Answer, Client, Stream, call};
 pub use self::headers::{RESERVED, check as check_header, is_reserved};
 
 pub use self::oauth::{Grant, OAuth, TokenKeeper};
+pub use self::page::{Address, PAGE_BYTES_MAX};
 pub use self::probe::Question;
 pub use self::session::Session;
 pub use self::tls::Tls;

@@ -64,6 +64,7 @@ fn sources() -> Arc<Sources> {
         headers: vec!["x-shop".into()],
         status,
         is_id_enough: false,
+        spool: None,
         preset: Preset::named("none").expect("a preset"),
     };
     let closed = Proof::bearer(vec![Secret::new("source-secret".into())]);
@@ -71,6 +72,7 @@ fn sources() -> Arc<Sources> {
     let route = |kind: &str, to| Route { from: None, kind: Some(Pattern::Exactly(kind.into())), when: None, to };
     Arc::new(Sources {
         sources: vec![source("open", Proof::none(), 202), source("closed", closed, 200)],
+        pulls: Vec::new(),
         routes: vec![route("order", to(&["ok"])), route("both", to(&["ok", "bad"]))],
     })
 }

@@ -94,18 +94,21 @@ fn by_tokens(name: &str, oauth: &Section, shelf: &Shelf, problems: &mut Vec<Prob
     Some(OAuth::new(url, client_id, secret.clone(), oauth.text("scope"), grant))
 }
 
-/// Notes each refresh token that an earlier destination has too: whichever uses it first voids the other's.
+/// Notes each refresh token that an earlier destination or source has too: whichever uses it first voids the other's.
 pub(super) fn shared_refresh_tokens(root: &Section, problems: &mut Vec<Problem>) {
-    let mut known: Vec<(&str, &Section, &Secret)> = Vec::new();
-    for (name, section) in root.section("destination").into_iter().flat_map(Section::named) {
+    let mut known: Vec<((&str, &str), &Section, &Secret)> = Vec::new();
+    let named = |table: &str| root.section(table).into_iter().flat_map(Section::named);
+    let polled = named("source").filter_map(|(name, section)| Some((name, section.section("poll")?)));
+    let all = named("destination").map(|to| ("destination", to)).chain(polled.map(|from| ("source", from)));
+    for (kind, (name, section)) in all {
         let Some(oauth) = section.section("auth").and_then(|auth| auth.section("oauth")) else { continue };
         let Some(token) = oauth.secret("refresh_token") else { continue };
         let is_same = |other: &Section| ["url", "client_id"].iter().all(|key| other.text(key) == oauth.text(key));
-        if let Some((other, ..)) = known.iter().find(|(_, other, held)| is_same(other) && held.equals(token)) {
-            let what = format!("destination {other:?} has the same one, and each would void the other's");
+        if let Some(((kind, other), ..)) = known.iter().find(|(_, other, held)| is_same(other) && held.equals(token)) {
+            let what = format!("{kind} {other:?} has the same one, and each would void the other's");
             note(problems, oauth.place("refresh_token"), &what, "a refresh token of its own for each destination");
         }
-        known.push((name, oauth, token));
+        known.push(((kind, name), oauth, token));
     }
 }
 

@@ -41,21 +41,7 @@ pub(super) fn destination(
     let mut http = Http::post(url);
     together(name, section, warnings, problems);
     http = http.method(section.text("method").unwrap_or("POST"));
-    for (header, (place, value)) in section.section("headers").into_iter().flat_map(|headers| &headers.fields) {
-        let with = |http: Http| {
-            if let Field::Text(text) = value {
-                http.header(header, text)
-            } else if let Field::Secret(secret) = value {
-                http.secret_header(header, secret)
-            } else {
-                http
-            }
-        };
-        match with(Http::post(url)).check() {
-            Ok(()) => http = with(http),
-            Err(wrong) => note(problems, place, &wrong, ""),
-        }
-    }
+    http = with_headers(http, section, problems);
     http = http.answers(answers(section, problems));
     http = shaped(http, section, problems);
     http = credentials(http, name, section, shelf, problems);
@@ -92,6 +78,26 @@ pub(super) fn destination(
     built.policy = Policy { retry: build_retry(retry, problems), on_uncertain };
     hold_back(&mut built, section, problems);
     built
+}
+
+/// The way there with the headers of this table. What is wrong with one is noted.
+pub(super) fn with_headers(mut http: Http, section: &Section, problems: &mut Vec<Problem>) -> Http {
+    for (header, (place, value)) in section.section("headers").into_iter().flat_map(|headers| &headers.fields) {
+        let with = |http: Http| {
+            if let Field::Text(text) = value {
+                http.header(header, text)
+            } else if let Field::Secret(secret) = value {
+                http.secret_header(header, secret)
+            } else {
+                http
+            }
+        };
+        match with(Http::post(NOWHERE)).check() {
+            Ok(()) => http = with(http),
+            Err(wrong) => note(problems, place, &wrong, ""),
+        }
+    }
+    http
 }
 
 /// What holds messages back: rate, breaker, hours.

@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex};
 use super::super::Problem;
 use super::super::fields::{Field, Section};
 use super::credentials::SECRET;
-use super::{missing, note};
+use super::{missing, note, poll};
 use crate::admin::filter::pattern;
 use crate::model::nearest::nearest;
 use crate::source::{Pick, Preset, Route, Signs, Source, Sources, Spool, Standing, UNROUTED};
 use crate::transport::filter::Filter;
 use crate::transport::http::{check_header, is_reserved};
-use crate::transport::secret::{Encoding, Proof, Secret};
+use crate::transport::secret::{Encoding, Proof, Secret, Shelf};
 
 const SPOOL_LOOK_MS: u64 = 5_000;
 const SPOOL_KEEP_MS: u64 = 30 * 86_400_000;
@@ -26,6 +26,7 @@ const SPOOL_KEEP_MS: u64 = 30 * 86_400_000;
 pub(super) fn sources(
     root: &Section,
     destinations: &[&str],
+    shelf: &Shelf,
     warnings: &mut Vec<String>,
     problems: &mut Vec<Problem>,
 ) -> Sources {
@@ -33,13 +34,15 @@ pub(super) fn sources(
     let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
     let sources: Vec<Source> =
         named.iter().filter_map(|(name, section)| source(name, section, warnings, problems)).collect();
+    let pulls =
+        named.iter().filter_map(|(name, section)| poll::pull(name, section, shelf, warnings, problems)).collect();
     one_folder_each(&named, problems);
     let routes: Vec<Route> =
         root.sections("route").iter().filter_map(|section| route(section, &names, destinations, problems)).collect();
     let has_route = |name: &str| routes.iter().any(|route| route.from.as_deref().is_none_or(|from| from == name));
     let astray = names.iter().filter(|name| !has_route(name));
     warnings.extend(astray.map(|name| format!("source {name:?} has no route: all of its messages go to {UNROUTED:?}")));
-    Sources { sources, routes }
+    Sources { sources, routes, pulls }
 }
 
 /// No two sources take the files of one folder.
@@ -58,6 +61,9 @@ fn one_folder_each(named: &[(&str, &Section)], problems: &mut Vec<Problem>) {
 }
 
 fn source(name: &str, section: &Section, warnings: &mut Vec<String>, problems: &mut Vec<Problem>) -> Option<Source> {
+    if section.has("poll") {
+        return poll::source(name, section, problems);
+    }
     let spool = section.section("spool").map(|table| spool(section, table, problems));
     let (preset, proof) = match &spool {
         // Whoever can write into the folder is believed.
@@ -197,7 +203,7 @@ fn proof(
 }
 
 /// Where a word stands: as it is written, or else as the preset has it.
-fn pick(section: &Section, key: &str, preset: Standing, problems: &mut Vec<Problem>) -> Pick {
+pub(super) fn pick(section: &Section, key: &str, preset: Standing, problems: &mut Vec<Problem>) -> Pick {
     let Some(table) = section.section(key) else {
         return match preset {
             Standing::Nowhere => Pick::Nowhere,
@@ -225,7 +231,7 @@ fn pick(section: &Section, key: &str, preset: Standing, problems: &mut Vec<Probl
     }
 }
 
-fn filter(section: &Section, key: &str) -> Option<Filter> {
+pub(super) fn filter(section: &Section, key: &str) -> Option<Filter> {
     Filter::parse(section.text(key)?).ok()
 }
 

@@ -4,13 +4,13 @@
 //!
 //! What is built from the values.
 
-use super::{DAY, Kind, Rule, SECOND, YEAR, later, rule};
+use super::{DAY, Kind, Rule, SECOND, YEAR, rule};
 use crate::source::PRESET_NAMES;
 
-/// The rules.
+/// The rules of sources.
 pub(super) const RULES: &[Rule] = &[
     rule("source", Kind::Named, "", "The systems that hand messages in by themselves, by name: `POST /v1/in/NAME`."),
-    rule("source.*.verify", Kind::Table, "", "How the system proves who it is. Required but for `spool`."),
+    rule("source.*.verify", Kind::Table, "", "How the system proves who it is. Required but for `spool` and `poll`."),
     rule(
         "source.*.verify.preset",
         Kind::Choice(&PRESET_NAMES),
@@ -99,7 +99,10 @@ pub(super) const RULES: &[Rule] = &[
         ",",
         "What stands between the fields of a `.csv`.",
     ),
-    later("source.*.poll", "Systems that are asked in each cycle."),
+];
+
+/// The rules of routes.
+pub(super) const ROUTES: &[Rule] = &[
     rule(
         "route",
         Kind::Tables,

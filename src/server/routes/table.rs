@@ -49,6 +49,8 @@ pub(in crate::server) enum Handler {
     Delete,
     Stats,
     Destinations,
+    Sources,
+    RunSource,
     Pause,
     Resume,
     Cycle,
@@ -104,7 +106,7 @@ const G: Method = Method::GET;
 const P: Method = Method::POST;
 
 /// The table.
-pub(in crate::server) static ROUTES: [Route; 48] = [
+pub(in crate::server) static ROUTES: [Route; 50] = [
     route(G, "/", Right::Anyone, 0, Handler::Root, "the console for a browser; for others what there is to call"),
     route(G, "/healthz", Right::Anyone, 0, Handler::Healthz, "whether the process lives"),
     route(G, "/readyz", Right::Anyone, 0, Handler::Readyz, "whether messages are taken; 503 or 507 where not"),
@@ -225,6 +227,22 @@ pub(in crate::server) static ROUTES: [Route; 48] = [
         NOTHING_BYTES_MAX,
         Handler::Cycle,
         "lets what waits for the next cycle go now",
+    ),
+    route(
+        G,
+        "/v1/sources",
+        Right::View,
+        0,
+        Handler::Sources,
+        "where messages come from: how each source stands, when it was and will be read, and why not",
+    ),
+    route(
+        P,
+        "/v1/sources/{name}/run",
+        Right::Operate,
+        NOTHING_BYTES_MAX,
+        Handler::RunSource,
+        "reads a source now (202): `?sure=true` takes its first reading whatever it comes to, `?why=`",
     ),
     route(
         P,

@@ -25,7 +25,8 @@ pub(in crate::transport) fn parse(text: &[u8]) -> Option<Val> {
 }
 
 /// The first number of this JSON text that would become another one: a whole number beyond 64 bits, or more digits than a float has.
-pub(in crate::transport) fn unkept(json: &str) -> Option<&str> {
+#[must_use]
+pub fn unkept(json: &str) -> Option<&str> {
     let mut rest = json;
     while let Some(at) = rest.find(|letter: char| letter == '"' || letter == '-' || letter.is_ascii_digit()) {
         let token = rest.get(at..)?;

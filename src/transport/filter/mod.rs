@@ -24,13 +24,20 @@ use jaq_core::data::JustLut;
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Vars};
 
-pub(in crate::transport) use self::json::{parse as parse_json, unkept};
+pub(in crate::transport) use self::json::parse as parse_json;
+pub use self::json::unkept;
 pub(in crate::transport) use self::value::Val;
 
 use self::fuel::Stop;
 
 /// The steps that one evaluation may take. A step is some ten nanoseconds, so a filter is broken off after a fraction of a second.
 pub const STEPS_MAX: u64 = 1_000_000;
+
+/// The steps where every answer is wanted, as of a page with thousands of items.
+const STEPS_OF_MANY_MAX: u64 = 50_000_000;
+
+/// Whole numbers below this are exact as floats.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// The longest filter, in bytes.
 pub const FILTER_BYTES_MAX: usize = 4 << 10;
@@ -123,26 +130,72 @@ impl Filter {
     /// # Errors
     /// The filter failed, took too long, or looked at what did not come.
     pub(in crate::transport) fn first<T>(&self, input: &Val, take: impl FnOnce(&Val) -> T) -> Result<Option<T>, Stuck> {
-        let ended = fuel::within(STEPS_MAX, || {
+        self.answers(input, STEPS_MAX, |answers| Ok(answers.next().transpose()?.map(|value| take(&value))))
+    }
+
+    /// Gives `input` to the filter and its answers to `take`, which looks at as many as it wants.
+    fn answers<T>(
+        &self,
+        input: &Val,
+        steps_max: u64,
+        take: impl FnOnce(&mut dyn Iterator<Item = Result<Val, Stuck>>) -> Result<T, Stuck>,
+    ) -> Result<T, Stuck> {
+        let ended = fuel::within(steps_max, || {
             let context = Ctx::<JustLut<Val>>::new(&self.compiled.lut, Vars::new([]));
-            let first = self.compiled.id.run((context, input.clone())).next();
-            match first {
-                None => Ok(None),
-                Some(Ok(value)) => Ok(Some(take(&value))),
+            let mut answers = self.compiled.id.run((context, input.clone())).map(|answer| {
                 // The only other exceptions are a `break` and a `halt`, which do not leave a filter.
-                Some(Err(thrown)) => {
+                answer.map_err(|thrown| {
                     let text = thrown.get_err().map_or_else(|_| "it broke off".into(), |error| error.to_string());
-                    Err(Stuck::Failed(shortened(&text)))
-                }
-            }
+                    Stuck::Failed(shortened(&text))
+                })
+            });
+            take(&mut answers)
         });
         match ended {
             Ok(answer) => answer,
             Err(Stop::Cut) => Err(Stuck::Cut),
-            Err(Stop::Steps) => Err(Stuck::Failed(format!("it took more than {STEPS_MAX} steps"))),
+            Err(Stop::Steps) => Err(Stuck::Failed(format!("it took more than {steps_max} steps"))),
             Err(Stop::Depth) => Err(Stuck::Failed("its values are nested too deep".into())),
             Err(Stop::Panic) => Err(Stuck::Failed("the interpreter failed".into())),
         }
+    }
+
+    /// Every answer of the filter, written as JSON: `most` at most, of `bytes_max` bytes together.
+    ///
+    /// # Errors
+    /// The filter failed, took too long, or has more answers than that.
+    pub fn each(&self, body: &Document, most: usize, bytes_max: usize) -> Result<Vec<String>, Stuck> {
+        self.answers(&body.0, STEPS_OF_MANY_MAX, |answers| {
+            let (mut all, mut bytes) = (Vec::new(), 0_usize);
+            for answer in answers {
+                let text = answer?.to_string();
+                bytes = bytes.saturating_add(text.len());
+                if all.len() >= most || bytes > bytes_max {
+                    return Err(Stuck::Failed(format!(
+                        "it has more than {most} answers, or {bytes_max} bytes of them"
+                    )));
+                }
+                all.push(text);
+            }
+            Ok(all)
+        })
+    }
+
+    /// The filter's first answer as a word; `None` where it has none, or it is `null` or empty.
+    ///
+    /// # Errors
+    /// The filter failed, took too long, or its answer is neither a text nor a number that can be told exactly.
+    pub fn word(&self, body: &Document) -> Result<Option<String>, Stuck> {
+        let word = self.first(&body.0, |value| match value {
+            Val::Null => Ok(None),
+            Val::Str(text) => Ok(Some(text.to_string())),
+            Val::Int(whole) => Ok(Some(whole.to_string())),
+            Val::Num(number) if number.abs() < EXACT_MAX => Ok(Some(value.to_string())),
+            Val::Num(_) => Err(Stuck::Failed("the number is too long to be told exactly; a text can be".into())),
+            Val::Bool(_) | Val::Arr(_) | Val::Obj(_) => Err(Stuck::Failed("it is neither a text nor a number".into())),
+            Val::Cut => Err(Stuck::Cut),
+        })?;
+        Ok(word.transpose()?.flatten().filter(|word| !word.trim().is_empty()))
     }
 
     /// Whether the filter's first answer is neither `false` nor `null`; without an answer it is no.

@@ -32,7 +32,7 @@ impl Http {
         }
     }
 
-    fn discreet_failure(&self, failure: Failure) -> Failure {
+    pub(super) fn discreet_failure(&self, failure: Failure) -> Failure {
         let excerpt = failure.excerpt.as_deref().map(|excerpt| self.blot(excerpt));
         Failure { detail: self.blot(&failure.detail), excerpt, ..failure }
     }

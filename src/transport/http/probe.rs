@@ -142,7 +142,7 @@ fn parts(url: &str) -> Result<Vec<Part>, String> {
 }
 
 /// Whether a segment of the path is `.` or `..`, which servers take for another path. A dot may be written as `%2e`.
-fn leads_elsewhere(url: &str) -> bool {
+pub(super) fn leads_elsewhere(url: &str) -> bool {
     let path = url.split('?').next().unwrap_or_default();
     path.split('/').any(|segment| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | ".."))
 }

@@ -1,0 +1,48 @@
+//! What a person is told of a source: the system that is asked, where it is another than a destination.
+//!
+//! # What holds
+//!
+//! * It is told as everything else is: by every rule that hears of sources, at its hours, a cause once in a digest window.
+//!
+//! # What it does not know
+//!
+//! How a source is read.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::alert::{SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_READ};
+
+/// What becomes of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceNews {
+    /// It would bring more messages at first than may come unasked.
+    Asks,
+    /// It cannot be read.
+    Failing,
+    /// It is read again.
+    Read,
+    /// It was not read for so long that it will soon forget what was not read.
+    Forgets,
+    /// It may have forgotten what was not read.
+    Forgot,
+}
+
+impl SourceNews {
+    fn reason(self) -> &'static str {
+        match self {
+            SourceNews::Asks => SOURCE_ASKS,
+            SourceNews::Failing => SOURCE_FAILING,
+            SourceNews::Read => SOURCE_READ,
+            SourceNews::Forgets => SOURCE_FORGETS,
+            SourceNews::Forgot => SOURCE_FORGOT,
+        }
+    }
+}
+
+impl Engine {
+    /// Has a person told of what became of a source, and why.
+    pub fn note_source(&self, source: &Arc<str>, news: SourceNews, why: String) {
+        self.shared.registry.note_source(source.clone(), news.reason(), why);
+    }
+}
