@@ -24,6 +24,7 @@ mod notify;
 mod offline;
 mod pages;
 mod pulls;
+mod reconcile;
 mod send;
 mod serve;
 pub mod sink;
@@ -95,6 +96,7 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "bulk" => bulk::run(arguments),
         "audit" => bulk::audit(arguments),
         "incidents" => bulk::incidents(arguments),
+        "reconcile" => reconcile::run(arguments),
         "alert" => alerts::run(arguments),
         "token" => tokens::run(arguments),
         "stats" => messages::stats(arguments),
@@ -150,6 +152,7 @@ fn command() -> Command {
                 .arg(option("why", "TEXT", "The reason, which is kept in the audit log")),
         )
         .subcommands(lane_verbs())
+        .subcommand(reconcile::verb())
         .subcommands(record_verbs())
         .subcommand(token_verb())
         .subcommand(remote("stats", "Shows the node in figures"))

@@ -26,6 +26,7 @@ use crate::transport::secret::Secret;
 
 use super::notify::Manager;
 use super::pulls::Pulls;
+use super::reconcile::Reconciling;
 use super::spools::Spools;
 use super::{Fail, STORE, USAGE, say, text};
 
@@ -63,10 +64,12 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
         Engine::start(Arc::new(store), std::mem::take(&mut config.destinations), config.settings.clone(), rules)?;
     unrouted.hands_to(&engine);
     let spools = Spools::start(&config.sources, &engine);
-    let running = match server::start(engine.clone(), server_config(arguments, &config, &engine)) {
+    let reconciling = Reconciling::start(&engine, std::mem::take(&mut config.reconcile))?;
+    let running = match server::start(engine.clone(), server_config(arguments, &config, &engine, &reconciling)) {
         Ok(running) => running,
         Err(error) => {
             spools.stop();
+            reconciling.stop();
             engine.shutdown(Duration::ZERO)?;
             return Err(error.into());
         }
@@ -96,6 +99,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     pulls.stop(REQUESTS_LIMIT);
     running.stop(REQUESTS_LIMIT);
     spools.stop();
+    reconciling.stop();
     let closed = engine.shutdown(DELIVERIES_LIMIT);
     match failure {
         Some(error) => Err(Fail::new(STORE, error.to_string()).hint(error.hint().unwrap_or_default())),
@@ -178,7 +182,7 @@ fn configured(arguments: &ArgMatches) -> Result<Config, Fail> {
     Err(last)
 }
 
-fn server_config(arguments: &ArgMatches, file: &Config, engine: &Engine) -> ServerConfig {
+fn server_config(arguments: &ArgMatches, file: &Config, engine: &Engine, reconciling: &Reconciling) -> ServerConfig {
     let listen = arguments.get_one::<std::net::SocketAddr>("listen").copied().or(file.listen);
     let mut config = ServerConfig::new(listen.unwrap_or_else(|| ([127, 0, 0, 1], 8420).into()));
     let given = text(arguments, "token");
@@ -187,6 +191,7 @@ fn server_config(arguments: &ArgMatches, file: &Config, engine: &Engine) -> Serv
     config.tokens = file.tokens.iter().cloned().chain(given).collect();
     let host = |url: &String| Some(url.split_once("://")?.1.split(['/', ':']).next()?.to_owned());
     config.sources = file.sources.clone();
+    config.reconciler = Some(reconciling.reconciler());
     config.public_host = file.url.as_ref().and_then(host);
     config.destinations = engine.destinations().iter().map(ToString::to_string).collect();
     config

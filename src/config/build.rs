@@ -12,6 +12,7 @@ mod credentials;
 mod destination;
 mod poll;
 mod probe;
+mod reconcile;
 mod source;
 mod together;
 
@@ -19,6 +20,7 @@ use self::account::{account_of, accounts, unused};
 use self::alert::Alerts;
 use self::credentials::shared_refresh_tokens;
 use self::destination::destination;
+use self::reconcile::reconciled;
 use self::source::sources;
 use super::fields::{Field, Place, Section};
 use super::{Config, Problem, Role, Token};
@@ -62,6 +64,7 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     config.url = node.map(str::to_owned);
     verdicts(named, &names, problems);
     config.sources = sources(root, &names, &config.shelf, &mut config.warnings, problems).into();
+    config.reconcile = reconciled(root, &names, problems);
     let alerts = Alerts { names: &names, node };
     for section in root.sections("alert") {
         config.alerts.extend(alerts.rules(section, &mut config.warnings, problems));

@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::admin::reconcile::Plan;
 use crate::engine::{Destination, Rule, Settings};
 use crate::source::Sources;
 use crate::transport::secret::{Secret, Shelf};
@@ -59,6 +60,8 @@ pub struct Config {
     pub destinations: Vec<Destination>,
     /// Who hands in by itself, and what of it goes where.
     pub sources: Arc<Sources>,
+    /// What destinations say that they have, and when that is looked at.
+    pub reconcile: Vec<Plan>,
     /// Who is told of what. Empty leaves it to the log.
     pub alerts: Vec<Rule>,
     /// Where rotating refresh tokens are kept; whoever runs the destinations opens it.

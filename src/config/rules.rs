@@ -11,6 +11,7 @@ mod alert;
 mod destination;
 mod node;
 mod poll;
+mod reconcile;
 mod source;
 
 /// One key.
@@ -102,8 +103,16 @@ const fn rule(path: &'static str, kind: Kind, default: &'static str, doc: &'stat
 }
 
 /// The tables, one for each part of the file, in the order in which the page tells them.
-const TABLES: [&[Rule]; 7] =
-    [node::RULES, account::RULES, destination::RULES, source::RULES, poll::RULES, source::ROUTES, alert::RULES];
+const TABLES: [&[Rule]; 8] = [
+    node::RULES,
+    account::RULES,
+    destination::RULES,
+    source::RULES,
+    poll::RULES,
+    source::ROUTES,
+    reconcile::RULES,
+    alert::RULES,
+];
 
 /// Every rule.
 pub(super) fn all() -> impl Iterator<Item = &'static Rule> {

@@ -47,8 +47,9 @@ pub struct Alert {
     pub destination: Arc<str>,
     /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, `damaged`
     /// for what cannot be read and so is not delivered, `late` for messages that are still tried, or `will-be-late`, `on-time`, `silent`, `active`,
-    /// `paused`, `resumed`, `failing` and `answering` for a destination itself, `full` and `has-room` for the disk, `source-asks`, `source-failing`, `source-read`, `source-forgets` and `source-forgot` for a source, `rule` where its rules do not tell what it answered, `test` where a
-    /// person tries the channel.
+    /// `paused`, `resumed`, `failing` and `answering` for a destination itself, `full` and `has-room` for the disk, `source-asks`, `source-failing`, `source-read`,
+    /// `source-forgets` and `source-forgot` for a source, `out-of-sync`, `in-sync` and `unread` for what a destination says that it has, `rule` where its rules do not tell
+    /// what it answered, `test` where a person tries the channel.
     pub reason: &'static str,
     /// How many since the alert before; rows, where they are damaged; all that are, where they are late.
     pub messages: u64,
@@ -75,7 +76,8 @@ impl Alert {
             | Kind::Damaged
             | Kind::Disk
             | Kind::Incident
-            | Kind::Source) => kind.name(),
+            | Kind::Source
+            | Kind::Reconcile) => kind.name(),
         }
     }
 }
@@ -122,6 +124,10 @@ pub(super) const SOURCE_FAILING: &str = "source-failing";
 pub(super) const SOURCE_READ: &str = "source-read";
 pub(super) const SOURCE_FORGETS: &str = "source-forgets";
 pub(super) const SOURCE_FORGOT: &str = "source-forgot";
+/// Of what a destination says that it has: something lacks, nothing does any more, and it cannot be read.
+pub(super) const OUT_OF_SYNC: &str = "out-of-sync";
+pub(super) const IN_SYNC: &str = "in-sync";
+pub(super) const UNREAD: &str = "unread";
 
 /// Tells what is untold, by rule and cause.
 pub(super) struct Alerter {

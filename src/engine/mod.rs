@@ -20,6 +20,7 @@ mod account;
 mod act;
 mod after;
 mod ages;
+mod agreement;
 mod alarm;
 mod alert;
 mod asked;
@@ -75,6 +76,7 @@ pub use accept::{
 };
 pub use after::AFTER_KEYS_MAX;
 pub use ages::Age;
+pub use agreement::Agreement;
 pub use alert::{Alert, Channel};
 pub use audit::{Audited, Deed, Entry, Head, Soundness, Target};
 pub use bulk::{Bulk, BulkAct, Job, JobState, Preview};

@@ -369,9 +369,9 @@ impl Registry {
         self.notices().push((Arc::from("*"), if is_full { FULL } else { HAS_ROOM }, words));
     }
 
-    /// Has a person told of what became of a source.
-    pub(super) fn note_source(&self, source: Arc<str>, reason: &'static str, why: String) {
-        self.notices().push((source, reason, why));
+    /// Has a person told of this, of a source or a destination of this name.
+    pub(super) fn note_of(&self, name: Arc<str>, reason: &'static str, words: String) {
+        self.notices().push((name, reason, words));
     }
 
     /// Has a person told of what became of a destination.

@@ -12,9 +12,9 @@
 use std::sync::Arc;
 
 use super::alert::{
-    ACTIVE, ANSWERING, Cause, Channel, DAMAGED, FAILING, FULL, HAS_ROOM, INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS,
-    LATE, ON_TIME, PAUSED, RECOVERED, RESUMED, SILENT, SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT,
-    SOURCE_READ, WILL_BE_LATE,
+    ACTIVE, ANSWERING, Cause, Channel, DAMAGED, FAILING, FULL, HAS_ROOM, IN_SYNC, INCIDENT, INCIDENT_AT_REST,
+    INCIDENT_LASTS, LATE, ON_TIME, OUT_OF_SYNC, PAUSED, RECOVERED, RESUMED, SILENT, SOURCE_ASKS, SOURCE_FAILING,
+    SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_READ, UNREAD, WILL_BE_LATE,
 };
 use crate::model::WallMs;
 use crate::model::timetable::Hours;
@@ -40,6 +40,8 @@ pub enum Kind {
     Incident,
     /// Sources that cannot be read, ask, or forget what was not read, and that are read again.
     Source,
+    /// Destinations that lack what was delivered to them, and that they have it again.
+    Reconcile,
 }
 
 /// Who is to be told of what.
@@ -106,7 +108,7 @@ impl Rule {
 
 impl Kind {
     /// Every kind, with its name.
-    const NAMES: [(Kind, &str); 9] = [
+    const NAMES: [(Kind, &str); 10] = [
         (Kind::Abandoned, "abandoned"),
         (Kind::Late, "late"),
         (Kind::Silent, "silent"),
@@ -116,6 +118,7 @@ impl Kind {
         (Kind::Disk, "disk"),
         (Kind::Incident, "incident"),
         (Kind::Source, "source"),
+        (Kind::Reconcile, "reconcile"),
     ];
 
     /// Whether who asks for this asks for that one too.
@@ -144,6 +147,7 @@ impl Kind {
             FAILING | ANSWERING => Kind::Breaker,
             DAMAGED => Kind::Damaged,
             FULL | HAS_ROOM => Kind::Disk,
+            OUT_OF_SYNC | IN_SYNC | UNREAD => Kind::Reconcile,
             INCIDENT | INCIDENT_AT_REST | INCIDENT_LASTS | RECOVERED => Kind::Incident,
             SOURCE_ASKS | SOURCE_FAILING | SOURCE_READ | SOURCE_FORGETS | SOURCE_FORGOT => Kind::Source,
             _ => Kind::Abandoned,
@@ -152,7 +156,7 @@ impl Kind {
 
     /// Whether there may be several of one destination at a time.
     pub(super) fn is_of_many(self) -> bool {
-        matches!(self, Kind::Damaged | Kind::Incident | Kind::Source)
+        matches!(self, Kind::Damaged | Kind::Incident | Kind::Source | Kind::Reconcile)
     }
 }
 

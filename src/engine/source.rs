@@ -43,6 +43,6 @@ impl SourceNews {
 impl Engine {
     /// Has a person told of what became of a source, and why.
     pub fn note_source(&self, source: &Arc<str>, news: SourceNews, why: String) {
-        self.shared.registry.note_source(source.clone(), news.reason(), why);
+        self.shared.registry.note_of(source.clone(), news.reason(), why);
     }
 }

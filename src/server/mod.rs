@@ -13,6 +13,7 @@
 //! alerts   whether people can be told
 //! sources  where messages come from
 //! keys     what should be in sync and what is, key by key
+//! reconcile  whether destinations have what was delivered to them
 //! metrics  figures for machines: OpenMetrics, and the last hour by minutes
 //! events   transitions as server-sent events
 //! console  pages for people, embedded
@@ -48,6 +49,7 @@ mod metrics;
 mod openapi;
 mod payload;
 mod problem;
+mod reconcile;
 mod render;
 mod routes;
 mod session;
@@ -63,6 +65,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::admin::reconcile::Reconciler;
 use crate::config::{Role, Token};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -86,6 +89,8 @@ pub struct ServerConfig {
     pub destinations: Vec<String>,
     /// Who hands in by itself, and what of it goes where.
     pub sources: Arc<Sources>,
+    /// What compares destinations with what they say that they have.
+    pub reconciler: Option<Arc<Reconciler>>,
     /// Connections at once.
     pub connections_max: usize,
     /// Connections at once from one address that is not loopback.
@@ -193,6 +198,7 @@ impl ServerConfig {
             public_host: None,
             destinations: Vec::new(),
             sources: Arc::default(),
+            reconciler: None,
             connections_max: 4_096,
             connections_per_address_max: 256,
             head_ms_max: 10_000,

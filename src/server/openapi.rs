@@ -212,6 +212,15 @@ fn described(handler: Handler) -> Described {
         Handler::Audit => Described { query: PAGED, ..reads("Audit") },
         Handler::VerifyAudit => Described { query: &[("head", "Word", false)], ..reads("Soundness") },
         Handler::Incidents => Described { query: &[("state", "IncidentState", false)], ..reads("Incidents") },
+        Handler::Reconciled => reads("Agreements"),
+        Handler::ShowReconciled => Described { no: &[404], ..reads("Agreement") },
+        Handler::Reconcile => Described { yes: (202, Some((JSON, "Agreement"))), no: &[404], ..reads("Agreement") },
+        Handler::QueueMissing => Described {
+            query: &[("count", "Count", false)],
+            yes: (202, Some((JSON, "Agreement"))),
+            no: &[404, 409],
+            ..reads("Agreement")
+        },
         Handler::Alerts => reads("AlertRules"),
         Handler::TestAlert => Described { no: &[404], ..reads("Tested") },
         Handler::ShowIncident => Described { no: &[404], ..reads("Incident") },

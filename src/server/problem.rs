@@ -194,6 +194,20 @@ impl Problem {
             .hint("GET /v1/incidents?state=all lists them.")
     }
 
+    /// Nothing is compared under this name.
+    pub(super) fn no_reconcile(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "no-reconcile", "There is no such comparison", detail)
+            .hint("GET /v1/reconcile lists the tables [reconcile.NAME] of the configuration.")
+    }
+
+    /// It is not known what would be sent again.
+    pub(super) fn uncompared() -> Problem {
+        let detail =
+            "nothing is known to be missing or stale: it was not compared since the start, or is being compared";
+        Problem::new(StatusCode::CONFLICT, "uncompared", "It is not known what is missing", detail)
+            .hint("POST /v1/reconcile/{name}/run compares anew.")
+    }
+
     /// There is no such bulk job.
     pub(super) fn no_job(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, "no-job", "There is no such bulk job", detail)

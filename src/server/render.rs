@@ -26,6 +26,7 @@ use super::access::Caller;
 use super::routes::Right;
 
 mod admin;
+mod agreement;
 mod attempts;
 mod chart;
 mod keys;
@@ -34,6 +35,7 @@ mod sources;
 pub(super) use admin::{
     alert_rules, audited, incident, incidents, job, jobs, made_token, preview, soundness, tested, tokens,
 };
+pub(super) use agreement::{agreement, agreements};
 pub(super) use attempts::attempts;
 pub(super) use chart::chart;
 pub(super) use keys::{key, keys, story};

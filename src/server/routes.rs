@@ -25,7 +25,8 @@ use super::listen::App;
 use super::payload::{Answer, BodyLimits, Reply, Taken, take};
 use super::problem::Problem;
 use super::{
-    access, alerts, bulk, console, events, incoming, intake, keys, manage, metrics, openapi, session, sources, tokens,
+    access, alerts, bulk, console, events, incoming, intake, keys, manage, metrics, openapi, reconcile, session,
+    sources, tokens,
 };
 
 /// The most bytes of a path with its query.
@@ -122,6 +123,10 @@ async fn dispatch(handler: Handler, call: Call<'_>) -> Result<Answer, Problem> {
         Handler::VerifyAudit => bulk::verify(call).await,
         Handler::Incidents => bulk::incidents(call).await,
         Handler::ShowIncident => bulk::incident(call).await,
+        Handler::Reconciled => reconcile::list(call).await,
+        Handler::ShowReconciled => reconcile::show(call).await,
+        Handler::Reconcile => reconcile::run(call).await,
+        Handler::QueueMissing => reconcile::queue(call).await,
         Handler::Alerts => alerts::list(call).await,
         Handler::TestAlert => alerts::test(call).await,
         Handler::Events => events::follow(call),

@@ -23,6 +23,7 @@ mod client;
 mod credentials;
 mod discreet;
 mod exchange;
+mod fetch;
 mod headers;
 mod oauth;
 mod outcome;
@@ -49,6 +50,7 @@ use ureq::unversioned::transport::{Connector, RustlsConnector};
 
 pub use self::batch::Format;
 pub use self::client::{Answer, Client, Stream, call};
+pub use self::fetch::Fetched;
 pub use self::headers::{RESERVED, check as check_header, is_reserved};
 
 pub use self::oauth::{Grant, OAuth, TokenKeeper};

@@ -63,6 +63,10 @@ pub(in crate::server) enum Handler {
     VerifyAudit,
     Incidents,
     ShowIncident,
+    Reconciled,
+    ShowReconciled,
+    Reconcile,
+    QueueMissing,
     Alerts,
     TestAlert,
     History,
@@ -106,7 +110,7 @@ const G: Method = Method::GET;
 const P: Method = Method::POST;
 
 /// The table.
-pub(in crate::server) static ROUTES: [Route; 50] = [
+pub(in crate::server) static ROUTES: [Route; 54] = [
     route(G, "/", Right::Anyone, 0, Handler::Root, "the console for a browser; for others what there is to call"),
     route(G, "/healthz", Right::Anyone, 0, Handler::Healthz, "whether the process lives"),
     route(G, "/readyz", Right::Anyone, 0, Handler::Readyz, "whether messages are taken; 503 or 507 where not"),
@@ -293,6 +297,31 @@ pub(in crate::server) static ROUTES: [Route; 50] = [
         0,
         Handler::VerifyAudit,
         "whether the chain of the audit log is whole; `?head=NUMBER:HASH` is an entry that was written down",
+    ),
+    route(
+        G,
+        "/v1/reconcile",
+        Right::View,
+        0,
+        Handler::Reconciled,
+        "whether destinations have what was delivered to them, as they were last compared",
+    ),
+    route(G, "/v1/reconcile/{name}", Right::View, 0, Handler::ShowReconciled, "one comparison"),
+    route(
+        P,
+        "/v1/reconcile/{name}/run",
+        Right::Operate,
+        NOTHING_BYTES_MAX,
+        Handler::Reconcile,
+        "compares anew (202); `is_running` tells when it is over",
+    ),
+    route(
+        P,
+        "/v1/reconcile/{name}/queue",
+        Right::Operate,
+        NOTHING_BYTES_MAX,
+        Handler::QueueMissing,
+        "sends again what was found to be missing or stale (202): `?count=` is how many that are believed to be",
     ),
     route(G, "/v1/alerts", Right::View, 0, Handler::Alerts, "the rules of alerts, and whether their channels work"),
     route(

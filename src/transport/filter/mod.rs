@@ -214,6 +214,14 @@ impl Filter {
         self.text(&body.0)
     }
 
+    /// The items that the filter finds in a body; `None` where its first answer is no array.
+    ///
+    /// # Errors
+    /// The filter failed, or took too long.
+    pub fn items(&self, body: &Document) -> Result<Option<Vec<Document>>, Stuck> {
+        Ok(self.list(&body.0)?.map(|items| items.into_iter().map(Document).collect()))
+    }
+
     /// Whether a body is one that the filter means: its first answer is neither `false` nor `null`.
     ///
     /// # Errors

@@ -152,12 +152,7 @@ impl Client {
         quiet_max: Duration,
     ) -> Result<Stream, Failure> {
         let (answer, _) = self.ask(method, url, headers, &[], timeout)?;
-        Ok(Stream {
-            status: answer.status().as_u16(),
-            headers: listed(answer.headers()),
-            body: answer.into_body().into_reader(),
-            quiet_max: quiet_max.min(DEADLINE_MAX),
-        })
+        Ok(Stream::of(answer, quiet_max))
     }
 
     /// Cuts off what is under way, and asks nobody any more.
@@ -213,6 +208,23 @@ impl Client {
 impl Default for Client {
     fn default() -> Client {
         Client::new()
+    }
+}
+
+impl Stream {
+    /// An answer that has begun to come.
+    pub(super) fn of(answer: Response<ureq::Body>, quiet_max: Duration) -> Stream {
+        Stream {
+            status: answer.status().as_u16(),
+            headers: listed(answer.headers()),
+            body: answer.into_body().into_reader(),
+            quiet_max: quiet_max.min(DEADLINE_MAX),
+        }
+    }
+
+    /// From now on a read waits so long at most.
+    pub(super) fn wait_at_most(&mut self, quiet_max: Duration) {
+        self.quiet_max = quiet_max;
     }
 }
 

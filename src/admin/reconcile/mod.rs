@@ -1,0 +1,307 @@
+//! Whether two systems agree: what was delivered to one, key by key, against what it says that it has.
+//!
+//! A list of failures shows what was tried and failed. What a system lost, or what was deleted behind goniec's back, only a comparison shows.
+//!
+//! ```text
+//! due       by its timetable, or because a person asked
+//! believe   the newest delivered message of each key            belief.rs
+//! read      the manifest, whole or not at all                   manifest.rs, rows.rs
+//! judge     missing, stale, unexpected, matched                 belief.rs
+//! keep      the report, and whom it concerns is told            report.rs
+//! queue     what is missing or stale goes again                 where a rule or a person says so
+//! ```
+//!
+//! # What holds
+//!
+//! * What came of a comparison outlives the process; what is to be sent again is looked for anew after a start.
+//! * A message is sent again only while it still stands as it did when it was found.
+//! * A rule sends nothing again after an empty list, one of less than half as many lines as before, more than `ask_above` keys, or a message that it has
+//!   sent before: then a person decides.
+//! * One comparison at a time.
+//!
+//! # What it does not know
+//!
+//! Clocks and threads: whoever calls [`Reconciler::turn`] has them.
+
+mod belief;
+mod manifest;
+mod queue;
+mod report;
+mod rows;
+mod rules;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use self::belief::{KEY_BYTES, KEYS_MAX};
+pub use self::manifest::{Column, Fields, Format, LINE_BYTES_MAX, Line, MANIFEST_BYTES_MAX, Manifest, Origin};
+pub use self::report::{Failed, Queued, Report, Sample, Side, Standing};
+pub use self::rules::{Plan, Scope};
+
+use self::belief::{Belief, Found};
+use crate::engine::{Agreement, Engine, MARK_BYTES_MAX, Mark};
+use crate::error::Error;
+use crate::model::{Id, WallMs};
+
+/// Compares, by timetables and when asked.
+pub struct Reconciler {
+    engine: Engine,
+    plans: Vec<Plan>,
+    kept: Mutex<Vec<Kept>>,
+    is_stopping: AtomicBool,
+}
+
+/// What is known of a comparison.
+#[derive(Default)]
+struct Kept {
+    report: Report,
+    /// The report as it was last written.
+    mark: Option<Vec<u8>>,
+    due: WallMs,
+    /// Whether somebody wants it compared now,
+    is_asked: bool,
+    is_running: bool,
+    /// and who wants sent again what was found.
+    wants: Option<String>,
+    /// What the last comparison found; `None` where there was none since the start.
+    found: Option<Found>,
+    /// What was sent again since everything was there.
+    sent: HashSet<Id>,
+}
+
+/// A comparison as it is shown.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The destination.
+    pub destination: Arc<str>,
+    /// What it last came to.
+    pub report: Report,
+    /// Whether it is being compared, or is about to be, or what was found is being sent again.
+    pub is_running: bool,
+    /// Whether what was found can be sent again: it was found since the start, and it is something.
+    pub can_queue: bool,
+    /// When it is compared next.
+    pub next_at: WallMs,
+}
+
+/// Why nothing is sent again.
+#[derive(Debug)]
+pub enum Refused {
+    /// What lacks is not known: there was no comparison since the start, or there is one now.
+    Uncompared,
+    /// It is another number than the person believes.
+    Counted(Error),
+}
+
+/// What the mark of a comparison is called.
+fn mark_of(name: &str) -> Arc<str> {
+    Arc::from(format!("reconcile/{name}"))
+}
+
+impl Reconciler {
+    /// The comparisons of these plans, with what they came to before.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn new(engine: &Engine, plans: Vec<Plan>, now: WallMs) -> Result<Reconciler, Error> {
+        let mut kept = Vec::new();
+        for plan in &plans {
+            let mark = engine.mark(&mark_of(&plan.name))?;
+            // What cannot be read is compared anew.
+            let report = mark.as_deref().and_then(|mark| serde_json::from_slice(mark).ok()).unwrap_or_default();
+            kept.push(Kept { report, mark, due: plan.cycle.after(now), ..Kept::default() });
+        }
+        Ok(Reconciler { engine: engine.clone(), plans, kept: Mutex::new(kept), is_stopping: AtomicBool::new(false) })
+    }
+
+    /// Every comparison.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Shown> {
+        let kept = self.kept();
+        let shown = |(plan, kept): (&Plan, &Kept)| Shown {
+            name: plan.name.clone(),
+            destination: plan.scope.destination.clone(),
+            report: kept.report.clone(),
+            is_running: kept.is_running || kept.is_asked || kept.wants.is_some(),
+            can_queue: kept.found.as_ref().is_some_and(|found| !found.is_empty()),
+            next_at: kept.due,
+        };
+        self.plans.iter().zip(&*kept).map(shown).collect()
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<Shown> {
+        self.shown().into_iter().find(|shown| *shown.name == *name)
+    }
+
+    /// Has it compared now. `false` where there is none of this name.
+    pub fn ask(&self, name: &str) -> bool {
+        self.with(name, |kept| kept.is_asked = true).is_some()
+    }
+
+    /// Has what was found sent again, because somebody wants it; `None` where there is none of this name.
+    ///
+    /// # Errors
+    /// It is not known what there is, or it is not what the person believes.
+    pub fn want(&self, name: &str, who: &str, count: Option<u64>) -> Option<Result<(), Refused>> {
+        self.with(name, |kept| {
+            let found =
+                kept.found.as_ref().filter(|_| !kept.is_running && !kept.is_asked).ok_or(Refused::Uncompared)?;
+            let found = u64::try_from(found.len()).unwrap_or(u64::MAX);
+            if let Some(expected) = count.filter(|expected| *expected != found) {
+                return Err(Refused::Counted(Error::Counted { expected, found }));
+            }
+            kept.wants = Some(who.to_owned());
+            Ok(())
+        })
+    }
+
+    /// Does what is due at `now`: it may take as long as a manifest takes to come.
+    pub fn turn(&self, now: WallMs) {
+        for (number, plan) in self.plans.iter().enumerate() {
+            if self.is_stopping() {
+                return;
+            }
+            let is_due = self.of(number, |kept| {
+                let is_due = kept.is_asked || kept.due <= now;
+                if is_due {
+                    (kept.is_running, kept.is_asked, kept.due) = (true, false, plan.cycle.after(now));
+                }
+                is_due
+            });
+            if is_due == Some(true) {
+                self.compare(number, plan, now);
+                self.of(number, |kept| kept.is_running = false);
+            }
+            if let Some(who) = self.of(number, |kept| kept.wants.clone()).flatten() {
+                self.queue(number, plan, &who, now);
+                self.of(number, |kept| kept.wants = None);
+            }
+        }
+    }
+
+    /// Cuts off what is under way, and does nothing more.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        self.plans.iter().for_each(|plan| plan.manifest.shutdown());
+    }
+
+    /// Whether it was stopped.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
+    fn compare(&self, number: usize, plan: &Plan, now: WallMs) {
+        let go_on = || !self.is_stopping();
+        let compared = Belief::read(&self.engine, &plan.scope, now, &go_on).and_then(|mut belief| {
+            let lines = plan.manifest.read(&go_on, &mut |line| belief.hear(line))?;
+            belief.judge(lines, &go_on)
+        });
+        if self.is_stopping() {
+            return;
+        }
+        let before = self.of(number, |kept| kept.report.clone()).unwrap_or_default();
+        match compared {
+            Ok((mut report, found)) => {
+                report.behind_since = (report.lacking() > 0).then(|| before.behind_since.unwrap_or(now));
+                report.queued = before.queued.clone();
+                report.told = before.told;
+                self.tell(plan, &mut report);
+                let goes = plan.is_queued && report.lacking() > 0;
+                report.asks = goes.then(|| self.asks(number, plan, &before, &report, &found)).flatten();
+                let is_queued = goes && report.asks.is_none();
+                self.of(number, |kept| {
+                    if report.is_settled() {
+                        kept.sent.clear();
+                    }
+                    kept.found = Some(found);
+                });
+                self.keep(number, plan, report);
+                if is_queued {
+                    self.queue(number, plan, &format!("reconcile {}", plan.name), now);
+                }
+            }
+            Err(why) => {
+                log::warn!("reconcile {}: {}", plan.name, why.escape_debug());
+                if before.failure.is_none() {
+                    let words = format!("{}: {why}", plan.name);
+                    self.engine.tell_agreement(&plan.scope.destination, Agreement::Unread, words);
+                }
+                self.of(number, |kept| kept.found = None);
+                self.keep(number, plan, Report { failure: Some(Failed { at: now, why }), ..before });
+            }
+        }
+    }
+
+    /// Why a person is to decide whether what was found is sent again.
+    fn asks(&self, number: usize, plan: &Plan, before: &Report, report: &Report, found: &Found) -> Option<String> {
+        let is_sent = |kept: &mut Kept| found.iter().any(|(id, _)| kept.sent.contains(id));
+        if report.lines == 0 {
+            Some("the list is empty".into())
+        } else if report.lines < before.lines / 2 {
+            Some(format!("the list has {} lines, and had {} before", report.lines, before.lines))
+        } else if report.lacking() > plan.ask_above {
+            Some(format!("more than {} are missing or stale", plan.ask_above))
+        } else if self.of(number, is_sent) == Some(true) {
+            Some("some were sent again before, and are missing or stale all the same".into())
+        } else {
+            None
+        }
+    }
+
+    /// Has a person told of what has grown, and that it is over.
+    fn tell(&self, plan: &Plan, report: &mut Report) {
+        let lacking = report.lacking();
+        let about = &plan.scope.destination;
+        if lacking == 0 && report.told > 0 {
+            self.engine.tell_agreement(about, Agreement::Found, format!("{}: all is there again", plan.name));
+        }
+        if lacking > report.told {
+            let (missing, stale) = (report.missing.count, report.stale.count);
+            let words = format!("{}: {missing} keys are missing there, {stale} are stale", plan.name);
+            self.engine.tell_agreement(about, Agreement::Lost, words);
+        }
+        report.told = if lacking == 0 { 0 } else { report.told.max(lacking) };
+    }
+
+    /// Remembers a report, durably; one that cannot be written is remembered until the process ends.
+    fn keep(&self, number: usize, plan: &Plan, report: Report) {
+        let is = report.bytes(MARK_BYTES_MAX);
+        let was = self.of(number, |kept| kept.mark.clone()).flatten();
+        let mark = Mark { name: mark_of(&plan.name), was, is: is.clone() };
+        let written = self.engine.accept_marked_wait(Vec::new(), mark);
+        if let Err(error) = &written {
+            log::warn!("what reconcile {} came to cannot be written: {error}", plan.name);
+        }
+        self.of(number, |kept| {
+            kept.report = report;
+            if written.is_ok() {
+                kept.mark = Some(is);
+            }
+        });
+    }
+
+    fn with<T>(&self, name: &str, what: impl FnOnce(&mut Kept) -> T) -> Option<T> {
+        let number = self.plans.iter().position(|plan| *plan.name == *name)?;
+        self.of(number, what)
+    }
+
+    fn of<T>(&self, number: usize, what: impl FnOnce(&mut Kept) -> T) -> Option<T> {
+        self.kept().get_mut(number).map(what)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Reconciler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reconciler").field("plans", &self.plans.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,89 @@
+//! Sends again what the other side lacks.
+//!
+//! # What holds
+//!
+//! * Each message is asked for by itself, with its own entry of the audit log; one more says how many they were. What was left out when the process
+//!   ended is found again by the next comparison.
+//!
+//! # What it does not know
+//!
+//! Who may ask for it.
+
+use std::sync::mpsc::channel;
+
+use super::Reconciler;
+use super::report::Queued;
+use super::rules::Plan;
+use crate::engine::{Act, Deed, Target};
+use crate::error::Error;
+use crate::model::{Id, Queued as Wait, State, WallMs};
+
+/// How many are asked for at a time: many acts share a commit.
+const TOGETHER: usize = 100;
+/// How much of the reason of a refusal is kept, in characters.
+const DETAIL_CHARS_MAX: usize = 300;
+
+impl Reconciler {
+    /// Sends again what was found, because `who` wants it.
+    pub(super) fn queue(&self, number: usize, plan: &Plan, who: &str, now: WallMs) {
+        let Some(found) = self.of(number, |kept| kept.found.take()).flatten() else { return };
+        let mut queued = Queued { at: now, who: who.to_owned(), ..Queued::default() };
+        let mut sent = Vec::new();
+        for some in found.chunks(TOGETHER) {
+            if self.is_stopping() {
+                break;
+            }
+            sent.append(&mut self.send(plan, some, &mut queued));
+        }
+        let Queued { messages, refused, .. } = queued;
+        let detail = format!("{}: {messages} sent again, {refused} not", plan.name);
+        let target = Target::Destination(plan.scope.destination.to_string());
+        if let Err(error) = self.engine.record(Deed { detail, ..Deed::new(who, "reconcile", target) }) {
+            log::warn!("that reconcile {} sent {messages} messages again is not in the audit log: {error}", plan.name);
+        }
+        let report = self.of(number, |kept| {
+            kept.sent.extend(sent);
+            kept.report.clone()
+        });
+        let report = report.unwrap_or_default();
+        self.keep(number, plan, super::Report { queued: Some(queued), asks: None, ..report });
+    }
+
+    /// Asks for these together, and counts what came of each; the answer is which go.
+    fn send(&self, plan: &Plan, some: &[(Id, WallMs)], queued: &mut Queued) -> Vec<Id> {
+        let (give, take) = channel();
+        for (id, at) in some {
+            let (id, give) = (*id, give.clone());
+            if let Err(why) = self.still_stands(id, *at) {
+                drop(give.send((id, Err(why))));
+                continue;
+            }
+            let act = Act::Resend(Wait::Ready).by(queued.who.as_str(), format!("reconcile {}", plan.name));
+            // Who does not wait for the answer does not hear it.
+            let reply = move |came: Result<_, Error>| drop(give.send((id, came.map(drop))));
+            self.engine.act(id, act, Box::new(reply));
+        }
+        drop(give);
+        let mut sent = Vec::new();
+        for (id, came) in take {
+            match came {
+                Ok(()) => sent.push(id),
+                Err(error) => {
+                    queued.refused += 1;
+                    queued.detail = Some(error.to_string().chars().take(DETAIL_CHARS_MAX).collect());
+                }
+            }
+        }
+        queued.messages += u64::try_from(sent.len()).unwrap_or(u64::MAX);
+        sent
+    }
+
+    /// Whether the message is still the delivery that was found to be missing.
+    fn still_stands(&self, id: Id, at: WallMs) -> Result<(), Error> {
+        let record = self.engine.show(id)?.record;
+        if record.state == State::Delivered && record.updated_at == at {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!("message {id} has changed since it was compared")))
+    }
+}

@@ -1,0 +1,162 @@
+//! What a comparison came to, as it is kept and shown.
+//!
+//! # What it does not know
+//!
+//! How anything is compared.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Id, WallMs};
+
+/// What the last comparison came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// When the other side was read.
+    pub at: WallMs,
+    /// How many lines it listed.
+    pub lines: u64,
+    /// Keys that are there as they should be.
+    pub matched: u64,
+    /// Keys that were delivered, and are not there.
+    pub missing: Side,
+    /// Keys that are older there than what was delivered.
+    pub stale: Side,
+    /// Keys that are there, and that nothing here ever was for.
+    pub unexpected: Side,
+    /// Keys of which something newer waits here.
+    pub under_way: u64,
+    /// Keys that differ, and were delivered too short a while ago to count.
+    pub settling: u64,
+    /// Keys whose body was removed here, so that it could not be compared.
+    pub uncompared: u64,
+    /// Messages that could not be read here, so that their keys may be among the unexpected.
+    pub damaged: u64,
+    /// When something was first missing or stale, where something has been ever since.
+    pub behind_since: Option<WallMs>,
+    /// Why the last try to compare came to nothing, and when; the rest is from the time before.
+    pub failure: Option<Failed>,
+    /// What was last sent again.
+    pub queued: Option<Queued>,
+    /// Why the rule sent nothing again, and leaves it to a person.
+    pub asks: Option<String>,
+    /// How many were missing or stale when a person was last told.
+    pub told: u64,
+}
+
+/// How many differ in one way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Side {
+    /// How many.
+    pub count: u64,
+    /// When the oldest was delivered; where it was never, when it was last changed there.
+    pub oldest_at: Option<WallMs>,
+    /// The oldest of them.
+    pub samples: Vec<Sample>,
+}
+
+/// One key that differs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The key, or its beginning; empty where it cannot be read.
+    pub key: String,
+    /// Its newest message that was delivered.
+    pub id: Option<Id>,
+    /// When.
+    pub at: Option<WallMs>,
+    /// What the difference is.
+    pub why: Option<String>,
+}
+
+/// A try that came to nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// When.
+    pub at: WallMs,
+    /// Why.
+    pub why: String,
+}
+
+/// What was sent again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// When.
+    pub at: WallMs,
+    /// Who asked.
+    pub who: String,
+    /// How many messages.
+    pub messages: u64,
+    /// How many could not be,
+    pub refused: u64,
+    /// and why the last of them.
+    pub detail: Option<String>,
+}
+
+/// How the two sides stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has compared them yet.
+    Unknown,
+    /// They could not be compared the last time.
+    Unread,
+    /// The other side lacks something.
+    Behind,
+    /// The other side has something that this one knows nothing of.
+    UnknownHere,
+    /// They agree.
+    InSync,
+}
+
+impl Standing {
+    /// As the interface spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Standing::Unknown => "unknown",
+            Standing::Unread => "unread",
+            Standing::Behind => "behind",
+            Standing::UnknownHere => "unknown-here",
+            Standing::InSync => "in-sync",
+        }
+    }
+}
+
+impl Report {
+    /// How many are to be sent again.
+    #[must_use]
+    pub fn lacking(&self) -> u64 {
+        self.missing.count.saturating_add(self.stale.count)
+    }
+
+    /// Whether nothing lacks, and nothing is under way that may.
+    pub(super) fn is_settled(&self) -> bool {
+        self.lacking() == 0 && self.under_way == 0 && self.settling == 0
+    }
+
+    /// How the two sides stand.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match self {
+            Report { failure: Some(_), .. } => Standing::Unread,
+            Report { at: WallMs(0), .. } => Standing::Unknown,
+            report if report.lacking() > 0 => Standing::Behind,
+            report if report.unexpected.count > 0 => Standing::UnknownHere,
+            _ => Standing::InSync,
+        }
+    }
+
+    /// The same as bytes to be kept, `most` at most: samples go where there is no room.
+    pub(super) fn bytes(&self, most: usize) -> Vec<u8> {
+        let mut kept = self.clone();
+        loop {
+            // What is ours can always be written.
+            let bytes = serde_json::to_vec(&kept).unwrap_or_default();
+            let sides = [&mut kept.missing, &mut kept.stale, &mut kept.unexpected];
+            let longest = sides.into_iter().max_by_key(|side| side.samples.len());
+            match longest {
+                Some(side) if bytes.len() > most && !side.samples.is_empty() => drop(side.samples.pop()),
+                Some(_) | None => return bytes,
+            }
+        }
+    }
+}

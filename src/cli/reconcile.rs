@@ -1,0 +1,222 @@
+//! `reconcile`: whether destinations have what was delivered to them; and the thread of a node that compares.
+//!
+//! # What holds
+//!
+//! * A person sees how many there are before anything is sent again, and the node refuses where it is another number by then.
+//!
+//! # What it does not know
+//!
+//! How anything is compared: the node does it.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use clap::{Arg, ArgMatches, Command};
+use comfy_table::{Table, presets};
+use serde_json::Value;
+
+use super::bulk::agreed;
+use super::client::Node;
+use super::messages::field;
+use super::{Fail, NO, STORE, USAGE, remote, say, say_json, switch, text};
+use crate::admin::reconcile::{Plan, Reconciler};
+use crate::engine::Engine;
+use crate::model::WallMs;
+use crate::model::percent::escape;
+
+/// How often it is looked whether something is due, or over.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The ways in which the sides differ, as the interface spells them.
+const SIDES: [&str; 3] = ["missing", "stale", "unexpected"];
+
+/// The verb.
+pub(super) fn verb() -> Command {
+    remote("reconcile", "Shows whether destinations have what was delivered to them; 1 where one has not")
+        .arg(Arg::new("name").value_name("NAME").help("The comparison, as [reconcile.NAME]; all without it"))
+        .arg(switch("run", "Compares anew, and waits for it").requires("name"))
+        .arg(switch("queue", "Compares anew, and sends again what is missing or stale").requires("name"))
+        .arg(switch("yes", "Does not ask").requires("queue"))
+}
+
+/// `reconcile`.
+pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
+    let node = Node::of(arguments)?;
+    let Some(name) = text(arguments, "name") else { return list(&node, arguments) };
+    let path = format!("/v1/reconcile/{}", escape(name));
+    let mut shown = node.json("GET", &path)?;
+    if arguments.get_flag("run") || arguments.get_flag("queue") {
+        node.json("POST", &format!("{path}/run"))?;
+        shown = over(&node, &path)?;
+    }
+    if arguments.get_flag("queue") && lacking(&shown) > 0 {
+        show(&shown)?;
+        ask(arguments, &shown)?;
+        node.json("POST", &format!("{path}/queue?count={}", lacking(&shown)))?;
+        shown = over(&node, &path)?;
+        return queued(arguments, &shown);
+    }
+    if arguments.get_flag("json") {
+        say_json(&shown)?;
+    } else {
+        show(&shown)?;
+    }
+    verdict(std::slice::from_ref(&shown))
+}
+
+/// Waits until nothing is under way.
+fn over(node: &Node, path: &str) -> Result<Value, Fail> {
+    loop {
+        let shown = node.json("GET", path)?;
+        if shown.get("is_running") != Some(&Value::Bool(true)) {
+            return Ok(shown);
+        }
+        // The node says when it is over, and somebody may have to wait for a long list.
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn ask(arguments: &ArgMatches, shown: &Value) -> Result<(), Fail> {
+    if arguments.get_flag("yes") {
+        return Ok(());
+    }
+    let count = lacking(shown);
+    if !std::io::stdin().is_terminal() {
+        return Err(Fail::new(USAGE, format!("{count} messages would be sent again")).hint("Say --yes."));
+    }
+    let is_meant = agreed(&format!("send {count} messages again?"));
+    if is_meant { Ok(()) } else { Err(Fail::new(NO, "nothing was sent")) }
+}
+
+/// Says what was sent again.
+fn queued(arguments: &ArgMatches, shown: &Value) -> Result<(), Fail> {
+    let queued = shown.get("queued").unwrap_or(&Value::Null);
+    if arguments.get_flag("json") {
+        say_json(&queued)?;
+    } else {
+        say(&format!("{} sent again, {} refused", field(queued, "messages"), field(queued, "refused")))?;
+    }
+    match field(queued, "detail") {
+        none if none.is_empty() => Ok(()),
+        detail => Err(Fail::new(NO, format!("some were refused, the last because {detail}"))),
+    }
+}
+
+fn list(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
+    let answer = node.json("GET", "/v1/reconcile")?;
+    let all: Vec<Value> = answer.get("reconcile").and_then(Value::as_array).cloned().unwrap_or_default();
+    if arguments.get_flag("json") {
+        all.iter().try_for_each(|one| say_json(&one))?;
+        return verdict(&all);
+    }
+    if all.is_empty() {
+        return Err(Fail::new(NO, "nothing is compared").hint("The configuration has no table [reconcile.NAME]."));
+    }
+    let head =
+        ["NAME", "DESTINATION", "STATE", "BEHIND SINCE", "MATCHED", "MISSING", "STALE", "UNEXPECTED", "AT", "WHY"];
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(head);
+    for one in &all {
+        let [name, destination, state, since, matched, at] =
+            ["name", "destination", "state", "behind_since", "matched", "at"].map(|name| field(one, name));
+        let [missing, stale, unexpected] = SIDES.map(|side| count(one, side).to_string());
+        let why = field(one.get("failure").unwrap_or(&Value::Null), "why");
+        table.add_row([name, destination, state, since, matched, missing, stale, unexpected, at, why]);
+    }
+    say(&table.to_string())?;
+    verdict(&all)
+}
+
+/// Shows one comparison.
+fn show(shown: &Value) -> Result<(), Fail> {
+    say(&format!("{} with {}: {}", field(shown, "name"), field(shown, "destination"), field(shown, "state")))?;
+    for (name, words) in [
+        ("at", "compared at"),
+        ("lines", "lines"),
+        ("matched", "matched"),
+        ("under_way", "under way"),
+        ("settling", "settling"),
+        ("uncompared", "without a body here"),
+        ("damaged", "cannot be read here"),
+        ("behind_since", "behind since"),
+        ("asks", "left to a person"),
+        ("next_at", "next"),
+    ] {
+        let value = field(shown, name);
+        if !value.is_empty() && value != "0" {
+            say(&format!("  {words:<20} {value}"))?;
+        }
+    }
+    for side in SIDES.into_iter().filter(|side| count(shown, side) > 0) {
+        let of = shown.get(side).unwrap_or(&Value::Null);
+        say(&format!("  {side:<20} {}, the oldest of {}", count(shown, side), field(of, "oldest_at")))?;
+        for sample in of.get("samples").and_then(Value::as_array).into_iter().flatten() {
+            let words = ["key", "id", "at", "why"].map(|name| field(sample, name));
+            say(&format!("    {}", words.join("  ").trim_end()))?;
+        }
+    }
+    let why = field(shown.get("failure").unwrap_or(&Value::Null), "why");
+    if why.is_empty() { Ok(()) } else { say(&format!("  could not be compared: {why}")) }
+}
+
+fn count(shown: &Value, side: &str) -> u64 {
+    shown.get(side).and_then(|side| side.get("count")).and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn lacking(shown: &Value) -> u64 {
+    count(shown, "missing") + count(shown, "stale")
+}
+
+/// Yes where all agree.
+fn verdict(all: &[Value]) -> Result<(), Fail> {
+    let apart: Vec<String> =
+        all.iter().filter(|one| field(one, "state") != "in-sync").map(|one| field(one, "name")).collect();
+    if apart.is_empty() { Ok(()) } else { Err(Fail::new(NO, format!("not in sync: {}", apart.join(", ")))) }
+}
+
+/// What a node compares, with the thread that does it.
+pub(super) struct Reconciling {
+    reconciler: Arc<Reconciler>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reconciling {
+    /// Compares by these plans from now on.
+    pub(super) fn start(engine: &Engine, plans: Vec<Plan>) -> Result<Reconciling, Fail> {
+        let is_any = !plans.is_empty();
+        let reconciler = Arc::new(Reconciler::new(engine, plans, now())?);
+        let own = Arc::clone(&reconciler);
+        let work = move || {
+            while !own.is_stopping() {
+                own.turn(now());
+                std::thread::park_timeout(LOOK);
+            }
+        };
+        let thread = is_any.then(|| std::thread::Builder::new().name("goniec-reconcile".into()).spawn(work));
+        let thread = thread.transpose().map_err(|error| Fail::new(STORE, format!("no thread can be had: {error}")))?;
+        Ok(Reconciling { reconciler, thread })
+    }
+
+    /// What compares.
+    pub(super) fn reconciler(&self) -> Arc<Reconciler> {
+        Arc::clone(&self.reconciler)
+    }
+
+    /// Cuts off what is under way, and ends the thread.
+    pub(super) fn stop(self) {
+        self.reconciler.stop();
+        if let Some(thread) = self.thread {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                log::error!("the thread that compares panicked");
+            }
+        }
+    }
+}
+
+fn now() -> WallMs {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    WallMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
