@@ -156,7 +156,7 @@ impl Kind {
 
     /// Whether there may be several of one destination at a time.
     pub(super) fn is_of_many(self) -> bool {
-        matches!(self, Kind::Damaged | Kind::Incident | Kind::Source | Kind::Reconcile)
+        matches!(self, Kind::Damaged | Kind::Incident | Kind::Source)
     }
 }
 

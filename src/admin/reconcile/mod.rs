@@ -211,7 +211,7 @@ impl Reconciler {
                 report.behind_since = (report.lacking() > 0).then(|| before.behind_since.unwrap_or(now));
                 report.queued = before.queued.clone();
                 report.told = before.told;
-                self.tell(plan, &mut report);
+                self.tell(number, plan, &mut report);
                 let goes = plan.is_queued && report.lacking() > 0;
                 report.asks = goes.then(|| self.asks(number, plan, &before, &report, &found)).flatten();
                 let is_queued = goes && report.asks.is_none();
@@ -243,7 +243,7 @@ impl Reconciler {
         let is_sent = |kept: &mut Kept| found.iter().any(|(id, _)| kept.sent.contains(id));
         if report.lines == 0 {
             Some("the list is empty".into())
-        } else if report.lines < before.lines / 2 {
+        } else if report.lines.saturating_mul(2) < before.lines {
             Some(format!("the list has {} lines, and had {} before", report.lines, before.lines))
         } else if report.lacking() > plan.ask_above {
             Some(format!("more than {} are missing or stale", plan.ask_above))
@@ -254,17 +254,25 @@ impl Reconciler {
         }
     }
 
-    /// Has a person told of what has grown, and that it is over.
-    fn tell(&self, plan: &Plan, report: &mut Report) {
-        let lacking = report.lacking();
-        let about = &plan.scope.destination;
-        if lacking == 0 && report.told > 0 {
-            self.engine.tell_agreement(about, Agreement::Found, format!("{}: all is there again", plan.name));
-        }
-        if lacking > report.told {
+    /// Has a person told of what has grown, and that it is over: once for all comparisons of a destination.
+    fn tell(&self, number: usize, plan: &Plan, report: &mut Report) {
+        let (lacking, about) = (report.lacking(), &plan.scope.destination);
+        let words = |plan: &Plan, report: &Report| {
             let (missing, stale) = (report.missing.count, report.stale.count);
-            let words = format!("{}: {missing} keys are missing there, {stale} are stale", plan.name);
-            self.engine.tell_agreement(about, Agreement::Lost, words);
+            format!("{}: {missing} keys are missing there, {stale} are stale", plan.name)
+        };
+        let others: Vec<String> = {
+            let kept = self.kept();
+            let all = self.plans.iter().zip(&*kept).enumerate();
+            let others = all.filter(|(other, (plan, _))| *other != number && plan.scope.destination == *about);
+            let lacking = others.map(|(_, of)| of).filter(|(_, kept)| kept.report.lacking() > 0);
+            lacking.map(|(plan, kept)| words(plan, &kept.report)).collect()
+        };
+        if lacking > report.told {
+            let all = [vec![words(plan, report)], others].concat().join("; ");
+            self.engine.tell_agreement(about, Agreement::Lost, all);
+        } else if lacking == 0 && report.told > 0 && others.is_empty() {
+            self.engine.tell_agreement(about, Agreement::Found, format!("{}: all is there again", plan.name));
         }
         report.told = if lacking == 0 { 0 } else { report.told.max(lacking) };
     }

@@ -1,0 +1,220 @@
+//! Whether destinations have what was delivered to them: exactly the planted differences are found, whatever a manifest looks like; and hostile ones do no harm.
+
+#[path = "common/peer.rs"]
+#[allow(dead_code, reason = "each harness uses its part")]
+mod peer;
+#[path = "reconcile/plant.rs"]
+mod plant;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use goniec::admin::reconcile::{Reconciler, Refused, Report, Standing};
+use goniec::config::{Config, Process};
+use goniec::model::WallMs;
+use peer::Peer;
+use plant::{Dice, Known, NOW, Planted, World, answer};
+
+/// The comparisons of this configuration, over what the world has.
+fn reconciler(world: &World, config: &str) -> Reconciler {
+    let config = format!("[destination.erp]\nurl = \"http://127.0.0.1:9/\"\n{config}");
+    let read = Config::parse(&config, "test", &Process);
+    let config = read.unwrap_or_else(|problems| panic!("{config}: {problems:?}"));
+    Reconciler::new(&world.engine, config.reconcile, NOW).expect("begins")
+}
+
+/// Compares once, and gives what it came to.
+fn report(reconciler: &Reconciler, now: WallMs) -> Report {
+    assert!(reconciler.ask("orders"));
+    reconciler.turn(now);
+    reconciler.named("orders").expect("it is there").report
+}
+
+fn manifest(peer: &Peer, more: &str) -> String {
+    let url = peer.url("/list");
+    format!(
+        "[reconcile.orders]\ndestination = \"erp\"\ngone_types = [\"order.deleted\"]\nsince = \"30d\"\nsettle = \"10m\"\n{more}\n\
+         [reconcile.orders.manifest]\nurl = \"{url}\"\nkey = \"key\"\nversion = \"version\"\nhash = \"hash\"\nupdated_at = \"changed\"\n"
+    )
+}
+
+#[test]
+fn exactly_what_was_planted_is_found_and_sent_again() {
+    let mut dice = Dice::new("reconcile");
+    for round in 0..100 {
+        let seed = dice.0;
+        let planted = Planted::new(&mut dice);
+        let world = World::with(&planted);
+        let peer = Peer::answering(answer(&planted.manifest(&mut dice)));
+        let reconciler = reconciler(&world, &manifest(&peer, ""));
+        let found = report(&reconciler, NOW);
+        let about = format!("round {round}, seed {seed}: {found:?}");
+        assert_eq!(found.failure, None, "{about}");
+        for (side, known) in
+            [(&found.missing, Known::Missing), (&found.stale, Known::Stale), (&found.unexpected, Known::Unexpected)]
+        {
+            let expected = planted.of(known);
+            assert_eq!(side.count, expected.len() as u64, "{known:?}: {about}");
+            assert!(side.samples.iter().all(|sample| expected.contains(&sample.key)), "{known:?}: {about}");
+            assert_eq!(side.samples.len(), expected.len().min(10), "{known:?}: {about}");
+        }
+        assert_eq!(found.matched, planted.of(Known::Matched).len() as u64, "{about}");
+        assert_eq!(found.under_way, planted.of(Known::UnderWay).len() as u64, "{about}");
+        assert_eq!(found.settling, planted.of(Known::Settling).len() as u64, "{about}");
+        let lacking: BTreeSet<String> = planted.of(Known::Missing).union(&planted.of(Known::Stale)).cloned().collect();
+        assert_eq!(found.behind_since, (!lacking.is_empty()).then_some(NOW), "{about}");
+        let wanted = reconciler.want("orders", "anna", Some(lacking.len() as u64)).expect("it is there");
+        assert!(wanted.is_ok(), "{about}: {wanted:?}");
+        reconciler.turn(NOW);
+        assert_eq!(world.sent(lacking.len()), lacking, "{about}");
+        assert!(matches!(reconciler.want("orders", "anna", None), Some(Err(Refused::Uncompared))), "{about}");
+    }
+}
+
+/// A peer whose answer can be changed.
+fn changing() -> (Peer, Arc<Mutex<Vec<u8>>>) {
+    let says: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let said = says.clone();
+    let peer = Peer::start(move |line| {
+        while line.request().is_some() {
+            let answer = said.lock().expect("no panic").clone();
+            // What has no end but that of the connection ends here.
+            if line.stream.write_all(&answer).is_err() || !answer.windows(14).any(|part| part == b"content-length") {
+                return;
+            }
+        }
+    });
+    (peer, says)
+}
+
+fn says(says: &Mutex<Vec<u8>>, answer: impl Into<Vec<u8>>) {
+    *says.lock().expect("no panic") = answer.into();
+}
+
+fn csv(keys: impl Iterator<Item = u64>) -> String {
+    let lines: String = keys.map(|number| format!("order:{number},1,,\n")).collect();
+    format!("key,version,hash,changed\n{lines}")
+}
+
+#[test]
+fn what_is_not_whole_or_not_understood_changes_nothing() {
+    let world = World::with(&Planted::plain(50));
+    let (peer, said) = changing();
+    let reconciler = reconciler(&world, &manifest(&peer, "on_missing = \"queue\"\nask_above = 1000"));
+    says(&said, answer(&("text/csv", csv(0..50))));
+    let first = report(&reconciler, NOW);
+    assert_eq!((first.standing(), first.matched, first.lines), (Standing::InSync, 50, 50), "{first:?}");
+    let whole = csv(0..50);
+    let chunk = format!("{:x}\r\n{whole}\r\n", whole.len());
+    let deep = "[".repeat(100_000);
+    let long = format!("key,version,hash,changed\n{},1,,\n", "x".repeat(70_000));
+    for (raw, expect) in [
+        (format!("HTTP/1.1 200 OK\r\ncontent-type: text/csv\r\ncontent-length: 999999\r\n\r\n{whole}"), "line 51"),
+        (format!("HTTP/1.1 200 OK\r\ncontent-type: text/csv\r\ntransfer-encoding: chunked\r\n\r\n{chunk}"), "line 51"),
+        (
+            format!("HTTP/1.1 200 OK\r\ncontent-type: text/csv\r\nconnection: close\r\n\r\n{}", &whole[..200]),
+            "in the middle of a line",
+        ),
+        ("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned(), "500"),
+        ("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:9/\r\ncontent-length: 0\r\n\r\n".to_owned(), "302"),
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n".to_owned(), "204"),
+        (String::new(), "127.0.0.1"),
+    ] {
+        says(&said, raw.clone());
+        let report = report(&reconciler, NOW);
+        let why = report.failure.clone().unwrap_or_else(|| panic!("{raw:.80}: {report:?}")).why;
+        assert!(why.contains(expect), "{raw:.80}: {why}");
+        assert_eq!((report.standing(), report.matched), (Standing::Unread, 50), "{raw:.80}: {report:?}");
+    }
+    for (kind, text, expect) in [
+        ("text/csv", "", "empty"),
+        ("text/csv", "id,version,hash,changed\n", "no column \"key\""),
+        ("text/csv", "key,version,hash,changed\na,1,\n", "line 2: it has 3 cells"),
+        ("text/csv", "key,version,hash,changed\n,1,,\n", "line 2: it has no key"),
+        ("text/csv", "key,version,hash,changed\na,-1,,\n", "line 2: the version \"-1\" is not a whole number"),
+        ("text/csv", "key,version,hash,changed\na,1,beef,\n", "is not SHA-256 in hex"),
+        ("text/csv", "key,version,hash,changed\na,1,,2h\n", "the time \"2h\" is not"),
+        ("text/csv", "key,version,hash,changed\n\"a,1,,\n", "line 2: it ends in the middle"),
+        ("text/csv", "key,version,hash,changed\n\"a\"b,1,,\n", "behind a closed quote"),
+        ("text/csv", &long, "more than 65536 bytes"),
+        ("application/x-ndjson", "{\"key\":\"a\"}\n{\"key\":\n", "line 2: it is no JSON"),
+        ("application/x-ndjson", "{\"version\":1}\n", "line 1: it has no key"),
+        ("application/x-ndjson", "17\n", "line 1"),
+        ("application/json", "{\"orders\":[]}", "there is no array"),
+        ("application/json", "[{\"key\":\"a\"}", "cut off"),
+        ("application/json", &deep, "no JSON document"),
+        ("text/html", "<html>", "set `format`"),
+    ] {
+        says(&said, answer(&(kind, text.to_owned())));
+        let report = report(&reconciler, NOW);
+        let why = report.failure.clone().unwrap_or_else(|| panic!("{text:.80}: {report:?}")).why;
+        assert!(why.contains(expect), "{text:.80}: {why}");
+    }
+    assert!(world.sent(0).is_empty(), "nothing was sent again");
+    assert!(matches!(reconciler.want("orders", "anna", None), Some(Err(Refused::Uncompared))));
+    says(&said, answer(&("text/csv", csv(0..50))));
+    assert_eq!(report(&reconciler, NOW).standing(), Standing::InSync);
+}
+
+#[test]
+fn a_rule_sends_again_and_asks_where_that_may_be_a_mistake() {
+    let world = World::with(&Planted::plain(50));
+    let (peer, said) = changing();
+    let config = manifest(&peer, "on_missing = \"queue\"\nask_above = 10").replace("30d", "300d");
+    let reconciler = reconciler(&world, &config);
+    let compare = |keys: std::ops::Range<u64>| {
+        says(&said, answer(&("text/csv", csv(keys))));
+        report(&reconciler, NOW)
+    };
+    let asked = |report: &Report, expect: &str| {
+        let asks = report.asks.clone().unwrap_or_default();
+        assert!(asks.contains(expect) && report.queued.is_none(), "{expect}: {report:?}");
+    };
+    asked(&compare(0..0), "empty");
+    asked(&compare(0..39), "more than 10");
+    asked(&compare(0..19), "has 19 lines, and had 39 before");
+    assert!(world.sent(0).is_empty(), "a person decides");
+    compare(0..41);
+    let sent = world.sent(9);
+    assert_eq!(sent, (41..50).map(|number| format!("order:{number}")).collect());
+    let queued = reconciler.named("orders").expect("there").report.queued.expect("it was sent again");
+    assert_eq!((queued.who.as_str(), queued.messages, queued.refused), ("reconcile orders", 9, 0));
+    let entries = world.engine.audit(None, 100).expect("a log").entries;
+    let entry = &entries[0].0;
+    assert_eq!((entry.deed.act.as_str(), entry.deed.detail.as_str()), ("reconcile", "orders: 9 sent again, 0 not"));
+    // They arrived now, by the clock of the engine, and are asked for again only once they have settled and are missing all the same.
+    let later = world.settled();
+    says(&said, answer(&("text/csv", csv(0..41))));
+    let report = report(&reconciler, later);
+    assert!(report.asks.as_deref().is_some_and(|why| why.contains("sent again before")), "{report:?}");
+}
+
+#[test]
+fn what_it_came_to_outlives_the_process_and_a_person_is_told_once() {
+    let world = World::with(&Planted::plain(50));
+    let (peer, said) = changing();
+    let config = manifest(&peer, "");
+    let first = reconciler(&world, &config);
+    says(&said, answer(&("text/csv", csv(0..49))));
+    let found = report(&first, NOW);
+    assert_eq!((found.missing.count, found.behind_since, found.told), (1, Some(NOW), 1));
+    world.told(1);
+    let second = reconciler(&world, &config);
+    let shown = second.named("orders").expect("there");
+    assert_eq!(
+        (shown.report, shown.can_queue),
+        (found.clone(), false),
+        "it is kept, and what lacks is looked for anew"
+    );
+    says(&said, answer(&("text/csv", csv(0..48))));
+    let grown = report(&second, NOW.plus(1));
+    assert_eq!((grown.missing.count, grown.behind_since, grown.told), (2, Some(NOW), 2));
+    world.told(2);
+    says(&said, answer(&("text/csv", csv(0..50))));
+    let over = report(&second, NOW.plus(2));
+    assert_eq!((over.missing.count, over.behind_since, over.told), (0, None, 0));
+    let told = world.told(3);
+    let words: Vec<&str> = told.iter().map(|(reason, _)| reason.as_str()).collect();
+    assert_eq!(words, ["out-of-sync", "out-of-sync", "in-sync"], "{told:?}");
+}
