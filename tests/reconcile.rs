@@ -5,6 +5,9 @@
 mod peer;
 #[path = "reconcile/plant.rs"]
 mod plant;
+#[cfg(feature = "cli")]
+#[path = "reconcile/node.rs"]
+mod node;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -217,4 +220,67 @@ fn what_it_came_to_outlives_the_process_and_a_person_is_told_once() {
     let told = world.told(3);
     let words: Vec<&str> = told.iter().map(|(reason, _)| reason.as_str()).collect();
     assert_eq!(words, ["out-of-sync", "out-of-sync", "in-sync"], "{told:?}");
+}
+
+/// By the binary: an order that was deleted at the ERP behind goniec's back is found and sent again.
+#[cfg(feature = "cli")]
+#[test]
+fn a_node_finds_what_an_erp_lost_and_a_verb_sends_it_again() {
+    use std::collections::BTreeMap;
+
+    let has: Arc<Mutex<BTreeMap<String, u64>>> = Arc::default();
+    let there = has.clone();
+    let erp = Peer::start(move |line| {
+        while let Some(request) = line.request() {
+            let mut orders = there.lock().expect("no panic");
+            let text = if request.head.starts_with("POST") {
+                let key = request.header("goniec-key").expect("a key").to_owned();
+                *orders.entry(key).or_default() += 1;
+                String::new()
+            } else {
+                assert_eq!(request.header("authorization"), Some("Basic YW5uYTpzZWNyZXQtb2YtdGhlLWxpc3Q="));
+                orders.keys().map(|key| format!("{{\"no\":{:?}}}\n", key.trim_start_matches("order:"))).collect()
+            };
+            drop(orders);
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ncontent-length";
+            if !line.send(format!("{head}: {}\r\n\r\n{text}", text.len())) {
+                return;
+            }
+        }
+    });
+    let (orders, list) = (erp.url("/orders"), erp.url("/orders/list"));
+    let node = node::Node::serve(&format!(
+        "[destination.erp]\nurl = \"{orders}\"\n[reconcile.orders]\ndestination = \"erp\"\nsettle = \"0s\"\n\
+         manifest = {{ url = \"{list}\", key = '\"order:\" + .no', auth = {{ basic = {{ user = \"anna\", password = {{ env = \"PASSWORD\" }} }} }} }}\n"
+    ));
+    for number in 0..20 {
+        let key = format!("order:{number}");
+        let (status, said) = node.ask("POST", "/v1/send/erp", &[("goniec-key", &key)], "{}");
+        assert_eq!(status, 202, "{said}");
+    }
+    node.until("all is there", |_| has.lock().expect("no panic").len() == 20);
+    let code = |words: &[&str]| {
+        let ended = node.run(words);
+        let said = [ended.stdout, ended.stderr].concat();
+        (ended.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    node.until("it is settled", |_| code(&["reconcile", "orders", "--run"]).0 == Some(0));
+    assert_eq!(node.json("/v1/reconcile/orders")["matched"], 20);
+    for lost in ["order:7", "order:13"] {
+        has.lock().expect("no panic").remove(lost);
+    }
+    let (status, said) = code(&["reconcile", "orders", "--run"]);
+    assert!(status == Some(1) && said.contains("order:7 ") && said.contains("not in sync: orders"), "{said}");
+    let (status, said) = code(&["reconcile", "orders", "--queue"]);
+    assert!(status == Some(2) && said.contains("2 messages would be sent again"), "{said}");
+    let (status, said) = node.ask("POST", "/v1/reconcile/orders/queue?count=3", &[], "");
+    assert!(status == 409 && said.contains("counted"), "{said}");
+    let (status, said) = code(&["reconcile", "orders", "--queue", "--yes"]);
+    assert!(status == Some(0) && said.contains("2 sent again, 0 refused"), "{said}");
+    node.until("all is there again", |_| has.lock().expect("no panic").len() == 20);
+    assert!(has.lock().expect("no panic").values().all(|times| *times == 1), "each once, and what was lost once more");
+    node.until("they agree", |_| code(&["reconcile", "orders", "--run"]).0 == Some(0));
+    let (status, said) = code(&["reconcile"]);
+    assert!(status == Some(0) && said.contains("in-sync"), "{said}");
+    assert_eq!(code(&["reconcile", "order"]).0, Some(1), "there is none of this name");
 }
