@@ -20,6 +20,7 @@ use super::request::Request;
 use super::words::{Accepted, Reply};
 use super::{Engine, answer};
 use crate::error::Error;
+use crate::model::ledger::is_of_ledger;
 use crate::model::{Draft, Envelope, Id, Place, Queued};
 use crate::store::{Incoming, KEY_OF_ALL, Store, StoreError, idempotency_hash, idempotency_name};
 
@@ -129,6 +130,8 @@ pub(super) fn check(drafts: Vec<Draft>, registry: &Registry) -> Result<Vec<Incom
 }
 
 fn check_one(mut draft: Draft, registry: &Registry) -> Result<Incoming, Error> {
+    // What a ledger says of a message is never the sender's to say.
+    draft.envelope.headers.retain(|(name, _)| !is_of_ledger(name));
     let dest = registry.open_destination(&draft.envelope.destination)?;
     let cycle = registry.rules(dest).and_then(|rules| rules.only_cycle());
     check_body(length(&draft.body), registry)?;
@@ -252,7 +255,7 @@ fn is_repeated(again: &Envelope, first: &Envelope) -> bool {
         && *key == first.key
         && *kind == first.kind
         && *content_type == first.content_type
-        && *headers == first.headers
+        && headers.iter().eq(first.headers.iter().filter(|(name, _)| !is_of_ledger(name)))
         && *idempotency_key == first.idempotency_key
         && *version == first.version
 }

@@ -151,16 +151,19 @@ impl Committer {
         }
     }
 
-    /// Commits the batch with its entries of the audit log.
+    /// Commits the batch with its entries of the audit log, and with what it writes into ledgers.
     fn commit_whole(&mut self, draft: &mut Draft) -> Result<Committed, StoreError> {
         let (entries, head) = self.audit.chain(draft.deeds(), draft.now.wall);
+        let entering = self.registry.books().enter(draft, &self.registry)?;
         let own = draft.batch.notes.len();
-        draft.batch.notes.extend(entries);
         let verdicts: Vec<Note> = self.registry.verdicts.notes(draft).collect();
-        draft.batch.notes.extend(verdicts);
+        draft.batch.notes.extend(entries.into_iter().chain(entering.notes()).chain(verdicts));
         let result = self.registry.store.commit(&draft.batch);
         match &result {
-            Ok(_) => self.audit.advance(head, draft.now.wall),
+            Ok(committed) => {
+                self.audit.advance(head, draft.now.wall);
+                self.registry.books().adopt(entering, committed, &*self.registry.store);
+            }
             Err(_) => draft.batch.notes.truncate(own),
         }
         result

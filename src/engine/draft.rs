@@ -20,6 +20,7 @@ use super::pause;
 use super::pending::{Pending, Steered, poisoned};
 use super::registry::Registry;
 use super::settle::Report;
+use super::streams::Stretch;
 use super::token::Change;
 use super::words::{Accepted, Reply, Shown};
 use crate::error::Error;
@@ -68,6 +69,8 @@ pub(super) struct Accepting {
     pub(super) slots: Vec<Slot>,
     /// How far was read where they came from.
     pub(super) mark: Option<Mark>,
+    /// What it says of the stream that they came by.
+    pub(super) stretch: Option<Stretch>,
 }
 
 /// Where an id of a request comes from.
@@ -155,7 +158,7 @@ impl Draft {
 
     /// Whether nothing is asked of the store.
     pub(super) fn is_empty(&self) -> bool {
-        let Batch { accepts, moves, deletes, told, notes, dropped, now: _ } = &self.batch;
+        let Batch { accepts, moves, deletes, told, notes, dropped, pages: _, now: _ } = &self.batch;
         let is_bare = accepts.is_empty() && moves.is_empty() && deletes.is_empty() && told.is_empty();
         let is_silent = notes.is_empty() && dropped.is_empty() && self.over.is_empty();
         self.accepts.is_empty() && is_bare && is_silent && self.deeds().next().is_none()
@@ -324,7 +327,7 @@ impl Draft {
         let mut incoming: Vec<Option<Incoming>> = batch.accepts.into_iter().map(Some).collect();
         // In which part, and where in it, a new message is now.
         let mut at: HashMap<usize, (usize, usize)> = HashMap::new();
-        for Accepting { reply, slots, mark } in self.accepts.drain(..) {
+        for Accepting { reply, slots, mark, stretch } in self.accepts.drain(..) {
             let mut part = Draft::new(now);
             let slots = slots.into_iter().map(|slot| match slot {
                 Slot::New(position) => {
@@ -344,7 +347,7 @@ impl Draft {
                 Slot::Before(id) => Slot::Before(id),
             });
             let slots = slots.collect();
-            part.accepts.push(Accepting { reply, slots, mark });
+            part.accepts.push(Accepting { reply, slots, mark, stretch });
             parts.push(part);
         }
         // The steps of bulk jobs, each of which is one thing.

@@ -31,6 +31,7 @@ impl Committer {
     pub(super) fn enter(&mut self, draft: &mut Draft, request: Request) {
         match request {
             Request::Accept(incoming, mark, reply) => self.enter_accept(draft, incoming, mark, reply),
+            Request::Receive(arrivals, reply) => self.enter_receive(draft, *arrivals, reply),
             Request::Act(id, act, reply) => self.enter_act(draft, id, act, reply),
             Request::Steer(dest, hand, reply) => self.enter_steer(draft, dest, hand, reply),
             Request::Note(deed, reply) => draft.noted.push(Noted { deed, token: None, reply }),
@@ -151,19 +152,30 @@ impl Committer {
                 Err(error) => return reply(Err(Error::Store(error))),
             }
         }
+        if let Err(error) = self.take_fresh(draft, fresh) {
+            return reply(Err(error));
+        }
+        draft.repeated.extend(own);
+        draft.accepts.push(Accepting { reply, slots, mark, stretch: None });
+    }
+
+    /// Puts new messages into the batch, held against their fences and the older ones of their keys.
+    ///
+    /// # Errors
+    /// A fence cannot be read; none of them is in the batch.
+    pub(super) fn take_fresh(&mut self, draft: &mut Draft, mut fresh: Vec<Incoming>) -> Result<(), Error> {
         let first = draft.batch.accepts.len();
         if let Err(error) = fence::hold(&mut fresh, first, &*self.registry.store, |one| self.line(one).is_some()) {
             self.registry.unfenced(&error);
-            return reply(Err(Error::Store(error)));
+            return Err(Error::Store(error));
         }
         meet::note_fresh(&mut fresh);
         self.take_places(draft, &mut fresh);
-        draft.repeated.extend(own);
         draft.batch.accepts.append(&mut fresh);
-        draft.accepts.push(Accepting { reply, slots, mark });
+        Ok(())
     }
 
-    fn with_deadline(&self, mut incoming: Incoming, now: WallMs) -> Incoming {
+    pub(super) fn with_deadline(&self, mut incoming: Incoming, now: WallMs) -> Incoming {
         let rules = self.registry.rules(incoming.dest);
         if incoming.draft.envelope.deadline.is_none() {
             incoming.draft.envelope.deadline =

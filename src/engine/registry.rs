@@ -21,6 +21,7 @@ use super::figures::{Counted, Figures};
 use super::history::Chart;
 use super::incident::Incidents;
 use super::lane::Entry;
+use super::ledger::Books;
 use super::news::Who;
 use super::pause::{self, Cause, Pause};
 use super::pending::Steer;
@@ -59,6 +60,7 @@ pub(super) struct Registry {
     jobs: Mutex<Ledger>,
     incidents: Mutex<Incidents>,
     tokens: Mutex<Tokens>,
+    books: Mutex<Books>,
 }
 
 /// What cannot be read and so is not delivered.
@@ -134,10 +136,12 @@ impl Registry {
             jobs: Mutex::default(),
             incidents: Mutex::default(),
             tokens: Mutex::default(),
+            books: Mutex::default(),
         };
         *registry.jobs() = Ledger::open(&registry)?;
         *registry.incidents() = Incidents::open(&registry)?;
         *registry.tokens() = Tokens::open(&registry)?;
+        *registry.books() = Books::open(&registry)?;
         registry.pause_again()?;
         Ok(registry)
     }
@@ -174,6 +178,11 @@ impl Registry {
     /// The tokens as they are written, for as long as the guard lives.
     pub(super) fn tokens(&self) -> MutexGuard<'_, Tokens> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ledgers of streams as they are written, for as long as the guard lives.
+    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rules of a destination; `None` where it is no longer configured.

@@ -11,6 +11,7 @@ use super::incident::Incident;
 use super::mark::Mark;
 use super::news::{Delivery, Who};
 use super::settle::Report;
+use super::streams::{Arrivals, Heard};
 use super::token::Asked;
 use super::words::{Accepted, Act, By, Hand, Lane, Reply, Shown};
 use crate::error::Error;
@@ -21,6 +22,8 @@ use crate::store::{Dest, Incoming};
 pub(super) enum Request {
     /// New messages, all or none, and how far was read where they came from.
     Accept(Vec<Incoming>, Option<Mark>, Reply<Accepted>),
+    /// What another registry sends by a stream, all or none.
+    Receive(Box<Arrivals>, Reply<Heard>),
     /// What a person asks of a message.
     Act(Id, By<Act>, Reply<Shown>),
     /// What a person asks of a destination.
@@ -56,6 +59,7 @@ impl Request {
     pub(super) fn refuse(self, why: &dyn Fn() -> Error) {
         match self {
             Request::Accept(_, _, reply) => reply(Err(why())),
+            Request::Receive(_, reply) => reply(Err(why())),
             Request::Act(_, _, reply) => reply(Err(why())),
             Request::Steer(_, _, reply) => reply(Err(why())),
             Request::Note(_, reply) | Request::Token(_, reply) => reply(Err(why())),
@@ -76,6 +80,7 @@ impl Request {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Request::Accept(incoming, ..) => incoming.iter().map(|one| one.draft.body.len()).sum(),
+            Request::Receive(arrivals, _) => arrivals.bytes(),
             Request::Act(_, By { what: Act::Edit { body, .. }, .. }, _) => body.len(),
             Request::Act(..)
             | Request::Steer(..)

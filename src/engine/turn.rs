@@ -38,10 +38,10 @@ use crate::transport::Batched;
 
 /// An engine without threads.
 pub struct Turn {
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
     committer: Committer,
     alerter: Alerter,
-    inbox: Vec<Request>,
+    pub(super) inbox: Vec<Request>,
     news: Vec<News>,
     runner: Runner,
 }

@@ -38,6 +38,8 @@ pub struct Destination {
     pub policy: Policy,
     /// How many messages may be out at once. At least 1.
     pub concurrency: u16,
+    /// Whether its messages are numbered, and a ledger of them is kept.
+    pub is_numbered: bool,
     /// Whether messages of one key go one at a time, in order of acceptance.
     pub order: Order,
     /// Whether only the newest message of a key is of use: it takes the place of older ones that have not arrived.
@@ -373,6 +375,7 @@ impl Destination {
             transport: Arc::new(transport),
             policy: Policy::default(),
             concurrency: 8,
+            is_numbered: false,
             order: Order::None,
             latest_wins: false,
             cycle: None,

@@ -15,6 +15,7 @@ pub mod cron;
 pub mod forecast;
 pub mod hash;
 pub mod id;
+pub mod ledger;
 pub mod media;
 pub mod message;
 pub mod nearest;

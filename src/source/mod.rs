@@ -29,6 +29,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::engine::{HEADER_BYTES_MAX, MESSAGES_MAX, VERSIONED_KEY_BYTES_MAX, WORD_BYTES_MAX};
+use crate::model::ledger::{self, SOURCE_HEADER, is_of_ledger};
 use crate::model::percent::hex;
 use crate::model::{Body, Draft, Envelope, Headers};
 use crate::store::KEY_OF_ALL;
@@ -48,8 +49,6 @@ pub use self::unrouted::Unrouted;
 
 /// The destination of what no route takes.
 pub const UNROUTED: &str = "unrouted";
-/// The header of a message that names the source it came from.
-const SOURCE_HEADER: &str = "goniec-source";
 
 /// A system that hands messages in.
 #[derive(Debug)]
@@ -137,13 +136,13 @@ fn fits(word: &Arc<str>) -> bool {
 /// Whether this header only says where a message came from.
 #[must_use]
 pub fn is_of_source(header: &str) -> bool {
-    header == SOURCE_HEADER
+    header == SOURCE_HEADER || is_of_ledger(header)
 }
 
 /// The source that a message came from, where one handed it in.
 #[must_use]
 pub fn of_source(envelope: &Envelope) -> Option<&str> {
-    envelope.headers.iter().find(|(name, _)| is_of_source(name)).map(|(_, source)| source.as_str())
+    ledger::source_of(envelope)
 }
 
 impl Sources {

@@ -24,6 +24,7 @@ pub mod memory;
 mod query;
 pub mod sled;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -184,6 +185,8 @@ pub struct Batch {
     pub told: Vec<Place>,
     /// What else must be remembered, and stand or fall with this commit. The last word on a key counts; those of [`Batch::accepts`] come first.
     pub notes: Vec<Note>,
+    /// Notes that say where messages of this very batch lie; written after [`Batch::notes`].
+    pub pages: Vec<PlacedNote>,
     /// The keys of notes to remove for good, after all others. One that is taken back stays taken back whatever becomes of the registry; one that
     /// is dropped leaves no row behind, and a salvage may find it again.
     pub dropped: Vec<Vec<u8>>,
@@ -208,8 +211,15 @@ impl Batch {
             .iter()
             .filter_map(|one| one.note.as_ref())
             .chain(&self.notes)
+            .chain(self.pages.iter().map(|page| &page.note))
             .try_for_each(|note| note.check(0))?;
         self.accepts.iter().filter_map(|one| one.own.as_ref()).try_for_each(|note| note.check(size_of::<u64>()))
+    }
+
+    /// The notes of the batch itself, key and value, once its messages have their places.
+    pub(crate) fn noted<'a>(&'a self, accepted: &'a [(Id, Place)]) -> impl Iterator<Item = (&'a [u8], Cow<'a, [u8]>)> {
+        let notes = self.notes.iter().map(|note| (&*note.key, Cow::Borrowed(&*note.value)));
+        notes.chain(self.pages.iter().map(|page| (&*page.note.key, Cow::Owned(page.value(accepted)))))
     }
 }
 
@@ -229,6 +239,29 @@ impl Note {
         }
         let sizes = format!("a note of {} bytes under a key of {}", self.value.len(), self.key.len());
         Err(StoreError::Io(std::io::Error::new(std::io::ErrorKind::InvalidInput, sizes)))
+    }
+}
+
+/// A note with places of messages in it that are given only by its commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedNote {
+    /// The note, whole but for those places.
+    pub note: Note,
+    /// Where in the value, and of which of [`Batch::accepts`], the eight bytes of a place stand, the high one first.
+    pub places: Vec<(usize, usize)>,
+}
+
+impl PlacedNote {
+    /// The value with the places of these messages.
+    fn value(&self, accepted: &[(Id, Place)]) -> Vec<u8> {
+        let mut value = self.note.value.clone();
+        for (at, number) in &self.places {
+            let place = accepted.get(*number).map(|(_, place)| place.to_u64().to_be_bytes());
+            if let (Some(place), Some(bytes)) = (place, value.get_mut(*at..at.saturating_add(size_of::<u64>()))) {
+                bytes.copy_from_slice(&place);
+            }
+        }
+        value
     }
 }
 

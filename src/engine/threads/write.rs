@@ -131,6 +131,7 @@ fn gather(shared: &Shared, inbox: &Receiver<Request>, patience: Duration) -> Res
             | Request::Met(_) => {}
             Request::Expire(passed) => requests += passed.len(),
             Request::Accept(..)
+            | Request::Receive(..)
             | Request::Act(..)
             | Request::Steer(..)
             | Request::Note(..)

@@ -53,8 +53,8 @@ pub(super) fn commit(tables: &Tables, batch: &Batch) -> (Vec<Change>, Committed)
     for place in &batch.deletes {
         done.deleted.push(plan.delete(*place));
     }
-    let notes = batch.notes.iter().map(|note| Change::Note { key: note.key.clone(), value: note.value.clone() });
-    plan.changes.extend(notes);
+    let notes = batch.noted(&done.accepted);
+    plan.changes.extend(notes.map(|(key, value)| Change::Note { key: key.to_vec(), value: value.into_owned() }));
     plan.changes.extend(batch.dropped.iter().map(|key| Change::Note { key: key.clone(), value: Vec::new() }));
     (plan.finish(), done)
 }

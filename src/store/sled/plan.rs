@@ -151,8 +151,8 @@ impl<'a> Plan<'a> {
         }
         batch.check_notes()?;
         committed.accepted = self.accept(&batch.accepts)?;
-        for note in &batch.notes {
-            self.put(Tree::Note, &note.key, &note.value);
+        for (key, value) in batch.noted(&committed.accepted) {
+            self.put(Tree::Note, key, &value);
         }
         for key in &batch.dropped {
             self.writes.remove(Tree::Note, key);

@@ -1,0 +1,430 @@
+//! Streams: what another registry sends by number, taken once, and how each stream stands.
+//!
+//! # What holds
+//!
+//! * Whether a number is known is decided by the committer, after everything that was written before: two requests with the same number are taken
+//!   one after the other.
+//! * A number that came with another message is a conflict: that message is taken once all the same, known by its sender's id and revision.
+//! * The answer tells of what is durable.
+//!
+//! # What it does not know
+//!
+//! How messages travel, and who asks.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::accept::{self, Repeated};
+use super::commit::Committer;
+use super::draft::{Accepting, Draft, Slot};
+use super::ledger::{Side, Stream};
+use super::registry::Registry;
+use super::request::Request;
+use super::words::{Accepted, Reply};
+use super::{Engine, Turn};
+use crate::error::Error;
+use crate::model::ledger::{Content, End, Entry, ORIGIN_HEADER, Origin, Page, Print};
+use crate::model::{Id, Place, WallMs};
+use crate::store::{Incoming, KEY_OF_ALL, StoreError};
+
+/// How many holes are told at most.
+pub const HOLES_MAX: usize = 256;
+/// How many ends of messages one request tells at most.
+pub const ENDED_MAX: usize = 10_000;
+
+/// What another registry sends.
+#[derive(Debug)]
+pub struct Received {
+    /// The source that it came by.
+    pub source: Arc<str>,
+    /// The epoch of its numbers.
+    pub epoch: u64,
+    /// The last number that the sender gave.
+    pub last: u64,
+    /// What ended before it came.
+    pub ended: Vec<(u64, End)>,
+    /// What comes.
+    pub items: Vec<Item>,
+}
+
+/// A message that another registry sends.
+#[derive(Debug)]
+pub struct Item {
+    /// Its number; 0 where it has none.
+    pub n: u64,
+    /// Its id there.
+    pub id: Id,
+    /// Its revision there.
+    pub revision: u16,
+    /// The messages that it becomes here: one for each destination.
+    pub drafts: Vec<crate::model::Draft>,
+}
+
+/// What became of a message that came by a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Took {
+    /// It was taken.
+    New = 0,
+    /// It was there already.
+    Known = 1,
+    /// Another message has its number; it was taken all the same.
+    Conflict = 2,
+}
+
+/// The answer to what came by a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// What became of each message, in their order.
+    pub took: Vec<Took>,
+    /// All numbers up to this one are known here.
+    pub mark: u64,
+    /// The highest number that is known here.
+    pub highest: u64,
+    /// Ranges of numbers up to the last one given of which nothing is known, the first [`HOLES_MAX`].
+    pub holes: Vec<(u64, u64)>,
+}
+
+/// How one side of a stream stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamShown {
+    /// Which.
+    pub stream: Stream,
+    /// Whether messages still get numbers of this epoch, as far as is known here.
+    pub is_current: bool,
+    /// The last number that was given, as far as is known here.
+    pub last: u64,
+    /// All numbers up to this one are known on the receiving side, as far as is known here.
+    pub mark: u64,
+    /// Ranges beyond, up to the last one, of which nothing is known here: the first [`HOLES_MAX`].
+    pub holes: Vec<(u64, u64)>,
+    /// Since when there have been holes; `None` where there is none, or since the start.
+    pub gap_since: Option<WallMs>,
+    /// When the other side was last heard since the start.
+    pub heard_at: Option<WallMs>,
+}
+
+/// What a request says of a stream, beside its messages.
+pub(super) struct Stretch {
+    pub(super) stream: Stream,
+    /// The numbers of its messages.
+    numbers: HashSet<u64>,
+    /// What ended before it came.
+    pub(super) ended: Vec<(u64, End)>,
+}
+
+/// A message that came by a stream, checked.
+pub(super) struct Arrived {
+    origin: Origin,
+    content: Content,
+    incoming: Vec<Incoming>,
+}
+
+/// What came by a stream, checked.
+pub(super) struct Arrivals {
+    stream: Stream,
+    last: u64,
+    ended: Vec<(u64, End)>,
+    items: Vec<Arrived>,
+}
+
+impl Arrivals {
+    /// The bytes of bodies that it brings along.
+    pub(super) fn bytes(&self) -> usize {
+        let all = self.items.iter().flat_map(|item| &item.incoming);
+        all.map(|one| one.draft.body.len()).sum()
+    }
+
+    /// Checks what came against every limit.
+    ///
+    /// # Errors
+    /// The first message that cannot be taken.
+    pub(super) fn check(received: Received, registry: &Registry) -> Result<Arrivals, Error> {
+        let Received { source, epoch, last, ended, items } = received;
+        if ended.len() > ENDED_MAX {
+            return Err(Error::Invalid(format!("{} ends in one request, {ENDED_MAX} are allowed", ended.len())));
+        }
+        let stream = Stream { side: Side::In, name: source, epoch };
+        let each = items.into_iter().map(|Item { n, id, revision, drafts }| {
+            let Some(first) = drafts.first() else {
+                return Err(Error::Invalid(format!("message {id} goes nowhere")));
+            };
+            let content = Content::of(id, revision.max(1), &first.envelope, &first.body);
+            let number = (n > 0).then(|| stream.number(n));
+            let origin = Origin { id, revision: revision.max(1), number };
+            Ok(Arrived { origin, content, incoming: accept::check(drafts, registry)? })
+        });
+        Ok(Arrivals { items: each.collect::<Result<_, _>>()?, stream, last, ended })
+    }
+}
+
+/// How a message that came by a stream is met.
+enum Met {
+    New,
+    Known,
+    /// Under a key of its own, since its number says nothing; whether it has one.
+    Unnumbered(bool),
+}
+
+impl Committer {
+    pub(super) fn enter_receive(&mut self, draft: &mut Draft, arrivals: Arrivals, reply: Reply<Heard>) {
+        let numbers: HashSet<u64> =
+            arrivals.items.iter().filter_map(|item| item.origin.number).map(|number| number.n).collect();
+        let stretches = draft.accepts.iter().filter_map(|accepting| accepting.stretch.as_ref());
+        let mut same = stretches.filter(|stretch| stretch.stream == arrivals.stream);
+        let is_met = same.any(|stretch| !stretch.numbers.is_disjoint(&numbers));
+        let mut lines = arrivals.items.iter().flat_map(|item| &item.incoming).filter_map(|one| self.line(one));
+        if is_met || lines.any(|line| draft.lines.contains(&line)) {
+            return self.put_off.push(Request::Receive(Box::new(arrivals), reply));
+        }
+        let Arrivals { stream, last, ended, items } = arrivals;
+        let (mut took, mut fresh, mut own) = (Vec::with_capacity(items.len()), Vec::new(), HashSet::new());
+        for item in items {
+            let met = match self.meet_number(&stream, &item, &own) {
+                Ok(met) => met,
+                Err(error) => return reply(Err(Error::Store(error))),
+            };
+            let own_number = item.origin.number.map(|number| number.n);
+            match self.arrive(&stream.name, item, met, &mut fresh, draft) {
+                Ok(said) => took.push(said),
+                Err(error) => return reply(Err(Error::Store(error))),
+            }
+            own.extend(own_number);
+        }
+        let first = draft.batch.accepts.len();
+        let slots: Vec<Slot> = (first..first + fresh.len()).map(Slot::New).collect();
+        if let Err(error) = self.take_fresh(draft, fresh) {
+            return reply(Err(error));
+        }
+        self.registry.books().hear(&stream, last, draft.now.wall);
+        let (registry, of) = (self.registry.clone(), stream.clone());
+        let said = move |accepted: Result<Accepted, Error>| {
+            reply(accepted.and_then(|_| Ok(heard(&registry, &of, took)?)));
+        };
+        let stretch = Some(Stretch { stream, numbers, ended });
+        draft.accepts.push(Accepting { reply: Box::new(said), slots, mark: None, stretch });
+    }
+
+    /// Whether the message of this number is known; `own` are the numbers of its request before it.
+    fn meet_number(&self, stream: &Stream, item: &Arrived, own: &HashSet<u64>) -> Result<Met, StoreError> {
+        let Some(number) = item.origin.number else { return Ok(Met::Unnumbered(false)) };
+        if own.contains(&number.n) {
+            return Ok(Met::Unnumbered(true));
+        }
+        let store = &*self.registry.store;
+        let (place, known) = match self.registry.books().entry(stream, number.n, store)? {
+            // Where it ended, its sender thought better of it.
+            Entry::Unknown | Entry::Ended(_) => return Ok(Met::New),
+            Entry::There(_, known) if known == item.content => return Ok(Met::Known),
+            Entry::There(place, known) => (place, known),
+        };
+        let record = store.get(place)?;
+        let origin = record.and_then(|record| Origin::of(&record.envelope));
+        let is_same = origin.map(|origin| origin.id == item.origin.id);
+        Ok(match is_same {
+            Some(true) if item.origin.revision > known.revision => Met::New,
+            Some(true) => Met::Known,
+            Some(false) | None => Met::Unnumbered(true),
+        })
+    }
+
+    /// Puts a message that is not known among the fresh ones.
+    fn arrive(
+        &self,
+        source: &str,
+        item: Arrived,
+        met: Met,
+        fresh: &mut Vec<Incoming>,
+        draft: &mut Draft,
+    ) -> Result<Took, StoreError> {
+        let Arrived { mut origin, mut incoming, .. } = item;
+        let said = match met {
+            Met::Known => return Ok(Took::Known),
+            Met::New => Took::New,
+            Met::Unnumbered(is_conflict) => {
+                origin.number = None;
+                for one in &mut incoming {
+                    let to = &one.draft.envelope.destination;
+                    let key = format!("{KEY_OF_ALL}{source}/{}/{}/{to}", origin.id, origin.revision);
+                    one.draft.envelope.idempotency_key = Some(key.into());
+                }
+                if is_conflict { Took::Conflict } else { Took::New }
+            }
+        };
+        let mut is_first = true;
+        let before = fresh.len();
+        for mut one in incoming {
+            if std::mem::take(&mut is_first) {
+                one.draft.envelope.headers.push((ORIGIN_HEADER.to_owned(), origin.to_string()));
+            }
+            let hash = one.draft.envelope.idempotency_key.as_deref().map(crate::store::idempotency_hash);
+            let is_new = matches!(self.window.look_up(&one.draft, &*self.registry.store)?, Repeated::No)
+                && hash.is_none_or(|hash| draft.repeated.insert(hash));
+            if is_new {
+                fresh.push(self.with_deadline(one, draft.now.wall));
+            }
+        }
+        Ok(if fresh.len() == before && said != Took::Conflict { Took::Known } else { said })
+    }
+}
+
+/// How a stream stands for whoever sends it.
+fn heard(registry: &Registry, stream: &Stream, took: Vec<Took>) -> Result<Heard, StoreError> {
+    let books = registry.books();
+    let Some(book) = books.book(stream) else { return Ok(Heard { took, mark: 0, highest: 0, holes: Vec::new() }) };
+    let last = book.announced.max(book.highest);
+    let holes = book.holes(stream, last, HOLES_MAX, &*registry.store)?;
+    Ok(Heard { took, mark: book.mark, highest: book.highest, holes })
+}
+
+/// How every side of a stream stands.
+///
+/// # Errors
+/// What hinders the read.
+pub(super) fn shown(registry: &Registry) -> Result<Vec<StreamShown>, StoreError> {
+    let books = registry.books();
+    let each = books.all().map(|(stream, book)| {
+        let count = books.count(&stream.name).filter(|_| stream.side == Side::Out);
+        let count = count.filter(|count| count.epoch == stream.epoch);
+        let last = count.map_or(0, |count| count.last).max(book.announced).max(book.highest);
+        Ok(StreamShown {
+            stream: stream.clone(),
+            is_current: stream.side == Side::In || count.is_some(),
+            last,
+            mark: book.mark,
+            holes: book.holes(stream, last, HOLES_MAX, &*registry.store)?,
+            gap_since: book.gap_since,
+            heard_at: book.heard_at,
+        })
+    });
+    each.collect()
+}
+
+/// The message of a number, where its place is known.
+fn message(registry: &Registry, stream: &Stream, n: u64) -> Result<Option<Id>, Error> {
+    let entry = registry.books().entry(stream, n, &*registry.store)?;
+    let place: Option<Place> = if let Entry::There(place, _) = entry { Some(place) } else { None };
+    let record = place.map(|place| registry.store.get(place)).transpose()?.flatten();
+    Ok(record.map(|record| record.id))
+}
+
+fn page(registry: &Registry, stream: &Stream, page: u64) -> Result<Page, Error> {
+    let books = registry.books();
+    let book = books.book(stream);
+    Ok(book.map_or_else(|| Ok(Page::default()), |book| book.page(stream, page, &*registry.store))?)
+}
+
+impl Engine {
+    /// Takes what another registry sends, all or none; answers once it is durable. Never blocks: a full engine answers [`Error::Busy`].
+    pub fn receive(&self, received: Received, reply: Reply<Heard>) {
+        let has_items = !received.items.is_empty();
+        if let Some(error) = self.shared.no_room().filter(|_| has_items) {
+            return reply(Err(error));
+        }
+        match Arrivals::check(received, &self.shared.registry) {
+            Ok(arrivals) => self.shared.hand_in(Request::Receive(Box::new(arrivals), reply), false),
+            Err(error) => reply(Err(error)),
+        }
+    }
+
+    /// How every side of a stream stands of which anything is known here.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn streams(&self) -> Result<Vec<StreamShown>, Error> {
+        Ok(shown(&self.shared.registry)?)
+    }
+
+    /// The epoch and the last number of messages for a destination that numbers them.
+    #[must_use]
+    pub fn numbered(&self, destination: &str) -> Option<(u64, u64)> {
+        self.shared.registry.books().count(destination).map(|count| (count.epoch, count.last))
+    }
+
+    /// Counts the messages for a destination anew from the next one on, where they are still counted in this epoch: its other side knows numbers that
+    /// were not given here. Whether it does now.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn begin_epoch(&self, destination: &str, stale: u64) -> Result<bool, Error> {
+        Ok(self.shared.registry.books().renew(destination, stale)?)
+    }
+
+    /// These pages of a ledger in short: the same on both sides where they agree.
+    #[must_use]
+    pub fn ledger_print(&self, stream: &Stream, pages: Range<u64>) -> Print {
+        self.shared.registry.books().print(stream, pages)
+    }
+
+    /// A page of a ledger, whole.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn ledger_page(&self, stream: &Stream, number: u64) -> Result<Page, Error> {
+        page(&self.shared.registry, stream, number)
+    }
+
+    /// The message of a number, where it is there.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn ledger_message(&self, stream: &Stream, n: u64) -> Result<Option<Id>, Error> {
+        message(&self.shared.registry, stream, n)
+    }
+}
+
+impl Turn {
+    /// Takes what another registry sends, all or none; the next turn writes it down and answers.
+    pub fn receive(&mut self, received: Received, reply: Reply<Heard>) {
+        match Arrivals::check(received, &self.registry) {
+            Ok(arrivals) => self.inbox.push(Request::Receive(Box::new(arrivals), reply)),
+            Err(error) => reply(Err(error)),
+        }
+    }
+
+    /// How every side of a stream stands of which anything is known here.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn streams(&self) -> Result<Vec<StreamShown>, Error> {
+        Ok(shown(&self.registry)?)
+    }
+
+    /// The epoch and the last number of messages for a destination that numbers them.
+    #[must_use]
+    pub fn numbered(&self, destination: &str) -> Option<(u64, u64)> {
+        self.registry.books().count(destination).map(|count| (count.epoch, count.last))
+    }
+
+    /// Counts the messages for a destination anew from the next one on, where they are still counted in this epoch: its other side knows numbers that
+    /// were not given here. Whether it does now.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn begin_epoch(&self, destination: &str, stale: u64) -> Result<bool, Error> {
+        Ok(self.registry.books().renew(destination, stale)?)
+    }
+
+    /// These pages of a ledger in short: the same on both sides where they agree.
+    #[must_use]
+    pub fn ledger_print(&self, stream: &Stream, pages: Range<u64>) -> Print {
+        self.registry.books().print(stream, pages)
+    }
+
+    /// A page of a ledger, whole.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn ledger_page(&self, stream: &Stream, number: u64) -> Result<Page, Error> {
+        page(&self.registry, stream, number)
+    }
+
+    /// The message of a number, where it is there.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn ledger_message(&self, stream: &Stream, n: u64) -> Result<Option<Id>, Error> {
+        message(&self.registry, stream, n)
+    }
+}
