@@ -31,6 +31,7 @@ pub mod sink;
 mod sources;
 mod spools;
 mod tokens;
+mod transfer;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -103,6 +104,8 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "tail" => messages::tail(arguments),
         "verify" => offline::verify(arguments),
         "salvage" => offline::salvage(arguments),
+        "export" => transfer::export(arguments),
+        "import" => transfer::import(arguments),
         "sink" => sink::run(arguments),
         "bench" => bench::run(arguments),
         "completions" => pages::completions(arguments),
@@ -169,6 +172,7 @@ fn command() -> Command {
                 .arg(Arg::new("dir").value_name("DIR").required(true).help("The damaged registry"))
                 .arg(option("into", "DIR", "The fresh one; it must not exist or be empty").required(true)),
         )
+        .subcommands(transfer::verbs())
         .subcommand(sink_verb())
         .subcommand(bench::verb())
         .subcommand(

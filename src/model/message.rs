@@ -205,7 +205,7 @@ impl Record {
 }
 
 /// What the last attempt is remembered by in the status itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// The class of the last failure.
     pub class: Option<Class>,

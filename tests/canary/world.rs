@@ -343,7 +343,9 @@ impl World {
         let help = String::from_utf8(help.stdout).unwrap();
         let verbs = help.lines().filter_map(|line| line.strip_prefix("  ")?.split("  ").next());
         for verb in verbs.filter(|verb| verb.len() > 1 && verb.chars().all(|letter| letter.is_ascii_lowercase())) {
-            let is_elsewhere = ["serve", "tail", "verify", "salvage", "sink", "bench", "demo", "help"].contains(&verb);
+            let is_elsewhere =
+                ["serve", "tail", "verify", "salvage", "export", "import", "sink", "bench", "demo", "help"]
+                    .contains(&verb);
             assert!(is_elsewhere || words.iter().any(|line| line.starts_with(verb)), "nobody asks by {verb}");
         }
     }
@@ -352,7 +354,9 @@ impl World {
     pub fn end(mut self) -> BTreeMap<String, Vec<u8>> {
         let _ = Command::new("kill").arg(self.node.id().to_string()).status();
         assert!(self.node.wait().unwrap().success(), "the node ends well");
-        for verb in [&["verify", "--data", "data"][..], &["salvage", "data", "--into", "saved"]] {
+        for verb in
+            [&["verify", "--data", "data"][..], &["export", "--data", "data"], &["salvage", "data", "--into", "saved"]]
+        {
             let done = client(&self.dir, self.port).env_remove("GONIEC_URL").args(verb).output().unwrap();
             assert!(done.status.success(), "{verb:?}: {}", String::from_utf8_lossy(&done.stderr));
             self.hear(&format!("output of {}", verb[0]), &[done.stdout, done.stderr].concat());

@@ -19,7 +19,7 @@ use crate::model::{Envelope, Id, Place, Queued, State, Told, WallMs};
 use crate::store::{Incoming, Older, StateName, StoreError, idempotency_hash, key_hash};
 
 /// An envelope larger than this lies in parts, so that a chunk always has room for what it must hold itself.
-const FIXED_BYTES_MAX: usize = ROW_BYTES_MAX / 2;
+pub(super) const FIXED_BYTES_MAX: usize = ROW_BYTES_MAX / 2;
 
 /// [`Fixed`](super::layout::Fixed), borrowed.
 #[derive(Serialize)]
@@ -163,7 +163,7 @@ impl Plan<'_> {
 }
 
 /// Where a start finds this `not_before`: only an id of our own has the time of the chunk, by which a start then goes.
-fn hour(not_before: Option<WallMs>, state: State, is_own_id: bool) -> Hour {
+pub(super) fn hour(not_before: Option<WallMs>, state: State, is_own_id: bool) -> Hour {
     not_before.map_or(Hour::Nowhere, |at| match state == State::Queued(Queued::NotBefore(at)) && is_own_id {
         true => Hour::State,
         false => Hour::Envelope,

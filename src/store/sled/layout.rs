@@ -29,7 +29,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Envelope, Id, Place, WallMs, codec};
+use crate::model::{Attempt, Envelope, Id, Place, WallMs, codec};
 use crate::store::StoreError;
 
 /// The format of a registry. A registry of a higher one is refused before anything is written.
@@ -267,6 +267,50 @@ pub(super) fn encode<T: Serialize>(value: &T, into: &mut Vec<u8>) -> Result<(), 
 /// The value of these bytes, all of them.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     codec::read(bytes).ok().filter(|(_, read)| *read == bytes.len()).map(|(value, _)| value)
+}
+
+/// The row of an attempt. Behind it stands what the destination calls the message, where it says so; and behind that the phases, before which nothing
+/// stands for no name.
+pub(super) fn encode_attempt(attempt: &Attempt) -> Result<Vec<u8>, StoreError> {
+    let mut row = Vec::new();
+    encode(attempt, &mut row)?;
+    let name = attempt.remote_id.as_deref().or(attempt.phases.map(|_| ""));
+    if let Some(name) = name {
+        encode(&name, &mut row)?;
+    }
+    if let Some(phases) = &attempt.phases {
+        encode(phases, &mut row)?;
+    }
+    Ok(row)
+}
+
+/// An edit's head: its length in 4 bytes, then the edit.
+pub(super) fn encode_edit(edit: &Edit, into: &mut Vec<u8>) -> Result<(), StoreError> {
+    let mut head = Vec::new();
+    encode(edit, &mut head)?;
+    into.extend_from_slice(&u32::try_from(head.len()).unwrap_or(u32::MAX).to_be_bytes());
+    into.extend_from_slice(&head);
+    Ok(())
+}
+
+/// The row of an edit, and whether its body has to lie in parts. Without a body it was removed.
+pub(super) fn edit_row(mut edit: Edit, body: Option<&[u8]>) -> Result<(Vec<u8>, bool), StoreError> {
+    let mut row = Vec::new();
+    let Some(body) = body else {
+        edit.kept = Kept::Removed;
+        encode_edit(&edit, &mut row)?;
+        return Ok((row, false));
+    };
+    edit.kept = Kept::Inline;
+    encode_edit(&edit, &mut row)?;
+    if row.len() + body.len() <= ROW_BYTES_MAX {
+        row.extend_from_slice(body);
+        return Ok((row, false));
+    }
+    edit.kept = Kept::Parts;
+    row.clear();
+    encode_edit(&edit, &mut row)?;
+    Ok((row, true))
 }
 
 /// What is fixed of a message, as a chunk holds it.

@@ -15,8 +15,12 @@
 //! Who delivers, and why a message moves. Only this folder knows sled and crossbeam-epoch.
 
 mod accept;
+mod carried;
+mod export;
+mod fresh;
 mod head;
 mod hot;
+mod import;
 mod keys;
 mod layout;
 mod list;
@@ -53,6 +57,8 @@ use plan::{View, Writer};
 use witness::Witness;
 use write::Database;
 
+pub use export::{Exported, export};
+pub use import::import;
 pub use repair::{Repaired, repair};
 pub use salvage::{Salvaged, salvage};
 pub use verify::{Verified, verify};

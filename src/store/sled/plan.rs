@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::head::{Change, Counters, Head};
 use super::hot::Hot;
 use super::layout::{
-    ATTEMPTS_MAX, Edit, Kept, ROW_BYTES_MAX, Tree, damaged, encode, group_key, numbered_key, part_key, place_key,
+    ATTEMPTS_MAX, Edit, Kept, ROW_BYTES_MAX, Tree, damaged, edit_row, encode_attempt, group_key, numbered_key,
+    part_key, place_key,
 };
 use super::slot::{Arrival, Slot, Stat};
 use super::trees::{Trees, Writes};
@@ -289,16 +290,7 @@ impl<'a> Plan<'a> {
     }
 
     fn attempt_row(&mut self, place: Place, attempt: &Attempt) -> Result<(), StoreError> {
-        let mut body = Vec::new();
-        encode(attempt, &mut body)?;
-        // Behind it what the destination calls the message, where it says so; and behind that the phases, before which nothing stands for no name.
-        let name = attempt.remote_id.as_deref().or(attempt.phases.map(|_| ""));
-        if let Some(name) = name {
-            encode(&name, &mut body)?;
-        }
-        if let Some(phases) = &attempt.phases {
-            encode(phases, &mut body)?;
-        }
+        let body = encode_attempt(attempt)?;
         self.put(Tree::Att, &numbered_key(place, attempt.number), &body);
         if let Some(old) = attempt.number.checked_sub(ATTEMPTS_MAX) {
             self.writes.remove(Tree::Att, &numbered_key(place, old));
@@ -315,7 +307,7 @@ impl<'a> Plan<'a> {
         after.body_bytes = u32::try_from(amendment.body.len()).unwrap_or(u32::MAX);
         // What retention took of the bodies before does not touch the new one.
         after.flags.bodiless = false;
-        let mut edit = Edit {
+        let edit = Edit {
             at: self.now,
             who: amendment.who.clone(),
             why: amendment.why.clone(),
@@ -323,18 +315,12 @@ impl<'a> Plan<'a> {
             body_bytes: after.body_bytes,
             kept: Kept::Inline,
         };
-        let mut body = Vec::new();
-        encode_edit(&edit, &mut body)?;
-        if body.len() + amendment.body.len() > ROW_BYTES_MAX {
-            edit.kept = Kept::Parts;
+        let (row, in_parts) = edit_row(edit, Some(&amendment.body))?;
+        if in_parts {
             after.flags.parts = true;
-            body.clear();
-            encode_edit(&edit, &mut body)?;
             self.parts(place, after.revision, &amendment.body);
-        } else {
-            body.extend_from_slice(&amendment.body);
         }
-        self.put(Tree::Over, &numbered_key(place, after.revision), &body);
+        self.put(Tree::Over, &numbered_key(place, after.revision), &row);
         Ok(())
     }
 
@@ -488,13 +474,4 @@ impl<'a> Plan<'a> {
         self.put(Tree::Chunk, &key, &body);
         Ok(())
     }
-}
-
-/// An edit's head: its length in 4 bytes, then the edit.
-pub(super) fn encode_edit(edit: &Edit, into: &mut Vec<u8>) -> Result<(), StoreError> {
-    let mut head = Vec::new();
-    encode(edit, &mut head)?;
-    into.extend_from_slice(&u32::try_from(head.len()).unwrap_or(u32::MAX).to_be_bytes());
-    into.extend_from_slice(&head);
-    Ok(())
 }

@@ -271,6 +271,17 @@ pub(super) fn revision(trees: &Trees, head: &Head, place: Place, number: u16) ->
 /// The attempts that are kept, oldest first.
 pub(super) fn attempts(trees: &Trees, head: &Head, place: Place) -> Result<Vec<Attempt>, StoreError> {
     let Some(slot) = slot(trees, head, place)? else { return Ok(Vec::new()) };
+    let mut attempts = attempt_rows(trees, place, &slot)?;
+    if let Some(arrival) = slot.arrival
+        && attempts.last().is_none_or(|last| last.number < slot.attempts)
+    {
+        attempts.push(arrived(&slot, arrival));
+    }
+    Ok(attempts)
+}
+
+/// The attempts that are rows of their own.
+pub(super) fn attempt_rows(trees: &Trees, place: Place, slot: &Slot) -> Result<Vec<Attempt>, StoreError> {
     let mut attempts = Vec::new();
     if slot.flags.attempts {
         let mut walk = trees.under(Tree::Att, &place_key(place))?;
@@ -282,11 +293,6 @@ pub(super) fn attempts(trees: &Trees, head: &Head, place: Place) -> Result<Vec<A
         if attempts.is_empty() {
             return Err(StoreError::Damaged(format!("{}: none is left", name(Tree::Att, &place_key(place)))));
         }
-    }
-    if let Some(arrival) = slot.arrival
-        && attempts.last().is_none_or(|last| last.number < slot.attempts)
-    {
-        attempts.push(arrived(&slot, arrival));
     }
     Ok(attempts)
 }

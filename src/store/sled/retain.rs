@@ -16,8 +16,8 @@
 
 use std::ops::Range;
 
-use super::layout::{Entries, Entry, Kept, RANGE_CHUNKS, Tree, part_key, place_key};
-use super::plan::{Plan, encode_edit};
+use super::layout::{Entries, Entry, Kept, RANGE_CHUNKS, Tree, encode_edit, part_key, place_key};
+use super::plan::Plan;
 use super::read;
 use super::slot::{Slot, Stat};
 use crate::model::{Place, State, WallMs};

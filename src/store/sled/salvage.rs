@@ -6,10 +6,8 @@
 //! # What holds
 //!
 //! * The old directory is not written to.
-//! * Indexes and counters are not carried over but rebuilt from the statuses.
 //! * A message whose status is lost is queued again and held, with its last edit, for a person to decide; what is missing is said.
 //! * A destination whose name is lost has the one that its messages bear; no number is given to another name.
-//! * A salvage that was cut off leaves nothing that opens as a registry.
 //! * What was deleted and left its empty status row behind stays deleted.
 //!
 //! # What it does not know
@@ -20,17 +18,16 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 
-use super::head::{Change, Counters, Head};
-use super::layout::{Cursor, Entries, Entry, Fixed, Kept, Tree, decode, dest_key, group_key, numbered_key, place_key};
-use super::open::{self, Identity, Paths};
-use super::plan::View;
+use super::fresh::Fresh;
+use super::head::{Counters, Head};
+use super::layout::{Cursor, Entries, Entry, Fixed, Kept, Tree, decode, numbered_key, place_key};
+use super::open::{self, Paths};
 use super::search::Found;
 use super::slot::{Flags, Hour, Slot, Stat};
-use super::trees::Writes;
 use super::witness::{Testimony, Witness};
-use super::{Options, SledStore, Step, read};
+use super::{Options, read};
 use crate::model::{Attempt, Place, Queued, State, Told, WallMs};
-use crate::store::{Dest, StateName, Store, StoreError, idempotency_hash, key_hash};
+use crate::store::{Dest, StoreError, idempotency_hash, key_hash};
 
 /// What a salvage did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,9 +43,6 @@ pub struct Salvaged {
 /// The names of the destinations by number.
 type Names = BTreeMap<u16, Vec<u8>>;
 
-/// How many rows, or bytes, one transaction of the new registry takes.
-const ROWS_PER_WRITE: usize = 512;
-const BYTES_PER_WRITE: usize = 8 << 20;
 /// How far commits may be ahead of the witness: those of moments. What claims more was not written by us.
 const COMMITS_AHEAD_MAX: u64 = 1_000_000;
 /// The least that a chunk leaves in the file: its status row.
@@ -77,84 +71,45 @@ pub fn salvage(from: &Path, into: &Path, options: Options) -> Result<Salvaged, S
     let file = File::open(&old.db).map_err(open::disk)?;
     let chunks_max = file.metadata().map_err(open::disk)?.len() / STAT_ROW_BYTES_MIN;
     let found = Found::newest(file, known.map(|identity| identity.seal), commit_max).map_err(open::disk)?;
-    let held = open::hold_for_salvage(into, options.cache_bytes)?;
-    let seal = held.identity.seal;
-    if let Some(Identity { node, .. }) = known {
-        // Ids go on as they were; the rows are closed anew.
-        open::write_format(&held.paths, Identity { node, seal })?;
-    }
-    let view = open::view(&held.paths, seal, options.cache_bytes)?;
-    let mut carry = Carry {
-        found: &found,
-        new: New { view, writes: Writes::default(), bytes: 0 },
-        names: Names::new(),
-        salvaged: Salvaged::default(),
-    };
-    let carried = carry.all(chunks_max, testimony, &options);
+    // Ids go on as they were.
+    let new = Fresh::begin(into, known.map(|identity| identity.node), options.cache_bytes)?;
+    let mut carry = Carry { found: &found, new, names: Names::new(), salvaged: Salvaged::default() };
+    let carried = carry.all(chunks_max, testimony);
     let Carry { new, salvaged, .. } = carry;
-    new.view.trees.shut();
-    carried?;
-    File::open(&held.paths.db).and_then(|db| db.sync_all()).map_err(open::disk)?;
-    fs::remove_file(&held.paths.salvaging).map_err(open::disk)?;
-    open::sync_dir(into)?;
-    drop(held);
-    SledStore::open(into, options)?.close()?;
+    if let Err(error) = carried {
+        new.leave();
+        return Err(error);
+    }
+    new.end(into, options)?;
     Ok(salvaged)
-}
-
-/// The new registry.
-struct New {
-    view: View,
-    writes: Writes,
-    bytes: usize,
-}
-
-impl New {
-    fn put(&mut self, tree: Tree, key: &[u8], commit: u64, body: &[u8]) -> Result<(), StoreError> {
-        self.writes.put(tree, key, self.view.trees.seal().frame(tree, key, commit, body));
-        self.bytes += body.len();
-        if self.writes.rows() >= ROWS_PER_WRITE || self.bytes >= BYTES_PER_WRITE { self.write() } else { Ok(()) }
-    }
-
-    fn mark(&mut self, tree: Tree, key: &[u8]) {
-        self.writes.put(tree, key, Vec::new());
-    }
-
-    fn write(&mut self) -> Result<(), StoreError> {
-        let writes = std::mem::take(&mut self.writes);
-        self.bytes = 0;
-        self.view.trees.apply(&writes)?;
-        self.view.trees.flush(writes.rows())
-    }
 }
 
 /// A salvage under way.
 struct Carry<'a> {
     found: &'a Found,
-    new: New,
+    new: Fresh,
     names: Names,
     salvaged: Salvaged,
 }
 
 impl Carry<'_> {
     /// Writes the rows of the new registry, the head last.
-    fn all(&mut self, chunks_max: u64, testimony: Testimony, options: &Options) -> Result<(), StoreError> {
+    fn all(&mut self, chunks_max: u64, testimony: Testimony) -> Result<(), StoreError> {
         if self.found.strange > 0 {
             let strange = self.found.strange;
             self.miss(format!("{strange} rows that claim a commit which never was: no row of ours"));
         }
-        let (mut head, counters) = self.head_of(chunks_max)?;
+        let (head, counters) = self.head_of(chunks_max)?;
+        self.new.head = head;
         self.name(&head)?;
-        let change = self.chunks(&mut head)?;
+        self.chunks(&head)?;
         for (dest, name) in std::mem::take(&mut self.names) {
-            self.new.put(Tree::Meta, &dest_key(dest), head.commit, &name)?;
+            self.new.name(dest, &name)?;
         }
         for tree in [Tree::Alias, Tree::Keys, Tree::Note] {
             self.rows(tree, b"")?;
         }
-        let mut recounted = Counters::default();
-        recounted.apply(&change);
-        if recounted.list() != counters.list() {
+        if self.new.counters().list() != counters.list() {
             self.miss("changes of status: the counters differ, so some messages stand where they stood before".into());
         }
         match testimony {
@@ -166,13 +121,7 @@ impl Carry<'_> {
                 self.miss("the witness: whether later commits are missing cannot be known".into());
             }
         }
-        self.new.write()?;
-        for group in change.groups() {
-            let row = Counters::default().row(&head, group, &change);
-            self.new.put(Tree::Meta, &group_key(group), head.commit, &row)?;
-        }
-        options.fault.as_ref().map_or(Ok(()), |fault| fault(Step::Apply)).map_err(open::disk)?;
-        self.new.write()
+        Ok(())
     }
 
     fn miss(&mut self, what: String) {
@@ -201,30 +150,24 @@ impl Carry<'_> {
         Ok((head, counters))
     }
 
-    /// Carries the chunks and what their messages have beside them; gives the messages by destination and state.
-    fn chunks(&mut self, head: &mut Head) -> Result<Change, StoreError> {
-        let mut change = Change::default();
+    /// Carries the chunks and what their messages have beside them.
+    fn chunks(&mut self, head: &Head) -> Result<(), StoreError> {
         let mut made_at = WallMs(0);
         for chunk in head.floor..head.next_chunk {
-            let key = chunk.to_be_bytes();
-            let messages = self.row(Tree::Chunk, &key)?;
+            let messages = self.row(Tree::Chunk, &chunk.to_be_bytes())?;
             let stat = self.status(chunk, made_at, messages.as_ref().map(|(_, body)| body.as_slice()))?;
             made_at = made_at.max(stat.made_at());
             for (number, slot) in stat.slots() {
                 self.salvaged.messages += 1;
-                change.add(slot.dest, StateName::of(slot.state), 1);
-                self.beside(Place::new(chunk, number), &slot)?;
+                let place = Place::new(chunk, number);
+                self.new.message(place, &slot);
+                for tree in [Tree::Att, Tree::Over, Tree::Part] {
+                    self.rows(tree, &place_key(place))?;
+                }
             }
-            if let Some((commit, body)) = messages.filter(|_| !stat.is_empty()) {
-                self.new.put(Tree::Chunk, &key, commit, &body)?;
-            }
-            head.open.add(stat.mark(chunk));
-            if stat.is_open() {
-                self.new.mark(Tree::Open, &key);
-            }
-            self.new.put(Tree::Stat, &key, head.commit, stat.bytes())?;
+            self.new.chunk(chunk, messages.as_ref().map(|(commit, body)| (*commit, body.as_slice())), &stat)?;
         }
-        Ok(change)
+        Ok(())
     }
 
     fn row(&self, tree: Tree, key: &[u8]) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
@@ -236,21 +179,6 @@ impl Carry<'_> {
         for row in self.found.under(tree, prefix) {
             let (key, commit, body) = row.map_err(open::disk)?;
             self.new.put(tree, key, commit, &body)?;
-        }
-        Ok(())
-    }
-
-    /// The rows that a message has beside its chunk.
-    fn beside(&mut self, place: Place, slot: &Slot) -> Result<(), StoreError> {
-        let prefix = place_key(place);
-        for tree in [Tree::Att, Tree::Over, Tree::Part] {
-            self.rows(tree, &prefix)?;
-        }
-        if slot.is_bad() {
-            self.new.mark(Tree::Bad, &prefix);
-        }
-        if slot.flags.untold {
-            self.new.mark(Tree::Untold, &prefix);
         }
         Ok(())
     }

@@ -13,6 +13,8 @@
 //!
 //! Who moves a message, and where the slot lies.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Abandoned, Class, Failed, Id, Phases, Queued, State, Told, WallMs};
 use crate::store::{Dest, Expect};
 
@@ -72,7 +74,7 @@ pub(super) enum Hour {
 }
 
 /// The attempt that delivered a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Arrival {
     pub(super) started_at: WallMs,
     pub(super) duration_ms: u32,

@@ -1,0 +1,327 @@
+//! Folders of files: what becomes of each, of hostile ones too, and that a half-taken one is gone on with where it was left.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use goniec::config::{Config, Process};
+use goniec::engine::{Destination, Engine, Settings};
+use goniec::model::WallMs;
+use goniec::source::{SpoolStatus, Spooler, UNROUTED};
+use goniec::store::memory::{MemoryDisk, MemoryStore};
+use goniec::store::{Query, Store};
+use goniec::{Message, Record};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const NOW: WallMs = WallMs(1_790_000_000_000);
+
+/// A spool of a running engine, looked into when a test says so.
+struct World {
+    dir: TempDir,
+    disk: MemoryDisk,
+    store: Arc<MemoryStore>,
+    engine: Engine,
+    spooler: Spooler,
+    sources: Arc<goniec::source::Sources>,
+}
+
+fn world(more: &str) -> World {
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = format!(
+        "[destination.erp]\nurl = \"http://127.0.0.1:1/\"\n[destination.shop]\nurl = \"http://127.0.0.1:1/\"\n[source.orders]\nspool = {{ dir = {:?}, separator = \";\" }}\n{more}",
+        dir.path()
+    );
+    let config = Config::parse(&config, "test", &Process).expect("sound");
+    let disk = MemoryDisk::default();
+    let (store, engine, spooler) = run(&disk, &config.sources);
+    World { dir, disk, store, engine, spooler, sources: config.sources }
+}
+
+fn run(disk: &MemoryDisk, sources: &Arc<goniec::source::Sources>) -> (Arc<MemoryStore>, Engine, Spooler) {
+    let destinations = ["erp", "shop", UNROUTED].map(|name| Destination::new(name, |_: &Message| ()));
+    let store = Arc::new(MemoryStore::open(disk).expect("opens"));
+    let engine = Engine::start(store.clone(), destinations.into(), Settings::default(), Vec::new()).expect("starts");
+    let spooler = Spooler::all(sources, &engine).remove(0);
+    (store, engine, spooler)
+}
+
+impl World {
+    fn put(&self, name: impl AsRef<OsStr>, content: impl AsRef<[u8]>) {
+        let hidden = self.dir.path().join(".coming");
+        fs::write(&hidden, content).expect("writes");
+        fs::rename(hidden, self.dir.path().join(name.as_ref())).expect("renames");
+    }
+
+    fn look(&mut self) -> SpoolStatus {
+        while self.spooler.turn(NOW, &|| false) {}
+        self.sources.sources[0].spool.as_ref().expect("a spool").status()
+    }
+
+    /// Looks, and is over once that was asked so often.
+    fn look_until(&mut self, asked: usize) {
+        let count = AtomicUsize::new(0);
+        self.spooler.turn(NOW, &|| count.fetch_add(1, Ordering::Relaxed) + 1 >= asked);
+    }
+
+    /// Ends the engine and begins anew with what is durable.
+    fn again(&mut self) {
+        self.engine.shutdown(std::time::Duration::from_secs(10)).expect("ends");
+        (self.store, self.engine, self.spooler) = run(&self.disk, &self.sources);
+    }
+
+    fn records(&self) -> Vec<(Record, String)> {
+        let store = &self.store;
+        let mut query = Query { limit: 1_000, ..Query::default() };
+        let mut all = Vec::new();
+        loop {
+            let page = store.list(&query).expect("lists");
+            for record in page.records {
+                let body = store.load(record.place).expect("reads").expect("is there").message.body;
+                all.push((record, String::from_utf8_lossy(&body).into_owned()));
+            }
+            let Some(next) = page.next else { break };
+            query.before = Some(next);
+        }
+        all.reverse();
+        all
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        self.records().into_iter().map(|(_, body)| body).collect()
+    }
+
+    fn files(&self, folder: &str) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = fs::read_dir(self.dir.path().join(folder))
+            .expect("lists")
+            .map(|entry| PathBuf::from(entry.expect("an entry").file_name()))
+            .filter(|name| name != Path::new("done") && name != Path::new("failed"))
+            .collect();
+        files.sort();
+        files
+    }
+
+    fn why(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.path().join("failed").join(format!("{name}.why"))).expect("a reason")
+    }
+}
+
+const ROUTE: &str =
+    "key = \".id\"\ntype = \".kind\"\n[[route]]\nto = [\"erp\"]\n[[route]]\ntype = \"price\"\nto = [\"shop\"]\n";
+
+#[test]
+fn each_form_becomes_messages() {
+    let mut world = world(ROUTE);
+    let lines = "{\"id\":1,\"kind\":\"order\"}\n\n{\"body\":{\"id\":2},\"key\":\"own\",\"type\":\"price\",\"headers\":{\"x-a\":\"1\"}}\n\
+                 {\"body\":\"text\",\"destination\":\"shop\",\"idempotency_key\":\"i\",\"after\":[\"k\"],\"key\":\"mine\"}\n";
+    world.put("1.ndjson", lines);
+    world.put("2.csv", "id;kind\r\n3;\"a;b\"\r\n");
+    world.put("3.json", "{ \"id\" : 4.0 }");
+    world.put("4.xml", "<id>5</id>");
+    let status = world.look();
+    assert_eq!((status.taken, status.refused, status.waiting, status.messages), (4, 0, 0, 7), "{status:?}");
+    assert_eq!((status.last_file.as_deref(), status.last_error), (Some("4.xml"), None));
+    let seen: Vec<String> = world
+        .records()
+        .iter()
+        .map(|(record, body)| {
+            let envelope = &record.envelope;
+            let header =
+                |name: &str| envelope.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
+            assert_eq!(header("goniec-source"), Some("orders"));
+            let words = [envelope.key.as_deref(), envelope.kind.as_deref(), header("goniec-sequence"), header("x-a")];
+            format!("{} {} {body}", envelope.destination, words.map(|word| word.unwrap_or("-")).join(" "))
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            "erp 1 order 1.ndjson/1 - {\"id\":1,\"kind\":\"order\"}",
+            "erp 2 price 1.ndjson/2 1 {\"id\":2}",
+            "shop 2 price 1.ndjson/2 1 {\"id\":2}",
+            "shop mine - 1.ndjson/3 - text",
+            "erp 3 a;b 2.csv/1 - {\"id\":\"3\",\"kind\":\"a;b\"}",
+            "erp 4.0 - 3.json/1 - { \"id\" : 4.0 }",
+            "unrouted - - 4.xml/1 - <id>5</id>",
+        ]
+    );
+    assert_eq!(world.files("done").len(), 4);
+    assert!(world.files("").is_empty() && world.files("failed").is_empty());
+}
+
+#[test]
+fn what_is_wrong_is_put_aside_whole_and_told_by_line() {
+    let mut world = world(ROUTE);
+    world.put("a.ndjson", "{\"id\":1}\n{\"id\":}\n{\"id\":3}\n");
+    world.put("b.ndjson", "{\"id\":1}\n{\"body\":1,\"destination\":\"nowhere\"}\n");
+    world.put("c.csv", "id;kind\n1\n");
+    world.put("d.json", "{");
+    world.put("e.ndjson", "{\"body\":1,\"bdy\":2}\n");
+    world.put("f.bin", vec![0; (1 << 20) + 1]);
+    let status = world.look();
+    assert_eq!((status.taken, status.refused, status.waiting), (0, 6, 0), "{status:?}");
+    assert!(world.bodies().is_empty(), "nothing of them");
+    for (name, says) in [
+        ("a.ndjson", "line 2: column 7: not JSON"),
+        ("b.ndjson", "line 2: unknown destination \"nowhere\""),
+        ("c.csv", "line 2: it has 1 fields, and the head has 2"),
+        ("d.json", "line 1: column 1: not JSON"),
+        ("e.ndjson", "line 1: column 15: unknown field `bdy`"),
+        ("f.bin", "line 1: a body"),
+    ] {
+        assert!(world.why(name).starts_with(says), "{name}: {}", world.why(name));
+    }
+    assert_eq!(fs::read(world.dir.path().join("failed/d.json")).expect("is kept"), b"{");
+    // Mended, it is a file like any other.
+    world.put("a.ndjson", "{\"id\":1}\n");
+    assert_eq!(world.look().taken, 1);
+}
+
+#[test]
+fn only_whole_plain_files_are_looked_at() {
+    let mut world = world(ROUTE);
+    let secret = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(secret.path(), "secret").expect("writes");
+    symlink(secret.path(), world.dir.path().join("a.json")).expect("links");
+    symlink("/", world.dir.path().join("b")).expect("links");
+    assert!(
+        std::process::Command::new("mkfifo").arg(world.dir.path().join("c.json")).status().expect("runs").success()
+    );
+    fs::create_dir(world.dir.path().join("d.json")).expect("a folder");
+    for name in [".hidden.json", "e.json.tmp", "f.json.part"] {
+        world.put(name, "1");
+    }
+    let status = world.look();
+    assert_eq!((status.taken, status.refused, status.waiting, status.last_error), (0, 0, 0, None));
+    assert!(world.bodies().is_empty() && world.files("done").is_empty());
+    assert_eq!(world.files("").len(), 7, "they are left alone");
+}
+
+#[test]
+fn names_steer_nothing() {
+    let mut world = world(ROUTE);
+    let names: [&[u8]; 5] = [b"a\n\x1b[31m.json", b"..json", b"%2e%2e%2f.json", b"\xff\xfe.json", "ż.json".as_bytes()];
+    for name in names {
+        world.put(OsStr::from_bytes(name), "{\"id\":1}");
+    }
+    let long = "n".repeat(250) + ".json";
+    world.put(&long, "{\"id\":1}");
+    world.put("z.json", "{");
+    let status = world.look();
+    // One begins with a dot.
+    assert_eq!((status.taken, status.refused), (5, 1), "{status:?}");
+    assert_eq!(world.files("done").len(), 5);
+    assert!(world.records().iter().all(|(record, _)| {
+        record.envelope.headers.iter().all(|(_, value)| value.bytes().all(|byte| byte.is_ascii_graphic()))
+    }));
+}
+
+#[test]
+fn a_name_comes_again_and_takes_no_place() {
+    let mut world = world(ROUTE);
+    for number in 1..=3 {
+        world.put("a.json", format!("{{\"id\":{number}}}"));
+        world.put("b.json", format!("{number}{{"));
+        world.look();
+    }
+    assert_eq!(world.bodies(), ["{\"id\":1}", "{\"id\":2}", "{\"id\":3}"]);
+    assert_eq!(world.files("done"), ["a.json", "a.json.1", "a.json.2"].map(PathBuf::from));
+    assert_eq!(world.files("failed").len(), 6);
+    // What a person moves back is a new file, although nothing of it has changed.
+    fs::rename(world.dir.path().join("done/a.json"), world.dir.path().join("a.json")).expect("moves");
+    let status = world.look();
+    assert_eq!(world.bodies().len(), 4, "{status:?}");
+}
+
+#[test]
+fn an_empty_file_is_no_message_but_where_it_is_a_body() {
+    let mut world = world(ROUTE);
+    ["a.ndjson", "b.csv", "c.json", "d.dat"].iter().for_each(|name| world.put(name, ""));
+    let status = world.look();
+    assert_eq!((status.taken, status.refused, status.messages), (2, 2, 1), "{status:?}");
+    assert_eq!(world.files("done"), ["a.ndjson", "d.dat"].map(PathBuf::from));
+}
+
+fn many(lines: usize) -> String {
+    (0..lines).map(|number| format!("{{\"id\":{number}}}\n")).collect()
+}
+
+fn check_each_once(world: &World, lines: usize) {
+    let mut ids: Vec<u64> = world
+        .bodies()
+        .iter()
+        .map(|body| serde_json::from_str::<Value>(body).expect("JSON")["id"].as_u64().expect("a number"))
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..u64::try_from(lines).expect("small")).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_large_file_is_gone_on_with_where_it_was_left() {
+    const LINES: usize = 25_000;
+    let mut world = world(ROUTE);
+    world.put("a.ndjson", many(LINES));
+    // Asked before the file, between the two parts that are only read, and once the first was taken.
+    world.look_until(3);
+    assert_eq!(world.bodies().len(), 10_000, "one request of it");
+    world.again();
+    world.look_until(1);
+    assert_eq!(world.bodies().len(), 20_000);
+    world.again();
+    assert_eq!(world.look().waiting, 0);
+    check_each_once(&world, LINES);
+    assert_eq!(world.files("done"), [PathBuf::from("a.ndjson")]);
+}
+
+#[test]
+fn nothing_of_a_large_file_is_taken_where_its_last_line_is_wrong() {
+    let mut world = world(ROUTE);
+    world.put("a.ndjson", many(25_000) + "{");
+    assert_eq!(world.look().refused, 1);
+    assert!(world.why("a.ndjson").starts_with("line 25001: column 1"), "{}", world.why("a.ndjson"));
+    assert!(world.bodies().is_empty());
+}
+
+#[test]
+fn a_half_taken_file_that_is_replaced_is_told_and_the_new_one_taken() {
+    let mut world = world(ROUTE);
+    world.put("a.ndjson", many(25_000));
+    world.look_until(3);
+    assert_eq!(world.bodies().len(), 10_000, "one request of it");
+    world.put("a.ndjson", "{\"id\":\"new\"}\n");
+    let status = world.look();
+    assert_eq!((status.taken, status.refused), (1, 1), "{status:?}");
+    assert!(world.why("a.ndjson").contains("10000 messages of it, to its line 10000, were taken"));
+    assert_eq!(world.bodies().len(), 10_001);
+}
+
+#[test]
+fn what_was_taken_goes_after_its_time() {
+    let mut world = world(ROUTE);
+    world.put("a.json", "{\"id\":1}");
+    world.put("b.json", "{");
+    world.look();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let now = u64::try_from(now.as_millis()).expect("small");
+    let day_ms = 86_400_000;
+    world.spooler.turn(WallMs(now + 29 * day_ms), &|| false);
+    assert_eq!(world.files("done").len(), 1);
+    world.spooler.turn(WallMs(now + 31 * day_ms), &|| false);
+    assert_eq!((world.files("done").len(), world.files("failed").len()), (0, 2));
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_told_until_it_is() {
+    let mut world = world(ROUTE);
+    let (dir, away) = (world.dir.path().to_owned(), world.dir.path().with_extension("away"));
+    fs::rename(&dir, &away).expect("moves");
+    assert!(world.look().last_error.is_some_and(|why| why.contains("its folder cannot be used")));
+    fs::rename(&away, &dir).expect("moves");
+    world.put("a.json", "{\"id\":1}");
+    let status = world.look();
+    assert_eq!((status.taken, status.last_error), (1, None));
+}
