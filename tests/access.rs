@@ -149,7 +149,7 @@ fn promised() -> Vec<(String, String, String)> {
     let routes = lines.filter_map(|(call, rest)| {
         let (method, path) = call.split_once(" /")?;
         let right = rest.split(' ').next()?;
-        let is_route = ["anyone", "produce", "view", "operate", "admin"].contains(&right);
+        let is_route = ["anyone", "source", "produce", "view", "operate", "admin"].contains(&right);
         is_route.then(|| (method.to_owned(), format!("/{path}"), right.to_owned()))
     });
     routes.collect()
@@ -239,8 +239,10 @@ fn refusal(method: &str, right: &str, role: &str, borne: Borne) -> Option<&'stat
         "operator" => right != "admin",
         _ => true,
     };
-    let known: Option<&[u16]> = if may || right == "anyone" { None } else { Some(&[403]) };
-    let unknown = |refused: &'static [u16]| if right == "anyone" { None } else { Some(refused) };
+    // Who is no source hears that there is none of this name, whatever the token.
+    let is_open = ["anyone", "source"].contains(&right);
+    let known: Option<&[u16]> = if may || is_open { None } else { Some(&[403]) };
+    let unknown = |refused: &'static [u16]| if is_open { None } else { Some(refused) };
     match borne {
         Borne::Configured | Borne::Kept | Borne::Session => known,
         Borne::Cookie if method == "GET" => known,

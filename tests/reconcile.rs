@@ -1,13 +1,13 @@
 //! Whether destinations have what was delivered to them: exactly the planted differences are found, whatever a manifest looks like; and hostile ones do no harm.
 
+#[cfg(feature = "cli")]
+#[path = "reconcile/node.rs"]
+mod node;
 #[path = "common/peer.rs"]
 #[allow(dead_code, reason = "each harness uses its part")]
 mod peer;
 #[path = "reconcile/plant.rs"]
 mod plant;
-#[cfg(feature = "cli")]
-#[path = "reconcile/node.rs"]
-mod node;
 
 use std::collections::BTreeSet;
 use std::io::Write;

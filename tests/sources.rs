@@ -10,7 +10,7 @@ mod senders;
 #[path = "sources/world.rs"]
 mod world;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -179,17 +179,36 @@ fn woocommerce_hears_exactly_200() {
     assert!(world.listed("since:1h").is_empty(), "a ping is no message");
 }
 
-/// Who names no source is told so before its body is taken: large bodies to nobody hold no room.
+/// Who names no source, or does not prove in the head what has to be proved there, is told so before a body is taken: it holds no room. A shop that
+/// sends no events sends no more than one message.
 #[test]
-fn nobody_is_known_before_the_body() {
-    let world = World::serve(&senders::WOOCOMMERCE.config());
-    let mut stream = TcpStream::connect(world.address()).expect("connects");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
-    let head = "POST /v1/in/nobody HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n";
-    stream.write_all(head.as_bytes()).expect("writes");
-    let mut answer = [0; 12];
-    stream.read_exact(&mut answer).expect("an answer before the body");
-    assert_eq!(&answer, b"HTTP/1.1 404");
+fn the_head_is_judged_before_the_body() {
+    let shop = senders::WOOCOMMERCE.config();
+    let world = World::serve(&format!(
+        "{shop}[source.bus]\nverify = {{ preset = \"bearer\", secret = {{ file = \"SECRET\" }} }}\n\
+         [source.erp]\nverify = {{ preset = \"basic\", user = \"erp\", secret = {{ file = \"SECRET\" }} }}\n"
+    ));
+    let begun = |source: &str, headers: &str, length: u32| {
+        let mut stream = TcpStream::connect(world.address()).expect("connects");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+        let head =
+            format!("POST /v1/in/{source} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n{headers}\r\n");
+        stream.write_all(head.as_bytes()).expect("writes");
+        let mut answer = BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+        answer.by_ref().next().unwrap_or_default() + &answer.collect::<Vec<_>>().join("\n")
+    };
+    for (source, headers, length, says) in [
+        ("nobody", "", 1_000_000, ["404", ""]),
+        ("bus", "", 1_000_000, ["401", "www-authenticate: Bearer"]),
+        ("bus", "Authorization: Bearer x\r\n", 1_000_000, ["401", "www-authenticate: Bearer"]),
+        ("erp", "Authorization: Basic eDp4\r\n", 1_000_000, ["401", "www-authenticate: Basic"]),
+        ("bus", "Authorization: Bearer secret-of-the-new-days\r\nExpect: 100-continue\r\n", 1_100_000, ["100", ""]),
+        ("woocommerce", "Expect: 100-continue\r\n", 1_100_000, ["413", ""]),
+        ("woocommerce", "", 0, ["401", "www-authenticate: Signature"]),
+    ] {
+        let answer = begun(source, headers, length);
+        assert!(says.iter().all(|part| answer.contains(part)), "{source} {headers}: {answer}");
+    }
 }
 
 /// The yes comes whether any destination is up, and a replay is known again after a kill.
@@ -282,6 +301,69 @@ fn what_no_route_takes_is_kept_told_and_sent_on_once_one_does() {
     assert_eq!(world.listed("to:log key:4").len(), 1);
 }
 
+/// A word that no message can have is never taken for none: what has one rests, also when it is sent again, until its source finds another.
+#[test]
+fn what_has_a_word_that_is_too_long_rests_until_a_person_mends_it() {
+    let config = |bus: &str, shop: &str| {
+        format!(
+            "[destination.stock]\nurl = \"http://127.0.0.1:{}/\"\nlatest_wins = true\n\
+             [source.bus]\nverify = {{ preset = \"none\" }}\n{bus}\n\
+             [source.shop]\nverify = {{ preset = \"none\" }}\nkey = \".id\"\nversion = \".v\"\n{shop}\n\
+             [[route]]\nto = [\"log\"]\n[[route]]\ntype = \"stock\"\nto = [\"stock\"]\n",
+            world::closed_port()
+        )
+    };
+    let mut world = World::serve(&config("", "type = { header = \"x-topic\" }"));
+    let (long, fits, beside) = ("l".repeat(600), "k".repeat(197), "k".repeat(198));
+    let event = |kind: &str, subject: &str| {
+        json!({"specversion": "1.0", "id": subject, "source": "s", "type": kind, "subject": subject,
+               "data": {"id": 1, "type": "order"}})
+    };
+    let structured = [("content-type", "application/cloudevents+json")];
+    for event in [event(&long, "o"), event("order", &long)] {
+        assert_eq!(world.post("/v1/in/bus", &structured, event.to_string().as_bytes()).0, 202);
+    }
+    let order = |key: &str, version: &str| format!(r#"{{"id":"{key}","v":"{version}","topic":"order"}}"#);
+    for (topic, body) in [
+        (&*long, order("1", "1")),
+        ("order", order(&long, "1")),
+        ("order", order("2", "+5")),
+        ("stock", order(&beside, "1")),
+        ("stock", order(&fits, "1")),
+        ("order", order(&beside, "1")),
+    ] {
+        assert_eq!(world.post("/v1/in/shop", &[("x-topic", topic)], body.as_bytes()).0, 202, "{topic} {body}");
+    }
+    let reasons = |world: &World, attempts: usize| {
+        let rests = world.listed("to:unrouted state:abandoned");
+        let tried: Vec<Vec<Value>> = rests.iter().map(|message| world.attempts(message)).collect();
+        let ripe = tried.iter().filter(|tried| tried.len() == attempts);
+        let mut said: Vec<String> =
+            ripe.filter_map(|tried| Some(tried.last()?["detail"].as_str()?.to_owned())).collect();
+        said.sort();
+        said
+    };
+    let expect = [
+        "the key has 198 bytes, 197 are allowed beside a version for \"stock\", where the latest wins",
+        "the key has 600 bytes, 512 are allowed",
+        "the key has 600 bytes, 512 are allowed",
+        "the type has 600 bytes, 512 are allowed",
+        "the type has 600 bytes, 512 are allowed",
+        "the version is no whole number: \"+5\"",
+    ];
+    world.until("six rest", |world| reasons(world, 1) == expect);
+    world.run(&["resend", "to:unrouted", "--yes"]);
+    world.until("they rest again", |world| reasons(world, 2) == expect);
+    assert_eq!(world.listed("to:log").len(), 2, "nothing went on without its word");
+    assert_eq!(world.listed("to:stock").len(), 1);
+    world.serve_again(&config("key = \".id\"\ntype = \".type\"", "type = \".topic\""));
+    world.run(&["resend", "to:unrouted", "--yes"]);
+    world.until("three are left", |world| reasons(world, 3).len() == 3);
+    world.until("three have gone on", |world| world.listed("to:log state:delivered").len() == 5);
+    let key = |key: &str| world.listed(&format!("to:log key:{key} type:order")).len();
+    assert_eq!((key("1"), key(&beside)), (3, 1), "by the key in the data, and the type in the body");
+}
+
 /// A delivery that rested, came again once there was a route, and was then sent on, is there once.
 #[test]
 fn what_rested_and_came_again_goes_on_once() {
@@ -341,6 +423,23 @@ fn a_configuration_that_cannot_be_meant_is_refused_by_line_and_column() {
         ("[source.a]\nverify = { preset = \"none\" }\ntype = \".a b\"\n", "source.a.type"),
         ("[source.a]\nverify = { preset = \"none\" }\ntype = { }\n", "one of filter and header"),
         ("[source.a]\nverify = { preset = \"none\" }\nheaders = [\"goniec-key\"]\n", "set by goniec itself"),
+        (
+            "[source.a]\nverify = { preset = \"none\" }\ntype = { header = \"x topic\" }\n",
+            "3:10: source.a.type.header: \"x topic\" is not a header name",
+        ),
+        ("[source.a]\nverify = { preset = \"none\" }\ndelivery = { header = \"\" }\n", "is not a header name"),
+        (
+            "[source.a]\nverify = { preset = \"hmac\", secret = { file = \"SECRET\" }, header = \"x:s\" }\n",
+            "source.a.verify.header: \"x:s\" is not a header name",
+        ),
+        (
+            "[source.a]\nverify = { preset = \"hmac\", secret = { file = \"SECRET\" }, header = \"x\", timestamp = \"ż\" }\n",
+            "source.a.verify.timestamp: \"ż\" is not a header name",
+        ),
+        (
+            "[source.a]\nverify = { preset = \"hmac\", secret = { file = \"SECRET\" }, header = \"x\", tolerance = \"1m\" }\n",
+            "does nothing without `timestamp`",
+        ),
         ("[source.a]\nverify = { preset = \"none\" }\nheaders = [\"Cookie\"]\n", "goes no further"),
         ("[[route]]\nfrom = \"shop\"\nto = [\"log\"]\n", "there is no source \"shop\""),
         ("[[route]]\nto = [\"erb\"]\n[destination.erp]\nurl = \"http://127.0.0.1:1/\"\n", "did you mean \"erp\"?"),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use crate::config::{Config, PLACES, Process, Role, Token, VARIABLE, limits};
+use crate::config::{Config, LOG, PLACES, Process, Role, Token, VARIABLE, limits};
 use crate::engine::{Destination, Engine, LogLine, Rule};
 use crate::error::Error;
 use crate::model::Message;
@@ -207,7 +207,7 @@ fn destinations(arguments: &ArgMatches, config: &mut Config) -> Result<(), Fail>
         http.check().map_err(|what| Fail::new(USAGE, format!("destination {name:?}: {what}")))?;
         config.add(Destination::new(name, http));
     }
-    config.add(Destination::new("log", |message: &Message| {
+    config.add(Destination::new(LOG, |message: &Message| {
         let body = String::from_utf8_lossy(message.body());
         let beginning: String = body.chars().take(200).collect();
         log::info!("delivered {} to log: {}", message.id(), super::visible(&beginning));

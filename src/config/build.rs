@@ -29,6 +29,7 @@ use crate::model::nearest::nearest;
 use crate::model::rate::Rate;
 use crate::source::UNROUTED;
 use crate::transport::http::Http;
+use crate::transport::secret::UNGUESSABLE_BYTES;
 
 /// The configuration that these fields mean. What does not go together is noted.
 pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
@@ -37,7 +38,9 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     config.listen = server.and_then(|server| server.text("listen")).and_then(|text| text.parse().ok());
     config.tokens = server.map(|server| tokens(server, problems)).unwrap_or_default();
     for token in config.tokens.iter().filter(|token| token.secret.is_guessable()) {
-        let words = "has fewer than 16 bytes and can be guessed; `openssl rand -hex 32` prints a better one";
+        let words = format!(
+            "has fewer than {UNGUESSABLE_BYTES} bytes and can be guessed; `openssl rand -hex 32` prints a better one"
+        );
         config.warnings.push(format!("the token {:?} {words}", token.name));
     }
     if let Some(listen) = config.listen.filter(|listen| !listen.ip().is_loopback() && config.tokens.is_empty()) {
@@ -63,7 +66,7 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     let node = server.and_then(|server| node(server, problems));
     config.url = node.map(str::to_owned);
     verdicts(named, &names, problems);
-    config.sources = sources(root, &names, &config.shelf, &mut config.warnings, problems).into();
+    config.sources = sources(root, &names, &config.destinations, &config.shelf, &mut config.warnings, problems).into();
     config.reconcile = reconciled(root, &names, problems);
     let alerts = Alerts { names: &names, node };
     for section in root.sections("alert") {
@@ -75,6 +78,15 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
 fn note(problems: &mut Vec<Problem>, place: &Place, what: &str, hint: &str) {
     let what = format!("{}: {what}", place.path);
     problems.push(Problem { source: place.source.clone(), at: place.at, what, hint: hint.to_owned() });
+}
+
+/// Notes a name that none of these is.
+fn known(name: &str, names: &[&str], what: &str, place: &Place, problems: &mut Vec<Problem>) {
+    if !names.contains(&name) {
+        let near = nearest(name, names.iter().copied());
+        let hint = near.map(|near| format!("did you mean {near:?}?")).unwrap_or_default();
+        note(problems, place, &format!("there is no {what} {name:?}"), &hint);
+    }
 }
 
 /// Notes each of these keys, given with a sample, that is not in the table.

@@ -36,6 +36,8 @@ pub use crate::model::role::Role;
 pub use print::{limits, reference};
 pub use value::parse_size;
 
+/// The destination that every node has, whose messages become lines of the log.
+pub const LOG: &str = "log";
 /// Where the configuration is looked for when nobody says where, in this order.
 pub const PLACES: [&str; 2] = ["goniec.toml", "/etc/goniec/goniec.toml"];
 /// The variable that says where.

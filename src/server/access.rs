@@ -1,4 +1,5 @@
-//! Who may call: bearers of tokens by their roles, sessions of the console by theirs, and pages in a browser that have no business here.
+//! Who may call: bearers of tokens by their roles, sessions of the console by theirs, sources by their proof, and no page in a browser that has no
+//! business here.
 //!
 //! A page that a user of this machine visits can reach a loopback address. Two checks keep it out: the `Host` must be a name of
 //! this machine (a rebound name is not), and a change that bears an `Origin` must come from this server's own pages. A change with the
@@ -9,18 +10,21 @@
 //! What the calls do.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::Method;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use hyper::http::uri::Authority;
 use tokio::time::Instant;
 
+use super::incoming;
 use super::intake::now;
 use super::keyring::Holder;
 use super::listen::App;
 use super::problem::Problem;
 use super::routes::Right;
 use crate::config::Role;
+use crate::source::Source;
 
 /// Who calls, as the token or the session tells.
 #[derive(Debug)]
@@ -31,28 +35,42 @@ pub(super) struct Caller {
     pub(super) role: Role,
 }
 
-/// Lets the request pass, or says why not. Answers with whom changes are ascribed to.
+/// Who was let in.
+pub(super) enum Admitted {
+    /// Whom changes are ascribed to.
+    Person(String),
+    /// A system that hands in by itself.
+    Source(Arc<Source>),
+}
+
+/// Lets the request pass, or says why not; `name` is whom the path names.
 pub(super) fn check(
     app: &App,
     peer: IpAddr,
     method: &Method,
     headers: &HeaderMap,
     right: Right,
-) -> Result<String, Problem> {
+    name: &str,
+) -> Result<Admitted, Problem> {
     let host = host(headers)?;
     if app.config.listen.ip().is_loopback() {
         local(app, host.as_ref())?;
     }
     same_origin(method, headers, host.as_ref())?;
-    if session(app, headers).is_some() {
+    let session = session(app, headers);
+    if session.is_some() {
         from_the_console(method, headers)?;
     }
-    if !app.keyring.needs_login() || right == Right::Anyone {
-        return Ok(NOBODY.to_owned());
+    if right == Right::Source {
+        return incoming::admit(app, peer, headers, name).map(Admitted::Source);
     }
-    let caller = caller(app, peer, headers)?.ok_or_else(Problem::unauthorized)?;
+    if !app.keyring.needs_login() || right == Right::Anyone {
+        return Ok(Admitted::Person(NOBODY.to_owned()));
+    }
+    let caller = session.map_or_else(|| bearer(app, peer, headers), |caller| Ok(Some(caller)))?;
+    let caller = caller.ok_or_else(Problem::unauthorized)?;
     if may(caller.role, right) {
-        return Ok(caller.name);
+        return Ok(Admitted::Person(caller.name));
     }
     let able: Vec<&str> = Role::ALL.into_iter().filter(|role| may(*role, right)).map(Role::name).collect();
     Err(Problem::forbidden(format!(
@@ -68,10 +86,15 @@ pub(super) fn check(
 /// # Errors
 /// The token opens nothing, or has to wait.
 pub(super) fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+    session(app, headers).map_or_else(|| bearer(app, peer, headers), |caller| Ok(Some(caller)))
+}
+
+/// Who bears a token, where any is borne.
+fn bearer(app: &App, peer: IpAddr, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
     if !headers.contains_key(AUTHORIZATION) {
-        return Ok(session(app, headers));
+        return Ok(None);
     }
-    let borne = bearer(headers).ok_or_else(Problem::unauthorized)?;
+    let borne = borne(headers).ok_or_else(Problem::unauthorized)?;
     let Holder { name, role, .. } = holder(app, peer, borne)?;
     Ok(Some(Caller { name, role }))
 }
@@ -100,7 +123,7 @@ pub(super) fn guessed<T>(app: &App, peer: IpAddr, tried: impl FnOnce() -> Result
 /// Whether who was let in would be so again: since then a token may have been revoked, or a session ended.
 pub(super) fn may_go_on(app: &App, headers: &HeaderMap, right: Right) -> bool {
     let held = |borne: &[u8]| app.keyring.bearer(borne).filter(|holder| !holder.is_over(now()));
-    let role = match bearer(headers) {
+    let role = match borne(headers) {
         Some(borne) => held(borne).map(|holder| holder.role),
         None => session(app, headers).map(|caller| caller.role),
     };
@@ -129,6 +152,8 @@ const FETCH_SITE: &str = "sec-fetch-site";
 /// Which role may do what.
 fn may(role: Role, right: Right) -> bool {
     match (role, right) {
+        // No token proves to be a source.
+        (_, Right::Source) => false,
         (_, Right::Anyone) | (Role::Admin, _) => true,
         (Role::Operator, right) => right != Right::Admin,
         (Role::Producer, right) => right == Right::Produce,
@@ -191,7 +216,7 @@ fn from_the_console(method: &Method, headers: &HeaderMap) -> Result<(), Problem>
     Err(Problem::not_the_console())
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+fn borne(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked(7)?;
     if scheme.eq_ignore_ascii_case(b"bearer ") { Some(token.trim_ascii()) } else { None }
@@ -217,7 +242,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).expect("a value")))
             .collect();
-        let status = check(&app, [127, 0, 0, 1].into(), method, &headers, Right::Operate)
+        let status = check(&app, [127, 0, 0, 1].into(), method, &headers, Right::Operate, "")
             .map_or_else(|no| no.answer().status().as_u16(), |_| 200);
         assert_eq!(status, expect, "{headers:?}");
     }

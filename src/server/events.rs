@@ -33,6 +33,8 @@ use super::routes::{Call, Right};
 const FOLLOWERS_MAX: usize = 64;
 /// Events that wait for one reader.
 const BUFFER: usize = 1_024;
+/// Those that wait go out together, so that a reader's right is looked up once for all of them.
+const TOGETHER: usize = 64;
 /// The last event of a reader that fell behind.
 const CUT: &[u8] = b"event: cut\ndata: {\"detail\":\"events came faster than they were read; follow again\"}\n\n";
 /// Quiet for so long, and a comment is sent, so that both sides know that the other is there.
@@ -67,14 +69,15 @@ async fn pump(app: Rc<App>, headers: HeaderMap, mut events: mpsc::Receiver<Bytes
         if !access::may_go_on(&app, &headers, Right::View) || pieces.send(piece).await.is_err() {
             break;
         }
-        next = match before_stop(&mut stopped, timeout(HEARTBEAT, events.recv())).await {
+        let mut waiting = Vec::new();
+        next = match before_stop(&mut stopped, timeout(HEARTBEAT, events.recv_many(&mut waiting, TOGETHER))).await {
             None => None,
             Some(Err(_)) => Some(Bytes::from_static(b": still here\n\n")),
-            Some(Ok(Some(event))) => Some(event),
-            Some(Ok(None)) => {
+            Some(Ok(0)) => {
                 drop(pieces.send(Bytes::from_static(CUT)).await);
                 None
             }
+            Some(Ok(_)) => Some(Bytes::from(waiting.concat())),
         };
     }
     app.followers.set(app.followers.get().saturating_sub(1));

@@ -10,79 +10,102 @@
 //!
 //! How senders sign, and which messages go where.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::HeaderMap;
 use tokio::time::Instant;
 
-use crate::source::{Refused, Source, Taken};
+use crate::source::{Events, Refused, Source, Taken, UNROUTED, Verdict};
 use crate::transport::secret::{Came, Disproof};
 
 use super::intake::{now, taken};
 use super::listen::{App, answered, blocking};
-use super::payload::Answer;
+use super::payload::{Answer, Budget};
 use super::problem::Problem;
 use super::render;
-use super::routes::{Call, json};
+use super::routes::{Call, INTAKE_BYTES_MAX, json};
 
 /// Deliveries larger than this are read on another thread, so that the others need not wait.
 const INLINE_BYTES_MAX: usize = 64 << 10;
-/// How often the log says that something is not believed.
+/// How often the log says of one source that something is not believed.
 const SAID_AGAIN: Duration = Duration::from_secs(1);
+
+/// The source of this name. Where its proof stands in the head it is asked for here, before there is a body.
+///
+/// # Errors
+/// There is no such source, or the head does not prove to be it.
+pub(super) fn admit(app: &App, peer: IpAddr, headers: &HeaderMap, name: &str) -> Result<Arc<Source>, Problem> {
+    let sources = &app.config.sources;
+    let calls = sources.find(name).filter(|source| source.calls() && sources.pull(name).is_none());
+    let source = calls.ok_or_else(|| Problem::no_source(name))?;
+    if source.proof.is_in_head() {
+        let came = Came { headers: &once(headers), body: b"", now: now() };
+        source.proof.check(came).map_err(|why| {
+            source.tally.count(Verdict::Refused, now());
+            disbelieved(app, peer, source, &why)
+        })?;
+    }
+    Ok(source.clone())
+}
+
+/// The most bytes of a body of this source, and out of whose room they are: whoever has proved nothing yet takes none from those who have.
+pub(super) fn room<'a>(app: &'a App, source: &Source) -> (usize, &'a Rc<Budget>) {
+    let one = usize::try_from(app.engine.settings().body_bytes_max).unwrap_or(INTAKE_BYTES_MAX);
+    let bytes_max = if source.events == Events::None { one.min(INTAKE_BYTES_MAX) } else { INTAKE_BYTES_MAX };
+    (bytes_max, if source.proof.is_in_head() { &app.budget } else { &app.strangers })
+}
 
 /// `POST /v1/in/{source}`.
 pub(super) async fn deliver(call: Call<'_>) -> Result<Answer, Problem> {
-    let sources = call.app.config.sources.clone();
-    let name = call.name.clone();
-    let status = known(call.app, &name)?.status;
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::ACCEPTED);
+    let Some(source) = call.source else { return Err(Problem::no_source(&call.name)) };
+    let status = StatusCode::from_u16(source.status).unwrap_or(StatusCode::ACCEPTED);
     let (headers, body, now) = (once(&call.headers), call.body.bytes.clone(), now());
     let is_short = body.len() <= INLINE_BYTES_MAX;
-    let read = move || {
-        let source = sources.find(&name)?;
-        Some(sources.take(source, Came { headers: &headers, body: &body, now }))
-    };
+    let (sources, its) = (call.app.config.sources.clone(), source.clone());
+    let read = move || sources.take(&its, Came { headers: &headers, body: &body, now });
     // A short one does not stand behind those who search the registry.
-    let read = if is_short { read() } else { blocking(read).await.flatten() };
+    let read = if is_short { Some(read()) } else { blocking(read).await };
     let read = read.ok_or_else(|| Problem::internal("the delivery could not be read"))?;
     let drafts = match read {
         Ok(Taken::Drafts(drafts)) => drafts,
-        // It takes nothing else for a yes.
-        Ok(Taken::Ping) => return Ok(json(StatusCode::OK, render::ids(&[], false))),
-        Err(Refused::Malformed(why)) => return Err(Problem::bad(format!("this is no CloudEvent: {why}"))),
-        Err(Refused::Disbelieved(why)) => {
-            // Whoever has no secret cannot fill the log.
-            if call.app.disbelief.borrow_mut().is_due(Instant::now()) {
-                log::warn!("a delivery to source {:?} from {} is not believed: {why}", call.name, call.peer);
-            }
-            return Err(disbelieved(&call.name, &why));
+        Ok(Taken::Ping) => {
+            source.tally.count(Verdict::Ping, now);
+            // It takes nothing else for a yes.
+            return Ok(json(StatusCode::OK, render::ids(&[], false)));
         }
+        Err(Refused::Malformed(why)) => return Err(Problem::bad(format!("this is no CloudEvent: {why}"))),
+        Err(Refused::Disbelieved(why)) => return Err(disbelieved(call.app, call.peer, &source, &why)),
     };
     let is_single = drafts.len() == 1;
+    let rests = drafts.iter().any(|draft| *draft.envelope.destination == *UNROUTED);
     let accepted = answered(|reply| call.app.engine.accept(drafts, reply)).await?;
+    let verdict = match (accepted.is_replay, rests) {
+        (true, _) => Verdict::Repeated,
+        (false, true) => Verdict::Unrouted,
+        (false, false) => Verdict::Taken,
+    };
+    source.tally.count(verdict, now);
     let mut answer = taken(&accepted, is_single);
     *answer.status_mut() = status;
     Ok(answer)
 }
 
-/// The source of this name, if it hands in by itself; asked before the body is read.
-pub(super) fn known<'a>(app: &'a App, name: &str) -> Result<&'a Source, Problem> {
-    let sources = &app.config.sources;
-    let hands_in = sources.find(name).filter(|source| source.calls() && sources.pull(name).is_none());
-    hands_in.ok_or_else(|| Problem::no_source(name))
-}
-
-/// When it was last said that something is not believed.
+/// When it was last said of each source that something is not believed. Sources alone are in it, so it stays as small as they are few.
 #[derive(Debug, Default)]
-pub(super) struct Disbelief(Option<Instant>);
+pub(super) struct Disbelief(RefCell<HashMap<Arc<str>, Instant>>);
 
 impl Disbelief {
-    fn is_due(&mut self, now: Instant) -> bool {
-        let is_due = self.0.is_none_or(|last| now.saturating_duration_since(last) >= SAID_AGAIN);
+    fn is_due(&self, source: &Arc<str>, now: Instant) -> bool {
+        let mut said = self.0.borrow_mut();
+        let is_due = said.get(source).is_none_or(|last| now.saturating_duration_since(*last) >= SAID_AGAIN);
         if is_due {
-            self.0 = Some(now);
+            said.insert(source.clone(), now);
         }
         is_due
     }
@@ -98,12 +121,35 @@ fn once(headers: &HeaderMap) -> BTreeMap<String, String> {
     each.collect()
 }
 
-fn disbelieved(source: &str, why: &Disproof) -> Problem {
-    let problem = Problem::disbelieved(format!("the delivery to source {source:?} is not believed: {why}"));
-    match why {
-        Disproof::Unsigned(_) | Disproof::Wrong(_) => problem.hint("The secret here and there must be the same one."),
+/// Says it in the log, and to the sender without what would help to guess. Whoever has no secret cannot fill the log.
+fn disbelieved(app: &App, peer: IpAddr, source: &Source, why: &Disproof) -> Problem {
+    let name = &source.name;
+    if app.disbelief.is_due(name, Instant::now()) {
+        log::warn!("a delivery to source {name:?} from {peer} is not believed: {why}");
+    }
+    let (what, hint) = match why {
+        Disproof::Unsigned(_) => (
+            "nothing in it proves who it is from".to_owned(),
+            "The log of the node says which header is expected; it must be there once.",
+        ),
+        Disproof::Wrong(_) => (why.to_string(), "The secret here and there must be the same one."),
         Disproof::OutOfTime(_) => {
-            problem.hint("Compare the clocks of both machines; a delivery that is sent again is signed again.")
+            (why.to_string(), "Compare the clocks of both machines; a delivery that is sent again is signed again.")
         }
+    };
+    let detail = format!("the delivery to source {name:?} is not believed: {what}");
+    Problem::disbelieved(detail, source.proof.challenge()).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_source_silences_no_other() {
+        let (said, now) = (Disbelief::default(), Instant::now());
+        let is_due = |source: &str, after: Duration| said.is_due(&Arc::from(source), now + after);
+        assert!(is_due("shop", Duration::ZERO) && is_due("erp", Duration::ZERO));
+        assert!(!is_due("shop", SAID_AGAIN / 2) && is_due("shop", SAID_AGAIN));
     }
 }

@@ -50,8 +50,10 @@ pub(super) struct App {
     pub(super) engine: Engine,
     /// The limits.
     pub(super) config: ServerConfig,
-    /// The bodies in memory.
+    /// The bodies in memory of those who were let in.
     pub(super) budget: Rc<Budget>,
+    /// The bodies in memory of those who prove with them who they are.
+    pub(super) strangers: Rc<Budget>,
     /// When the server stops: within which limit.
     pub(super) stopped: watch::Receiver<Option<Duration>>,
     /// How many follow the events.
@@ -61,7 +63,7 @@ pub(super) struct App {
     /// Who was wrong lately.
     pub(super) guesses: Guesses,
     /// When the log last said that a delivery is not believed.
-    pub(super) disbelief: RefCell<Disbelief>,
+    pub(super) disbelief: Disbelief,
     /// Who is in the console.
     pub(super) sessions: Sessions,
     /// What opens it once.
@@ -85,13 +87,14 @@ impl App {
     fn new(engine: Engine, config: ServerConfig, codes: Codes, stopped: watch::Receiver<Option<Duration>>) -> App {
         App {
             budget: Rc::new(Budget::new(config.bodies_bytes_max)),
+            strangers: Rc::new(Budget::new(config.strangers_bytes_max)),
             keyring: config.keyring(&engine),
             engine,
             config,
             stopped,
             followers: Cell::new(0),
             guesses: Guesses::default(),
-            disbelief: RefCell::default(),
+            disbelief: Disbelief::default(),
             sessions: Sessions::default(),
             codes,
         }

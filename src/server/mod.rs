@@ -7,6 +7,7 @@
 //! access   token, session, Host and Origin; session: who shows a token in a browser; codes: links that open a session once
 //! keyring  who holds which token; tokens: how they are made and revoked; guesses: who was wrong too often
 //! payload  bodies both ways: limits, deadlines, minimum rate, one budget for all of them
+//! incoming POST /v1/in/{source}: what systems hand in by themselves
 //! intake   POST /v1/messages, POST /v1/send/{destination}
 //! manage   what is read, and what a person asks of a message
 //! bulk     one act on all that match, incidents, and the audit log
@@ -105,6 +106,8 @@ pub struct ServerConfig {
     pub stall_ms_max: u64,
     /// Bytes of request bodies in memory at once, over all connections.
     pub bodies_bytes_max: usize,
+    /// Besides these, bytes of bodies that are not believed before they are read: those of webhooks, which are signed.
+    pub strangers_bytes_max: usize,
 }
 
 /// A server that runs. Dropping it leaves the server running until the process ends.
@@ -206,6 +209,7 @@ impl ServerConfig {
             idle_ms_max: 60_000,
             stall_ms_max: 30_000,
             bodies_bytes_max: 128 << 20,
+            strangers_bytes_max: 32 << 20,
         }
     }
 

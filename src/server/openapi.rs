@@ -274,7 +274,7 @@ fn operation(route: &Route) -> Value {
         let content = body.map_or_else(|| json!({}), |(content_type, schema)| json!({ content_type: of(schema) }));
         responses.insert(status.to_string(), json!({ "description": "Yes.", "content": content }));
     }
-    let needs_token = (route.right != Right::Anyone).then_some(401);
+    let needs_token = (!matches!(route.right, Right::Anyone | Right::Source)).then_some(401);
     for status in ALWAYS.iter().chain(&needs_token).chain(described.no) {
         let said = StatusCode::from_u16(*status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
         let content = json!({ "application/problem+json": of("Problem") });

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::model::WallMs;
 use crate::store::StoreError;
+use crate::transport::secret::UNGUESSABLE_BYTES;
 
 use super::payload::{Answer, Reply};
 
@@ -100,9 +101,9 @@ impl Problem {
     }
 
     /// What came does not prove that it is from its source.
-    pub(super) fn disbelieved(detail: impl Into<String>) -> Problem {
+    pub(super) fn disbelieved(detail: impl Into<String>, challenge: &'static str) -> Problem {
         Problem::new(StatusCode::UNAUTHORIZED, "not-believed", "The delivery is not believed", detail)
-            .header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic, Bearer"))
+            .header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
 
     /// The bearer is known, and may not do this.
@@ -242,7 +243,9 @@ impl Problem {
     pub(super) fn too_many_guesses(seconds: u64) -> Problem {
         let detail = format!("too many tokens or codes were wrong; the next one counts in {seconds} s");
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-guesses", "Too many wrong tokens", detail)
-            .hint("Wait, then come with the right token; one of 16 bytes or more never waits.")
+            .hint(format!(
+                "Wait, then come with the right token; one of {UNGUESSABLE_BYTES} bytes or more never waits."
+            ))
             .header(RETRY_AFTER, HeaderValue::from(seconds))
     }
 

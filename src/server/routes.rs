@@ -8,6 +8,7 @@ mod table;
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -16,11 +17,14 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::engine::{Act, Hand};
 use crate::model::percent::{Wrong, unescape};
+use crate::source::{Source, Verdict};
 
 pub use self::table::table;
-pub(super) use self::table::{Handler, ROUTES, Right, Route};
+pub(super) use self::table::{Handler, INTAKE_BYTES_MAX, ROUTES, Right, Route};
 
+use super::access::Admitted;
 use super::guard::Head;
+use super::intake::now;
 use super::listen::App;
 use super::payload::{Answer, BodyLimits, Reply, Taken, take};
 use super::problem::Problem;
@@ -39,6 +43,8 @@ pub(super) struct Call<'a> {
     pub(super) peer: IpAddr,
     /// Whom changes are ascribed to.
     pub(super) who: String,
+    /// The source that it proved to be, or has still to prove with its body.
+    pub(super) source: Option<Arc<Source>>,
     /// Its headers.
     pub(super) headers: HeaderMap,
     /// What the path has in place of `{..}`, decoded.
@@ -71,18 +77,31 @@ async fn judge(app: &Rc<App>, peer: IpAddr, head: Head, request: Request<Incomin
         return Err(Problem::uri_too_long(URI_BYTES_MAX));
     }
     let (route, [name, second]) = find(&parts.method, parts.uri.path())?;
-    let who = access::check(app, peer, &parts.method, &parts.headers, route.right)?;
-    if route.handler == Handler::Deliver {
-        incoming::known(app, &name)?;
+    let admitted = access::check(app, peer, &parts.method, &parts.headers, route.right, &name)?;
+    let (who, source) = match admitted {
+        Admitted::Person(who) => (who, None),
+        Admitted::Source(source) => (source.name.to_string(), Some(source)),
+    };
+    let counted = source.clone();
+    let answered = async {
+        if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+            return Err(Problem::unsupported("the body is compressed", "Send it without content-encoding."));
+        }
+        let (bytes_max, budget) = match &source {
+            Some(source) => incoming::room(app, source),
+            None => (route.bytes_max, &app.budget),
+        };
+        let limits = BodyLimits { bytes_max, whole: Duration::from_millis(app.config.body_ms_max) };
+        let body = take(&parts.headers, body, limits, budget).await?;
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let call = Call { app, peer, who, source, headers: parts.headers, name, second, query, body };
+        dispatch(route.handler, call).await
+    };
+    let answered = answered.await;
+    if let (Some(source), Err(_)) = (counted, &answered) {
+        source.tally.count(Verdict::Refused, now());
     }
-    if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return Err(Problem::unsupported("the body is compressed", "Send it without content-encoding."));
-    }
-    let limits = BodyLimits { bytes_max: route.bytes_max, whole: Duration::from_millis(app.config.body_ms_max) };
-    let body = take(&parts.headers, body, limits, &app.budget).await?;
-    let query = parts.uri.query().unwrap_or_default().to_owned();
-    let call = Call { app, peer, who, headers: parts.headers, name, second, query, body };
-    dispatch(route.handler, call).await
+    answered
 }
 
 async fn dispatch(handler: Handler, call: Call<'_>) -> Result<Answer, Problem> {

@@ -111,6 +111,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Batch<'a> {
 pub(super) struct Event {
     /// Its attributes by their names, `specversion` and `datacontenttype` left out.
     attributes: BTreeMap<String, String>,
+    /// The same as headers.
+    pub(super) headers: Headers,
     /// The content type of its data.
     pub(super) content_type: Option<String>,
     /// Its data.
@@ -206,12 +208,14 @@ impl Event {
             return Err(format!("an attribute has a name of small letters and digits, not {name:?}"));
         }
         content_type.as_deref().map_or(Ok(()), |content_type| check_header("content-type", content_type))?;
-        let event = Event { attributes, content_type, data };
-        let bytes: usize = event.headers().iter().map(|(name, value)| name.len() + value.len()).sum();
+        let version = std::iter::once(("ce-specversion".to_owned(), VERSION.to_owned()));
+        let others = attributes.iter().map(|(name, value)| (format!("ce-{name}"), escaped(value)));
+        let headers: Headers = version.chain(others).collect();
+        let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > ATTRIBUTE_BYTES_MAX {
             return Err(format!("its attributes have {bytes} bytes as headers, {ATTRIBUTE_BYTES_MAX} are allowed"));
         }
-        Ok(event)
+        Ok(Event { attributes, headers, content_type, data })
     }
 
     /// An attribute by its name.
@@ -223,12 +227,6 @@ impl Event {
     pub(super) fn name(&self) -> String {
         let part = |name| self.attribute(name).unwrap_or_default();
         format!("{}{KEY_PART}{}", part("source"), part("id"))
-    }
-
-    /// Its attributes as headers.
-    pub(super) fn headers(&self) -> Headers {
-        let version = std::iter::once(("ce-specversion".to_owned(), VERSION.to_owned()));
-        version.chain(self.attributes.iter().map(|(name, value)| (format!("ce-{name}"), escaped(value)))).collect()
     }
 }
 
@@ -278,8 +276,8 @@ mod tests {
         let body =
             r#"{"specversion":"1.0","id":"1 \"%","source":"/żółw","type":"order","subject":"o:17","priority":3}"#;
         let event = read(&[ONE], body).expect("an event").remove(0);
-        let headers = event.headers();
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers: Vec<(&str, &str)> =
+            event.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert!(headers.contains(&("ce-source", "/%C5%BC%C3%B3%C5%82w")) && headers.contains(&("ce-priority", "3")));
         let again = read(&headers, "x").expect("an event").remove(0);
         assert_eq!((again.name(), again.attribute("subject")), (event.name(), Some("o:17")));

@@ -7,15 +7,17 @@
 //!
 //! # What holds
 //!
-//! * Nothing of a body is looked at before its sender is believed.
+//! * Nothing of a body is looked at before its sender is believed. One question alone is answered unproved: whether somebody listens.
 //! * What is believed becomes a message: for each destination that a route names, or for [`UNROUTED`], where it rests abandoned with the reason,
 //!   is told like everything else that rests so, and goes its way when it is sent again after the routes were mended.
-//! * A delivery that comes again under the same id with the same body is taken once for each destination.
+//! * A delivery that comes again under the same id with the same body is taken once for each destination; where the id alone names it, as with
+//!   Stripe, Standard Webhooks and events, whatever its body is by then.
 //!
 //! # What it does not know
 //!
 //! HTTP, and when something is durable.
 
+mod content;
 mod event;
 pub(crate) mod handed;
 mod pick;
@@ -23,6 +25,7 @@ mod preset;
 mod pull;
 mod route;
 mod spool;
+mod tally;
 mod unrouted;
 
 use std::collections::HashSet;
@@ -33,9 +36,10 @@ use crate::model::ledger::{self, SOURCE_HEADER, is_of_ledger};
 use crate::model::percent::hex;
 use crate::model::{Body, Draft, Envelope, Headers};
 use crate::store::KEY_OF_ALL;
-use crate::transport::filter::{Document, Filter};
+use crate::transport::filter::Filter;
 use crate::transport::secret::{Came, Disproof, Proof, digest};
 
+use self::content::Content;
 use self::event::Event;
 pub use self::event::Events;
 pub use self::pick::Pick;
@@ -45,10 +49,14 @@ pub use self::pull::{
 };
 pub use self::route::Route;
 pub use self::spool::{Spool, Spooler, Status as SpoolStatus};
+pub use self::tally::{Tally, Verdict};
 pub use self::unrouted::Unrouted;
 
 /// The destination of what no route takes.
 pub const UNROUTED: &str = "unrouted";
+/// The headers of one that rests because these words, which did not stand in its body, are too long to be kept: how many bytes they had.
+const LONG_TYPE: &str = "goniec-long-type";
+const LONG_KEY: &str = "goniec-long-key";
 
 /// A system that hands messages in.
 #[derive(Debug)]
@@ -71,8 +79,12 @@ pub struct Source {
     pub status: u16,
     /// Whether the sender's id alone names a delivery, whatever comes under it.
     pub is_id_enough: bool,
-    /// What it is known to do besides.
-    pub preset: Preset,
+    /// In which forms it may send CloudEvents.
+    pub events: Events,
+    /// Whether it asks first, unsigned, whether somebody listens.
+    pub pings: bool,
+    /// What became of what it sent.
+    pub tally: Tally,
     /// Where its files come, if it hands in files.
     pub spool: Option<Spool>,
 }
@@ -81,11 +93,13 @@ pub struct Source {
 #[derive(Debug, Default)]
 pub struct Sources {
     /// The systems.
-    pub sources: Vec<Source>,
+    pub sources: Vec<Arc<Source>>,
     /// Which messages go where, in the order of the configuration.
     pub routes: Vec<Route>,
     /// Those of the systems that are asked, and do not hand in by themselves.
     pub pulls: Vec<Arc<Pull>>,
+    /// The destinations where the latest wins: a key has fewer bytes there beside a version.
+    pub latest: HashSet<Arc<str>>,
 }
 
 /// What a delivery comes to.
@@ -108,17 +122,15 @@ pub enum Refused {
 
 /// One thing that came, and is believed.
 struct Arrived<'a> {
-    body: &'a [u8],
-    document: Option<Document>,
+    body: Content<'a>,
     kind: Result<Option<Arc<str>>, String>,
     /// Its key, where the source says no other.
     subject: Option<Arc<str>>,
     content_type: Option<Arc<str>>,
     headers: Headers,
     traceparent: Option<Arc<str>>,
-    /// What it is known by when it comes again.
-    delivery: Option<Arc<str>>,
-    is_event: bool,
+    /// What it is known by when it comes again, before the destination.
+    known_by: Option<String>,
 }
 
 /// What the body says of a message, and where it goes.
@@ -131,6 +143,11 @@ struct Plan {
 /// Whether a message can have this word at all.
 fn fits(word: &Arc<str>) -> bool {
     word.len() <= WORD_BYTES_MAX
+}
+
+/// That a word is too long for a message.
+fn too_long(name: &str, bytes: &str) -> String {
+    format!("the {name} has {bytes} bytes, {WORD_BYTES_MAX} are allowed")
 }
 
 /// Whether this header only says where a message came from.
@@ -148,7 +165,7 @@ pub fn of_source(envelope: &Envelope) -> Option<&str> {
 impl Sources {
     /// The source of this name.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<&Source> {
+    pub fn find(&self, name: &str) -> Option<&Arc<Source>> {
         self.sources.iter().find(|source| *source.name == *name)
     }
 
@@ -167,7 +184,7 @@ impl Sources {
             return Ok(Taken::Ping);
         }
         source.proof.check(came).map_err(Refused::Disbelieved)?;
-        let Some(events) = event::read(came, source.preset.events) else {
+        let Some(events) = event::read(came, source.events) else {
             return Ok(Taken::Drafts(self.drafts(source, &source.body(came))));
         };
         let events = events.map_err(Refused::Malformed)?;
@@ -189,24 +206,29 @@ impl Sources {
     /// The messages of one thing that came: one for each destination.
     fn drafts(&self, source: &Source, arrived: &Arrived<'_>) -> Vec<Draft> {
         let planned = match &arrived.kind {
-            Ok(kind) => self.plan(source, kind.as_deref(), arrived.subject.clone(), arrived.document.as_ref()),
+            Ok(kind) => self.plan(source, kind.as_deref(), arrived.subject.clone(), &arrived.body),
             Err(why) => Err(format!("the type: {why}")),
         };
-        // Whoever asks after the key finds it there too.
-        let rests = |_| Plan { key: source.key_of(arrived), version: None, to: vec![Arc::from(UNROUTED)] };
-        let plan = planned.unwrap_or_else(rests);
+        let (plan, headers) = match planned {
+            Ok(plan) => (plan, going_on(&arrived.headers)),
+            // Whoever asks after the key finds it there too.
+            Err(_) => {
+                let plan = Plan { key: source.key_of(arrived), version: None, to: vec![Arc::from(UNROUTED)] };
+                (plan, arrived.headers.clone())
+            }
+        };
         let mut envelope = Envelope {
             key: plan.key.or_else(|| arrived.subject.clone()).filter(fits),
             version: plan.version,
             kind: arrived.kind.clone().ok().flatten().filter(fits),
             content_type: arrived.content_type.clone(),
-            headers: arrived.headers.clone(),
+            headers,
             traceparent: arrived.traceparent.clone(),
             ..Envelope::default()
         };
-        let body = Body::from(arrived.body);
+        let body = Body::from(arrived.body.bytes());
         let drafts = plan.to.into_iter().map(|to| {
-            envelope.idempotency_key = arrived.delivery.as_deref().map(|id| source.once(id, &to, arrived));
+            envelope.idempotency_key = arrived.known_by.as_ref().map(|known| Arc::from(format!("{known}{to}")));
             envelope.destination = to;
             Draft { envelope: envelope.clone(), after: Vec::new(), body: body.clone() }
         });
@@ -222,36 +244,19 @@ impl Sources {
         source: &Source,
         kind: Option<&str>,
         subject: Option<Arc<str>>,
-        document: Option<&Document>,
+        body: &Content<'_>,
     ) -> Result<Plan, String> {
-        let picked = |name: &str, filter: &Option<Filter>| match (filter, document) {
-            (None, _) => Ok(None),
-            (Some(_), None) => Err(format!("the {name} cannot be found: the body is not JSON")),
-            (Some(filter), Some(document)) => match filter.pick(document) {
-                Ok(Some(found)) => Ok(Some(found)),
-                Ok(None) => Err(format!("the body has no {name}: {}", filter.source())),
-                Err(stuck) => Err(format!("the {name} cannot be found: {stuck}")),
-            },
-        };
-        let key: Option<Arc<str>> = picked("key", &source.key)?.map(Arc::from).or(subject);
+        let key = picked("key", source.key.as_ref(), body)?.map(Arc::from).or(subject);
         for (name, word) in [("key", key.as_deref()), ("type", kind)] {
             let bytes = word.map_or(0, str::len);
             if bytes > WORD_BYTES_MAX {
-                return Err(format!("the {name} has {bytes} bytes, {WORD_BYTES_MAX} are allowed"));
+                return Err(too_long(name, &bytes.to_string()));
             }
         }
-        let version = picked("version", &source.version)?;
-        let number = |text: String| text.parse().map_err(|_| format!("the version is no whole number: {text:?}"));
-        let version = version.map(number).transpose()?;
-        let key_bytes = key.as_ref().map_or(0, |key| key.len());
-        if version.is_some() && key_bytes > VERSIONED_KEY_BYTES_MAX {
-            return Err(format!(
-                "the key has {key_bytes} bytes, {VERSIONED_KEY_BYTES_MAX} are allowed beside a version"
-            ));
-        }
+        let version = picked("version", source.version.as_ref(), body)?.as_deref().map(version).transpose()?;
         let mut to: Vec<Arc<str>> = Vec::new();
         for (number, route) in (1..).zip(&self.routes) {
-            let takes = route.takes(&source.name, kind, document).map_err(|why| format!("route {number}: {why}"))?;
+            let takes = route.takes(&source.name, kind, body).map_err(|why| format!("route {number}: {why}"))?;
             to.extend(route.to.iter().filter(|_| takes).cloned());
         }
         to.sort_unstable();
@@ -260,8 +265,32 @@ impl Sources {
             let what = kind.map_or_else(|| "what has no type".to_owned(), |kind| format!("{kind:?}"));
             return Err(format!("no route takes {what} from {:?}", source.name));
         }
+        let key_bytes = key.as_ref().map_or(0, |key| key.len());
+        let latest = to.iter().find(|to| self.latest.contains(*to));
+        if let Some(to) = latest.filter(|_| version.is_some() && key_bytes > VERSIONED_KEY_BYTES_MAX) {
+            return Err(format!(
+                "the key has {key_bytes} bytes, {VERSIONED_KEY_BYTES_MAX} are allowed beside a version for {to:?}, where the latest wins"
+            ));
+        }
         Ok(Plan { key, version, to })
     }
+}
+
+/// What a filter that must find something finds.
+fn picked(name: &str, filter: Option<&Filter>, body: &Content<'_>) -> Result<Option<String>, String> {
+    let Some(filter) = filter else { return Ok(None) };
+    match filter.pick(body.document().map_err(|why| format!("the {name} cannot be found: {why}"))?) {
+        Ok(Some(found)) => Ok(Some(found)),
+        Ok(None) => Err(format!("the body has no {name}: {}", filter.source())),
+        Err(stuck) => Err(format!("the {name} cannot be found: {stuck}")),
+    }
+}
+
+/// A version, which is digits and nothing else.
+fn version(text: &str) -> Result<u64, String> {
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| is_digits);
+    number.ok_or_else(|| format!("the version is no whole number: {text:?}"))
 }
 
 impl Source {
@@ -275,46 +304,50 @@ impl Source {
     fn is_ping(&self, came: Came<'_>) -> bool {
         let is_form = came.header("content-type").is_some_and(|is| is.starts_with("application/x-www-form-urlencoded"));
         let number = came.body.strip_prefix(b"webhook_id=");
-        self.preset.pings
+        self.pings
             && is_form
             && number.is_some_and(|number| number.len() <= 20 && number.iter().all(u8::is_ascii_digit))
     }
 
     /// What came as it is.
     fn body<'a>(&self, came: Came<'a>) -> Arrived<'a> {
-        let document = Document::read(came.body);
+        let body = Content::new(came.body);
+        let kind = self.kind.of(Some(came), &body);
+        let long = match (&self.kind, &kind) {
+            (Pick::Body(_), _) | (_, Err(_)) => None,
+            (Pick::Nowhere | Pick::Header(_) | Pick::WebhookId, Ok(kind)) => long(LONG_TYPE, kind.as_ref()),
+        };
+        let delivery = self.delivery.of(Some(came), &body).ok().flatten();
         Arrived {
-            body: came.body,
-            kind: self.kind.of(Some(came), document.as_ref()),
+            kind,
             subject: None,
             content_type: came.header("content-type").map(Arc::from).filter(fits),
-            headers: self.along(came, Headers::new()),
+            headers: self.along(came, long.into_iter().collect()),
             traceparent: came.header("traceparent").map(Arc::from).filter(fits),
-            delivery: self.delivery.of(Some(came), document.as_ref()).ok().flatten(),
-            is_event: false,
-            document,
+            known_by: delivery.map(|id| self.known_by(&id, if self.is_id_enough { b"" } else { came.body })),
+            body,
         }
     }
 
     /// An event of what came.
     fn event<'a>(&self, came: Came<'_>, event: &'a Event) -> Arrived<'a> {
         let word = |name| event.attribute(name).map(Arc::from);
+        let (kind, subject) = (word("type"), word("subject"));
+        let long = [long(LONG_TYPE, kind.as_ref()), long(LONG_KEY, subject.as_ref())];
         Arrived {
-            body: &event.data,
-            document: Document::read(&event.data),
-            kind: Ok(word("type")),
-            subject: word("subject"),
+            body: Content::new(&event.data),
             content_type: event.content_type.as_deref().map(Arc::from).filter(fits),
-            headers: self.along(came, event.headers()),
+            headers: self.along(came, long.into_iter().flatten().chain(event.headers.iter().cloned()).collect()),
             traceparent: word("traceparent").or_else(|| came.header("traceparent").map(Arc::from)).filter(fits),
-            delivery: Some(Arc::from(event.name())),
-            is_event: true,
+            known_by: Some(self.known_by(&event.name(), b"")),
+            kind: Ok(kind),
+            subject,
         }
     }
 
     /// The key in the body, where one is found.
     fn key_of(&self, arrived: &Arrived<'_>) -> Option<Arc<str>> {
-        let found = self.key.as_ref()?.pick(arrived.document.as_ref()?);
+        let found = self.key.as_ref()?.pick(arrived.body.document().ok()?);
         found.ok().flatten().map(Arc::from)
     }
 
@@ -334,10 +367,20 @@ impl Source {
         all
     }
 
-    /// What names a delivery to one destination, so that it is taken once: where the id is not enough, another body under it is another delivery.
-    fn once(&self, id: &str, to: &str, arrived: &Arrived<'_>) -> Arc<str> {
-        let body = if self.is_id_enough || arrived.is_event { b"" } else { arrived.body };
+    /// What names a delivery, so that it is taken once; the destination is to follow. Where the id is not enough, another body under it is another
+    /// delivery.
+    fn known_by(&self, id: &str, body: &[u8]) -> String {
         let parts = [self.name.as_bytes(), id.as_bytes(), body].map(digest).concat();
-        Arc::from(format!("{KEY_OF_ALL}{}/{}/{to}", self.name, hex(&digest(&parts))))
+        format!("{KEY_OF_ALL}{}/{}/", self.name, hex(&digest(&parts)))
     }
+}
+
+/// The headers of a message that goes on.
+fn going_on(headers: &Headers) -> Headers {
+    headers.iter().filter(|(name, _)| ![LONG_TYPE, LONG_KEY].contains(&name.as_str())).cloned().collect()
+}
+
+/// The header that says that this word is too long, where it is.
+fn long(header: &str, word: Option<&Arc<str>>) -> Option<(String, String)> {
+    word.filter(|word| !fits(word)).map(|word| (header.to_owned(), word.len().to_string()))
 }

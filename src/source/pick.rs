@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::transport::filter::{Document, Filter};
+use super::content::Content;
+use crate::transport::filter::Filter;
 use crate::transport::secret::{Came, webhook_header};
 
 /// Where a word stands.
@@ -23,19 +24,20 @@ pub enum Pick {
 }
 
 impl Pick {
-    /// The word, where there is one; `came` is what is left of the head.
+    /// The word, where there is one that is not empty; `came` is what is left of the head.
     ///
     /// # Errors
     /// The body was not read, or the filter failed: in words.
-    pub(super) fn of(&self, came: Option<Came<'_>>, body: Option<&Document>) -> Result<Option<Arc<str>>, String> {
-        match (self, body) {
-            (Pick::Nowhere, _) => Ok(None),
-            (Pick::Header(name), _) => Ok(came.and_then(|came| came.header(name)).map(Arc::from)),
-            (Pick::WebhookId, _) => Ok(came.and_then(|came| webhook_header(came, "id")).map(Arc::from)),
-            (Pick::Body(_), None) => Err("the body is not JSON".into()),
-            (Pick::Body(filter), Some(body)) => {
-                filter.pick(body).map(|word| word.map(Arc::from)).map_err(|stuck| stuck.to_string())
+    pub(super) fn of(&self, came: Option<Came<'_>>, body: &Content<'_>) -> Result<Option<Arc<str>>, String> {
+        let header = match self {
+            Pick::Nowhere => None,
+            Pick::Header(name) => came.and_then(|came| came.header(name)),
+            Pick::WebhookId => came.and_then(|came| webhook_header(came, "id")),
+            Pick::Body(filter) => {
+                let found = filter.pick(body.document()?);
+                return found.map(|word| word.map(Arc::from)).map_err(|stuck| stuck.to_string());
             }
-        }
+        };
+        Ok(header.filter(|word| !word.trim().is_empty()).map(Arc::from))
     }
 }

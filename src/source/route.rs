@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
+use super::content::Content;
 use crate::store::Pattern;
-use crate::transport::filter::{Document, Filter};
+use crate::transport::filter::Filter;
 
 /// Messages like this go there.
 #[derive(Debug)]
@@ -27,16 +28,15 @@ impl Route {
     ///
     /// # Errors
     /// The filter cannot tell: in words.
-    pub(super) fn takes(&self, from: &str, kind: Option<&str>, body: Option<&Document>) -> Result<bool, String> {
+    pub(super) fn takes(&self, from: &str, kind: Option<&str>, body: &Content<'_>) -> Result<bool, String> {
         let is_of = self.from.as_deref().is_none_or(|wanted| wanted == from);
         let is_kind = self.kind.as_ref().is_none_or(|wanted| kind.is_some_and(|kind| wanted.matches(kind)));
         if !is_of || !is_kind {
             return Ok(false);
         }
-        match (&self.when, body) {
-            (None, _) => Ok(true),
-            (Some(_), None) => Err("the body is not JSON".into()),
-            (Some(when), Some(body)) => when.means(body).map_err(|stuck| stuck.to_string()),
+        match &self.when {
+            None => Ok(true),
+            Some(when) => when.means(body.document()?).map_err(|stuck| stuck.to_string()),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use goniec::engine::{Alert, Channel, Cycle, Destination, Engine, Kind, LogLine, Rule, Settings};
 use goniec::model::{Backoff, Class, Failure, Outcome, Policy, Receipt, Retry, Sent};
 use goniec::server::{Running, ServerConfig, start};
-use goniec::source::{Pick, Preset, Route, Source, Sources};
+use goniec::source::{Events, Pick, Route, Source, Sources, Tally};
 use goniec::store::Pattern;
 use goniec::store::memory::{MemoryDisk, MemoryStore};
 use goniec::transport::filter::Filter;
@@ -65,15 +65,17 @@ fn sources() -> Arc<Sources> {
         status,
         is_id_enough: false,
         spool: None,
-        preset: Preset::named("none").expect("a preset"),
+        events: if name == "closed" { Events::None } else { Events::All },
+        pings: false,
+        tally: Tally::default(),
     };
     let closed = Proof::bearer(vec![Secret::new("source-secret".into())]);
     let to = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
     let route = |kind: &str, to| Route { from: None, kind: Some(Pattern::Exactly(kind.into())), when: None, to };
     Arc::new(Sources {
-        sources: vec![source("open", Proof::none(), 202), source("closed", closed, 200)],
-        pulls: Vec::new(),
+        sources: [source("open", Proof::none(), 202), source("closed", closed, 200)].map(Arc::new).into(),
         routes: vec![route("order", to(&["ok"])), route("both", to(&["ok", "bad"]))],
+        ..Sources::default()
     })
 }
 

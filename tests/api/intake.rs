@@ -173,10 +173,10 @@ pub fn deliver(api: &Api) {
     assert_eq!(both["ids"].as_array().map(Vec::len), Some(2), "one for each destination");
     let bearer = ("authorization", "Bearer source-secret");
     api.call("POST", "/v1/in/closed", &[bearer, ("x-topic", "order")], br#"{"id":"o-3"}"#).expect(200).text("id");
-    api.call("POST", "/v1/in/closed", &[("x-topic", "order")], b"{}").expect(401).says("authorization is missing");
+    api.call("POST", "/v1/in/closed", &[("x-topic", "order")], b"{}").expect(401).says("nothing in it proves");
     let wrong = [("authorization", "Bearer source-secreT")];
     api.call("POST", "/v1/in/closed", &wrong, b"{}").expect(401).says("is not right");
-    api.call("POST", "/v1/in/closed", &[bearer, bearer], b"{}").expect(401).says("there twice");
+    api.call("POST", "/v1/in/closed", &[bearer, bearer], b"{}").expect(401).says("must be there once");
     // Nobody but goniec itself makes a key that stands for all of a message.
     let forged = r#"{"destination":"ok","body":1,"idempotency_key":"\u001eall/open/00/ok"}"#;
     api.call("POST", "/v1/messages", &[("content-type", "application/json")], forged.as_bytes())

@@ -45,6 +45,22 @@ fn a_full_node_says_when_to_come_again() {
     assert_eq!(api.count(""), 1);
 }
 
+/// Whoever has proved nothing yet has a room of its own for bodies.
+#[test]
+fn strangers_take_no_room_from_those_who_were_let_in() {
+    let api = Api::with(Settings::default(), |config| config.strangers_bytes_max = 100);
+    let body = format!(r#"{{"id":"{}"}}"#, "k".repeat(100)).into_bytes();
+    let order = ("x-topic", "order");
+    let proved = [order, ("authorization", "Bearer source-secret")];
+    api.call("POST", "/v1/in/open", &[order], &body).expect(429);
+    api.call("POST", "/v1/in/closed", &proved, &body).expect(200);
+    api.call("POST", "/v1/send/ok", &[], &body).expect(202);
+    let none = Api::with(Settings::default(), |config| config.bodies_bytes_max = 100);
+    none.call("POST", "/v1/send/ok", &[], &body).expect(429);
+    none.call("POST", "/v1/in/closed", &proved, &body).expect(429);
+    none.call("POST", "/v1/in/open", &[order], &body).expect(202);
+}
+
 #[test]
 fn beyond_the_size_nothing_is_taken_and_everything_else_goes_on() {
     let api = Api::with(Settings { store_bytes_max: Some(1), ..Settings::default() }, |_| ());

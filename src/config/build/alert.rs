@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use super::super::Problem;
 use super::super::fields::{Field, Section};
+use super::super::{LOG, Problem};
 use super::credentials::SECRET;
-use super::{missing, note};
+use super::{known, missing, note};
 use crate::admin::channel::{Command, Webhook};
 use crate::admin::mail::Mailer;
 use crate::engine::{Channel, Kind, LogLine, Rule};
@@ -42,12 +42,8 @@ impl Alerts<'_> {
         problems: &mut Vec<Problem>,
     ) -> Vec<Rule> {
         let destinations = section.texts("destinations").unwrap_or_default();
-        let is_unknown =
-            |name: &&String| !self.names.contains(&name.as_str()) && !["log", UNROUTED].contains(&name.as_str());
-        for name in destinations.iter().filter(is_unknown) {
-            let near = crate::model::nearest::nearest(name, self.names.iter().copied());
-            let hint = near.map(|near| format!("did you mean {near:?}?")).unwrap_or_default();
-            note(problems, section.place("destinations"), &format!("there is no destination {name:?}"), &hint);
+        for name in destinations.iter().filter(|name| ![LOG, UNROUTED].contains(&name.as_str())) {
+            known(name, self.names, "destination", section.place("destinations"), problems);
         }
         if !section.has("to") {
             let hint = "to = [ { webhook = \"http://127.0.0.1:9009/alerts\" } ]";

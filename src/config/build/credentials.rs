@@ -171,10 +171,15 @@ fn sealed(http: Http, section: &Section, problems: &mut Vec<Problem>) -> Http {
     let Some(table) = section.section("hmac") else { return http };
     missing(table, &[("header", "header = \"x-signature\""), ("secret", SECRET)], problems);
     let (Some(header), Some(secret)) = (table.text("header"), table.secret("secret")) else { return http };
-    let encoding = if table.text("encoding") == Some("base64") { Encoding::Base64 } else { Encoding::Hex };
-    let made = http.hmac(Hmac::new(header, Secret::clone(secret), encoding, table.text("prefix").unwrap_or_default()));
+    let made =
+        http.hmac(Hmac::new(header, Secret::clone(secret), encoding(table), table.text("prefix").unwrap_or_default()));
     if let Err(wrong) = made.check() {
         note(problems, table.place("header"), &wrong, "");
     }
     made
+}
+
+/// How a signature is written.
+pub(super) fn encoding(table: &Section) -> Encoding {
+    if table.text("encoding") == Some("base64") { Encoding::Base64 } else { Encoding::Hex }
 }

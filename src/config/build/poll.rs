@@ -13,7 +13,7 @@ use super::credentials::credentials;
 use super::destination::with_headers;
 use super::source::{filter, pick};
 use super::{missing, note};
-use crate::source::{Items, Memory, Pick, Preset, Pull, PullRule, Source, Standing};
+use crate::source::{Items, Memory, Pick, Preset, Pull, PullRule, Source, Standing, Tally};
 use crate::transport::filter::Filter;
 use crate::transport::http::{Address, Http};
 use crate::transport::secret::{Proof, Shelf};
@@ -52,7 +52,9 @@ pub(super) fn source(name: &str, section: &Section, problems: &mut Vec<Problem>)
         headers: Vec::new(),
         status: preset.status,
         is_id_enough: false,
-        preset,
+        events: preset.events,
+        pings: preset.pings,
+        tally: Tally::default(),
         spool: None,
     })
 }

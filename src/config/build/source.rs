@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use super::super::Problem;
 use super::super::fields::{Field, Section};
-use super::credentials::SECRET;
-use super::{missing, note, poll};
+use super::super::{LOG, Problem};
+use super::credentials::{SECRET, encoding};
+use super::{known, missing, note, poll};
 use crate::admin::filter::pattern;
-use crate::model::nearest::nearest;
-use crate::source::{Pick, Preset, Route, Signs, Source, Sources, Spool, Standing, UNROUTED};
+use crate::engine::Destination;
+use crate::source::{Pick, Preset, Route, Signs, Source, Sources, Spool, Standing, Tally, UNROUTED};
 use crate::transport::filter::Filter;
 use crate::transport::http::{check_header, is_reserved};
-use crate::transport::secret::{Encoding, Proof, Secret, Shelf};
+use crate::transport::secret::{Proof, Secret, Shelf, UNGUESSABLE_BYTES};
 
 const SPOOL_LOOK_MS: u64 = 5_000;
 const SPOOL_KEEP_MS: u64 = 30 * 86_400_000;
@@ -25,24 +25,26 @@ const SPOOL_KEEP_MS: u64 = 30 * 86_400_000;
 /// The sources, and the routes from them to destinations of these names.
 pub(super) fn sources(
     root: &Section,
-    destinations: &[&str],
+    named: &[&str],
+    destinations: &[Destination],
     shelf: &Shelf,
     warnings: &mut Vec<String>,
     problems: &mut Vec<Problem>,
 ) -> Sources {
-    let named: Vec<(&str, &Section)> = root.section("source").into_iter().flat_map(Section::named).collect();
-    let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
-    let sources: Vec<Source> =
-        named.iter().filter_map(|(name, section)| source(name, section, warnings, problems)).collect();
-    let pulls =
-        named.iter().filter_map(|(name, section)| poll::pull(name, section, shelf, warnings, problems)).collect();
-    one_folder_each(&named, problems);
+    let sections: Vec<(&str, &Section)> = root.section("source").into_iter().flat_map(Section::named).collect();
+    let names: Vec<&str> = sections.iter().map(|(name, _)| *name).collect();
+    let built = sections.iter().filter_map(|(name, section)| source(name, section, warnings, problems));
+    let sources = built.map(Arc::new).collect();
+    let asked = sections.iter().filter_map(|(name, section)| poll::pull(name, section, shelf, warnings, problems));
+    let pulls = asked.collect();
+    one_folder_each(&sections, problems);
     let routes: Vec<Route> =
-        root.sections("route").iter().filter_map(|section| route(section, &names, destinations, problems)).collect();
+        root.sections("route").iter().filter_map(|section| route(section, &names, named, problems)).collect();
     let has_route = |name: &str| routes.iter().any(|route| route.from.as_deref().is_none_or(|from| from == name));
     let astray = names.iter().filter(|name| !has_route(name));
     warnings.extend(astray.map(|name| format!("source {name:?} has no route: all of its messages go to {UNROUTED:?}")));
-    Sources { sources, routes, pulls }
+    let latest = destinations.iter().filter(|to| to.latest_wins).map(|to| to.name.clone()).collect();
+    Sources { sources, routes, pulls, latest }
 }
 
 /// No two sources take the files of one folder.
@@ -92,7 +94,9 @@ fn source(name: &str, section: &Section, warnings: &mut Vec<String>, problems: &
         headers,
         status: section.number("status").and_then(|status| u16::try_from(status).ok()).unwrap_or(preset.status),
         is_id_enough: preset.is_id_enough && !section.has("delivery"),
-        preset,
+        events: preset.events,
+        pings: preset.pings,
+        tally: Tally::default(),
         spool: spool?,
     })
 }
@@ -106,6 +110,8 @@ fn believed(
 ) -> Option<(Preset, Proof)> {
     missing(section, &[("verify", "verify = { preset = \"woocommerce\", secret = { env = \"NAME\" } }")], problems);
     let verify = section.section("verify")?;
+    header(verify, "header", problems);
+    header(verify, "timestamp", problems);
     missing(verify, &[("preset", "preset = \"woocommerce\"")], problems);
     let preset = Preset::named(verify.text("preset")?)?;
     let proof = proof(name, preset, verify, warnings, problems)?;
@@ -166,7 +172,7 @@ fn proof(
         note(problems, verify.place("secret"), "it is empty", "");
     }
     if keys.iter().any(Secret::is_guessable) {
-        let words = "has a secret of fewer than 16 bytes, which can be guessed";
+        let words = format!("has a secret of fewer than {UNGUESSABLE_BYTES} bytes, which can be guessed");
         warnings.push(format!("source {name:?} {words}"));
     }
     let proof = match preset.signs {
@@ -174,8 +180,7 @@ fn proof(
         Signs::Timed(header, encoding) => Proof::hmac(header, encoding, "", keys),
         Signs::Own => {
             missing(verify, &[("header", "header = \"x-signature\"")], problems);
-            let encoding = if verify.text("encoding") == Some("base64") { Encoding::Base64 } else { Encoding::Hex };
-            Proof::hmac(verify.text("header")?, encoding, verify.text("prefix").unwrap_or_default(), keys)
+            Proof::hmac(verify.text("header")?, encoding(verify), verify.text("prefix").unwrap_or_default(), keys)
         }
         Signs::Stripe => Proof::stripe(keys),
         Signs::StandardWebhooks => match Proof::standard_webhooks(&keys) {
@@ -192,6 +197,10 @@ fn proof(
         Signs::Bearer => Proof::bearer(keys),
         Signs::Nothing => Proof::none(),
     };
+    if matches!(preset.signs, Signs::Own | Signs::Timed(..)) && verify.has("tolerance") && !verify.has("timestamp") {
+        let hint = "timestamp = \"x-timestamp\", where the sender signs its time";
+        note(problems, verify.place("tolerance"), "does nothing without `timestamp`", hint);
+    }
     let proof = match verify.text("timestamp") {
         Some(header) => proof.timed_by(header),
         None => proof,
@@ -221,7 +230,10 @@ pub(super) fn pick(section: &Section, key: &str, preset: Standing, problems: &mu
                 Pick::Nowhere
             }
         },
-        (None, Some(name)) => Pick::Header(name.to_ascii_lowercase()),
+        (None, Some(name)) => {
+            header(table, "header", problems);
+            Pick::Header(name.to_ascii_lowercase())
+        }
         (Some(_), Some(_)) | (None, None) if table.refused.is_empty() => {
             let hint = format!("{key} = {{ header = \"x-topic\" }}, or {key} = \".type\"");
             note(problems, &table.place, "one of filter and header is expected", &hint);
@@ -231,23 +243,27 @@ pub(super) fn pick(section: &Section, key: &str, preset: Standing, problems: &mu
     }
 }
 
+/// Notes what is written there and is no name of a header.
+fn header(section: &Section, key: &str, problems: &mut Vec<Problem>) {
+    if let Some(Err(wrong)) = section.text(key).map(|name| check_header(name, "")) {
+        note(problems, section.place(key), &wrong, "");
+    }
+}
+
 pub(super) fn filter(section: &Section, key: &str) -> Option<Filter> {
     Filter::parse(section.text(key)?).ok()
 }
 
 fn route(section: &Section, sources: &[&str], destinations: &[&str], problems: &mut Vec<Problem>) -> Option<Route> {
     missing(section, &[("to", "to = [\"erp\"]")], problems);
-    let mut known = |key: &str, what: &str, name: &str, names: &[&str]| {
-        if !names.contains(&name) {
-            let near = nearest(name, names.iter().copied());
-            let hint = near.map(|near| format!("did you mean {near:?}?")).unwrap_or_default();
-            note(problems, section.place(key), &format!("there is no {what} {name:?}"), &hint);
-        }
-    };
     let from = section.text("from");
-    from.into_iter().for_each(|name| known("from", "source", name, sources));
+    if let Some(name) = from {
+        known(name, sources, "source", section.place("from"), problems);
+    }
     let to = section.texts("to")?;
-    to.iter().filter(|name| *name != "log").for_each(|name| known("to", "destination", name, destinations));
+    for name in to.iter().filter(|name| *name != LOG) {
+        known(name, destinations, "destination", section.place("to"), problems);
+    }
     Some(Route {
         from: from.map(Arc::from),
         kind: section.text("type").map(pattern),

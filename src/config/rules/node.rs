@@ -30,7 +30,7 @@ pub(super) const RULES: &[Rule] = &[
         "server.tokens[].secret",
         Kind::Secret,
         "",
-        "The token itself. One of fewer than 16 bytes can be guessed; where somebody guesses, it has to wait.",
+        "The token itself. A short one can be guessed, and `check` says so; where somebody guesses, it has to wait.",
     ),
     rule("store", Kind::Table, "", "Where messages are kept, and how long."),
     rule("store.url", Kind::Store, "sled:goniec-data", "`sled:` and the directory of the embedded store."),

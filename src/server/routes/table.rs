@@ -16,6 +16,8 @@ const NOTHING_BYTES_MAX: usize = 64 << 10;
 pub(in crate::server) enum Right {
     /// Nothing: the way in, and signs of life.
     Anyone,
+    /// Prove to be the source that the path names.
+    Source,
     /// Hand in messages.
     Produce,
     /// Read.
@@ -126,7 +128,7 @@ pub(in crate::server) static ROUTES: [Route; 54] = [
     route(
         P,
         "/v1/in/{source}",
-        Right::Anyone,
+        Right::Source,
         INTAKE_BYTES_MAX,
         Handler::Deliver,
         "takes what a system hands in by itself, as its `[source.NAME]` proves it",
@@ -411,13 +413,14 @@ pub(super) fn page() -> String {
 }
 
 impl Right {
-    /// All of them, but what anyone may do.
+    /// All that a role can give.
     pub(in crate::server) const ALL: [Right; 4] = [Right::View, Right::Produce, Right::Operate, Right::Admin];
 
     /// Its name, as the table of routes has it.
     pub(in crate::server) fn name(self) -> &'static str {
         match self {
             Right::Anyone => "anyone",
+            Right::Source => "source",
             Right::Produce => "produce",
             Right::View => "view",
             Right::Operate => "operate",

@@ -20,7 +20,7 @@ use crate::engine::{Engine, SourceNews};
 use crate::model::WallMs;
 use crate::model::cause::words;
 use crate::model::span::show_span;
-use crate::source::{Source, Sources};
+use crate::source::Sources;
 
 /// A person is told of what failed so often, or where the next try is so long after the first failure.
 const FAILURES_TOLD: u64 = 3;
@@ -114,7 +114,7 @@ impl Asker {
 
     fn read(&mut self, kept: Kept, is_sure: bool, now: WallMs) {
         let sources = self.sources.clone();
-        let Some(source): Option<&Source> = sources.find(&self.source) else { return };
+        let Some(source) = sources.find(&self.source) else { return };
         self.pull.desk().shown.state = PullState::Reads;
         let ended = Reading::new(&self.pull, &sources, source, &self.engine, now, kept).run(is_sure);
         self.due = None;

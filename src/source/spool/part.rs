@@ -14,14 +14,14 @@ use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom};
 use std::sync::Arc;
 
+use super::super::content::Content;
 use super::super::handed::{Handed, Line, Word};
-use super::super::{Arrived, SOURCE_HEADER, Source, Sources};
+use super::super::{Arrived, Pick, SOURCE_HEADER, Source, Sources, picked, version as version_of};
 use super::records::{Form, Record, Records, Spot, Wrong, malformed};
 use crate::engine::{MESSAGES_MAX, REQUEST_BYTES_MAX};
 use crate::model::percent::{escape_but, is_unreserved};
 use crate::model::{Draft, Headers, WallMs};
 use crate::store::KEY_OF_ALL;
-use crate::transport::filter::Document;
 use crate::transport::secret::Came;
 
 /// By this a receiver can tell gaps.
@@ -165,19 +165,18 @@ impl<'a> Reading<'a> {
     fn of_envelope(&self, handed: Handed<'_, Option<Word>>) -> Result<Vec<Draft>, String> {
         let From { sources, source, now, .. } = self.from;
         let (to, Draft { envelope: own, after, body }) = handed.apart(now, None)?;
-        let document = Document::read(&body);
-        let found = |pick: &super::super::Pick| pick.of(None, document.as_ref());
+        let content = Content::new(&body);
+        let found = |pick: &Pick| pick.of(None, &content);
+        let delivery = own.idempotency_key.clone().or_else(|| found(&source.delivery).ok().flatten());
         let came_from: Headers = vec![(SOURCE_HEADER.to_owned(), source.name.to_string())];
         let arrived = Arrived {
-            body: &body,
             kind: own.kind.clone().map_or_else(|| found(&source.kind), |kind| Ok(Some(kind))),
             subject: own.key.clone(),
             content_type: own.content_type.clone(),
             headers: came_from.into_iter().chain(own.headers).collect(),
             traceparent: own.traceparent.clone(),
-            delivery: own.idempotency_key.clone().or_else(|| found(&source.delivery).ok().flatten()),
-            is_event: false,
-            document,
+            known_by: delivery.map(|id| source.known_by(&id, &body)),
+            body: content,
         };
         let mut drafts = match to {
             Some(Word(to)) => vec![source.draft_to(&to, &arrived)],
@@ -196,8 +195,8 @@ impl<'a> Reading<'a> {
 impl Source {
     /// What came as a message to a destination that it names itself: it needs no route, and what is not found in it is left out.
     fn draft_to(&self, to: &Arc<str>, arrived: &Arrived<'_>) -> Draft {
-        let version = self.version.as_ref().zip(arrived.document.as_ref());
-        let version = version.and_then(|(filter, document)| filter.pick(document).ok().flatten()?.parse().ok());
+        let version = picked("version", self.version.as_ref(), &arrived.body).ok().flatten();
+        let version = version.and_then(|text| version_of(&text).ok());
         let envelope = crate::model::Envelope {
             destination: to.clone(),
             key: arrived.subject.clone().or_else(|| self.key_of(arrived)),
@@ -205,10 +204,10 @@ impl Source {
             kind: arrived.kind.clone().ok().flatten(),
             content_type: arrived.content_type.clone(),
             headers: arrived.headers.clone(),
-            idempotency_key: arrived.delivery.as_deref().map(|id| self.once(id, to, arrived)),
+            idempotency_key: arrived.known_by.as_ref().map(|known| Arc::from(format!("{known}{to}"))),
             traceparent: arrived.traceparent.clone(),
             ..Default::default()
         };
-        Draft { envelope, after: Vec::new(), body: arrived.body.into() }
+        Draft { envelope, after: Vec::new(), body: arrived.body.bytes().into() }
     }
 }

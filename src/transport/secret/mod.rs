@@ -26,7 +26,7 @@ pub use self::shelf::{Kept, Shelf};
 pub use self::sign::{Encoding, Hmac, Signing};
 
 /// What has fewer bytes can be found by trying.
-const UNGUESSABLE_BYTES: usize = 16;
+pub const UNGUESSABLE_BYTES: usize = 16;
 
 /// What the name of a header has in it that bears a credential.
 const CREDENTIALS: [&str; 9] =

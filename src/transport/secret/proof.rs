@@ -147,6 +147,25 @@ impl Proof {
         matches!(self.scheme, Scheme::None)
     }
 
+    /// Whether all that proves it stands in the head, so that it can be asked for before there is a body.
+    #[must_use]
+    pub fn is_in_head(&self) -> bool {
+        match self.scheme {
+            Scheme::Basic { .. } | Scheme::Bearer(_) => true,
+            Scheme::None | Scheme::Mac { .. } | Scheme::Stripe(_) | Scheme::StandardWebhooks(_) => false,
+        }
+    }
+
+    /// How it is asked for, as `www-authenticate` has it. Signatures of bodies have no registered name.
+    #[must_use]
+    pub fn challenge(&self) -> &'static str {
+        match self.scheme {
+            Scheme::Basic { .. } => "Basic realm=\"goniec\"",
+            Scheme::Bearer(_) => "Bearer",
+            Scheme::None | Scheme::Mac { .. } | Scheme::Stripe(_) | Scheme::StandardWebhooks(_) => "Signature",
+        }
+    }
+
     /// Whether what came is from somebody who knows the secret.
     ///
     /// # Errors

@@ -1,0 +1,36 @@
+//! A body that is read as JSON when something first looks into it: most routes take what comes by its type alone.
+//!
+//! # What it does not know
+//!
+//! Who looks, and for what.
+
+use std::cell::OnceCell;
+
+use crate::transport::filter::Document;
+
+/// A body, and what it is as JSON.
+pub(super) struct Content<'a> {
+    bytes: &'a [u8],
+    read: OnceCell<Option<Document>>,
+}
+
+impl<'a> Content<'a> {
+    /// Looks at nothing yet.
+    pub(super) fn new(bytes: &'a [u8]) -> Content<'a> {
+        Content { bytes, read: OnceCell::new() }
+    }
+
+    /// The body as it came.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// It is none: in words.
+    pub(super) fn document(&self) -> Result<&Document, String> {
+        let read = self.read.get_or_init(|| Document::read(self.bytes));
+        read.as_ref().ok_or_else(|| "the body is not JSON".into())
+    }
+}
