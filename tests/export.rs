@@ -183,7 +183,11 @@ fn an_imported_registry_goes_on_delivering() {
     let (_, engine) = start(&old, false);
     let drafts = |count: u32| -> Vec<Draft> {
         (0..count)
-            .map(|n| Message::to("erp").key(format!("k{n}")).body(n.to_be_bytes()).idempotency_key(format!("i{n}")))
+            .map(|n| {
+                let mut draft = Message::to("erp").key(format!("k{n}")).body(n.to_be_bytes());
+                draft.envelope.idempotency_key = Some(format!("i{n}").into());
+                draft
+            })
             .collect()
     };
     let ids = engine.accept_wait(drafts(100)).expect("taken");
