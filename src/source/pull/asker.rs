@@ -76,7 +76,7 @@ impl Asker {
         }
     }
 
-    /// Reads it, if it is time or a person wants it.
+    /// Reads it, if it is time or a person wants it. Between two turns [`Asker::next_turn`] is asked.
     pub fn turn(&mut self, now: WallMs) {
         let asked = self.pull.desk().asked.take();
         if now < self.turned_at {
@@ -98,7 +98,11 @@ impl Asker {
         let first = read_at.map_or(now, |read_at| read_at.min(now));
         let due = *self.due.get_or_insert_with(|| self.pull.rule.cycle.after(first));
         self.missed(read_at, now);
-        if asked.is_some() || (due <= now && !self.asks) {
+        let is_due = due <= now;
+        if is_due {
+            self.due = None;
+        }
+        if asked.is_some() || (is_due && !self.asks) {
             self.read(kept, asked.is_some_and(|Asked { is_sure }| is_sure), now);
         }
         self.watch(now);
@@ -117,7 +121,6 @@ impl Asker {
         let Some(source) = sources.find(&self.source) else { return };
         self.pull.desk().shown.state = PullState::Reads;
         let ended = Reading::new(&self.pull, &sources, source, &self.engine, now, kept).run(is_sure);
-        self.due = None;
         self.left_alone_until = WallMs(0);
         match ended {
             Ok(Ended::Read) => self.succeeded(now),
