@@ -31,6 +31,8 @@ mod machines;
 mod reads;
 #[path = "api/refusals.rs"]
 mod refusals;
+#[path = "api/sources.rs"]
+mod sources;
 #[path = "api/tokens.rs"]
 mod tokens;
 
@@ -43,7 +45,7 @@ use harness::Api;
 type Case = fn(&Api);
 
 /// The test of each route.
-const CASES: [(&str, &str, Case); 48] = [
+const CASES: [(&str, &str, Case); 50] = [
     ("GET", "/", reads::root),
     ("GET", "/healthz", reads::healthz),
     ("GET", "/readyz", reads::readyz),
@@ -67,6 +69,8 @@ const CASES: [(&str, &str, Case); 48] = [
     ("POST", "/v1/destinations/{name}/pause", acts::pause),
     ("POST", "/v1/destinations/{name}/resume", acts::resume),
     ("POST", "/v1/destinations/{name}/cycle", acts::cycle),
+    ("GET", "/v1/sources", sources::list),
+    ("POST", "/v1/sources/{name}/run", sources::run),
     ("POST", "/v1/bulk", bulk::begin),
     ("GET", "/v1/bulk", bulk::jobs),
     ("GET", "/v1/bulk/{id}", bulk::job),

@@ -445,11 +445,56 @@ fn a_configuration_that_cannot_be_meant_is_refused_by_line_and_column() {
         ("[[route]]\nto = [\"erb\"]\n[destination.erp]\nurl = \"http://127.0.0.1:1/\"\n", "did you mean \"erp\"?"),
         ("[[route]]\nfrom = \"shop\"\n", "a to is missing"),
         ("[destination.unrouted]\nurl = \"http://127.0.0.1:1/\"\n", "where messages rest that no route takes"),
-        ("[source.a]\npoll = 1\n", "not built yet"),
+        ("[source.a]\npoll = 1\n", "a table is expected"),
+        ("[source.a]\npoll = { cycle = \"every 1m\" }\n", "a url is missing"),
+        ("[source.a]\npoll = { url = \"http://a.test/\" }\n", "a cycle is missing"),
+        ("[source.a]\npoll = { url = \"http://a.test/{id}\", cycle = \"every 1m\" }\n", "only {cursor} is known"),
+        (
+            "[source.a]\npoll = { url = \"http://a.test/{cursor}\", cycle = \"every 1m\" }\n",
+            "nothing says what {cursor} is",
+        ),
+        (
+            "[source.a]\npoll = { url = \"http://a.test/\", cycle = \"every 1m\", cursor = \".n\" }\n",
+            "the URL has no {cursor}",
+        ),
+        (
+            "[source.a]\npoll = { url = \"http://a.test/\", cycle = \"every 1m\", more = \".n\" }\n",
+            "does nothing without `cursor`",
+        ),
+        (
+            "[source.a]\npoll = { url = \"http://a.test/\", cycle = \"every 1m\", gap_after = \"1d\" }\n",
+            "does nothing without `remembers`",
+        ),
+        (
+            "[source.a]\npoll = { url = \"http://a.test/\", cycle = \"every 1m\", remembers = \"1d\", gap_after = \"1d\" }\n",
+            "not less than `remembers`",
+        ),
+        (
+            "[source.a]\npoll = { url = \"http://a.test/\", cycle = \"every 1m\", items = \".a b\" }\n",
+            "source.a.poll.items",
+        ),
+        (
+            "[source.a]\npoll = { url = \"http://a.test/\", cycle = \"every 1m\" }\nstatus = 200\n",
+            "does nothing beside `poll`",
+        ),
+        (
+            "[source.a]\npoll = { url = \"http://a.test/\", cycle = \"every 1m\" }\nverify = { preset = \"none\" }\n",
+            "does nothing beside `poll`",
+        ),
+        (
+            "[source.a]\npoll = { url = \"http://a.test/\", cycle = \"every 1m\" }\ntype = { header = \"x\" }\n",
+            "has no headers",
+        ),
+        (
+            "[source.a]\npoll = { url = \"http://a.test/\", cycle = \"every 1m\", headers = { authorization = \"x\" } }\n",
+            "must not stand in the file",
+        ),
     ] {
         let said = world::check(text);
         assert!(said.contains(says), "{text}\n{said}");
     }
     let warned = world::check("[source.a]\nverify = { preset = \"none\" }\n");
     assert!(warned.contains("believes everybody") && warned.contains("has no route"), "{warned}");
+    let warned = world::check("[source.a]\npoll = { url = \"http://a.test/\", cycle = \"every 1m\" }\n");
+    assert!(warned.contains("neither a cursor nor a delivery or version"), "{warned}");
 }

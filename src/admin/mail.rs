@@ -249,6 +249,7 @@ mod tests {
             ("silent", "active"),
             ("paused", "resumed"),
             ("full", "has-room"),
+            ("source-failing", "source-read"),
         ] {
             assert_eq!(mail("erp", begun).thread, mail("erp", over).thread, "{begun}");
             assert!(mail("erp", over).subject.starts_with("goniec: Over: "), "{over}");

@@ -13,6 +13,7 @@
 mod alerts;
 mod allocator;
 mod bench;
+mod beside;
 mod bulk;
 mod client;
 mod demo;

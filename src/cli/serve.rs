@@ -18,16 +18,15 @@ use crate::config::{Config, LOG, PLACES, Process, Role, Token, VARIABLE, limits}
 use crate::engine::{Destination, Engine, LogLine, Rule};
 use crate::error::Error;
 use crate::model::Message;
-use crate::server::{self, ServerConfig};
+use crate::server::ServerConfig;
 use crate::source::{UNROUTED, Unrouted};
 use crate::store::sled::{Options, SledStore};
 use crate::transport::http::Http;
 use crate::transport::secret::Secret;
 
+use super::beside::Beside;
 use super::notify::Manager;
-use super::pulls::Pulls;
 use super::reconcile::Reconciling;
-use super::spools::Spools;
 use super::{Fail, STORE, USAGE, say, text};
 
 /// How long requests and deliveries that are under way may take to end.
@@ -63,26 +62,14 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let engine =
         Engine::start(Arc::new(store), std::mem::take(&mut config.destinations), config.settings.clone(), rules)?;
     unrouted.hands_to(&engine);
-    let spools = Spools::start(&config.sources, &engine);
-    let reconciling = Reconciling::start(&engine, std::mem::take(&mut config.reconcile))?;
-    let running = match server::start(engine.clone(), server_config(arguments, &config, &engine, &reconciling)) {
-        Ok(running) => running,
-        Err(error) => {
-            spools.stop();
-            reconciling.stop();
-            engine.shutdown(Duration::ZERO)?;
-            return Err(error.into());
-        }
-    };
-    let pulls = match Pulls::start(&config.sources, &engine) {
-        Ok(pulls) => pulls,
+    let (beside, addr) = match Beside::start(&engine, &mut config, arguments) {
+        Ok(begun) => begun,
         Err(fail) => {
-            running.stop(Duration::ZERO);
             engine.shutdown(Duration::ZERO)?;
             return Err(fail);
         }
     };
-    let url = format!("http://{}", running.addr());
+    let url = format!("http://{addr}");
     let has_token = text(arguments, "token").is_some() || !config.tokens.is_empty() || engine.has_tokens();
     let bearer = if has_token { "-H \"authorization: Bearer $GONIEC_TOKEN\" " } else { "" };
     // A reader that has gone away ends no node.
@@ -93,13 +80,10 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     ));
     let mut manager = Manager::of_environment();
     manager.ready(&format!("listens on {url}"));
-    let failure = wait(&signals, &engine, &running, &pulls, &mut manager);
+    let failure = wait(&signals, &engine, &beside, &mut manager);
     manager.stopping();
     log::info!("stopping: nothing new is taken, what is out comes home");
-    pulls.stop(REQUESTS_LIMIT);
-    running.stop(REQUESTS_LIMIT);
-    spools.stop();
-    reconciling.stop();
+    beside.stop(REQUESTS_LIMIT);
     let closed = engine.shutdown(DELIVERIES_LIMIT);
     match failure {
         Some(error) => Err(Fail::new(STORE, error.to_string()).hint(error.hint().unwrap_or_default())),
@@ -121,18 +105,12 @@ pub(super) fn signals() -> Result<Arc<AtomicU32>, Fail> {
 }
 
 /// Waits for a signal, or for what makes going on senseless, and passes on that the scheduler lives.
-fn wait(
-    signals: &AtomicU32,
-    engine: &Engine,
-    running: &server::Running,
-    pulls: &Pulls,
-    manager: &mut Manager,
-) -> Option<Error> {
+fn wait(signals: &AtomicU32, engine: &Engine, beside: &Beside, manager: &mut Manager) -> Option<Error> {
     while signals.load(Ordering::SeqCst) == 0 {
         if let Some(error) = engine.failure() {
             return Some(error);
         }
-        if !running.is_running() || !pulls.are_running() {
+        if !beside.is_running() {
             return Some(Error::Stopping);
         }
         manager.beat(engine.beats());
@@ -182,7 +160,12 @@ fn configured(arguments: &ArgMatches) -> Result<Config, Fail> {
     Err(last)
 }
 
-fn server_config(arguments: &ArgMatches, file: &Config, engine: &Engine, reconciling: &Reconciling) -> ServerConfig {
+pub(super) fn server_config(
+    arguments: &ArgMatches,
+    file: &Config,
+    engine: &Engine,
+    reconciling: &Reconciling,
+) -> ServerConfig {
     let listen = arguments.get_one::<std::net::SocketAddr>("listen").copied().or(file.listen);
     let mut config = ServerConfig::new(listen.unwrap_or_else(|| ([127, 0, 0, 1], 8420).into()));
     let given = text(arguments, "token");

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use goniec::engine::{Alert, Channel, Cycle, Destination, Engine, Kind, LogLine, Rule, Settings};
 use goniec::model::{Backoff, Class, Failure, Outcome, Policy, Receipt, Retry, Sent};
 use goniec::server::{Running, ServerConfig, start};
-use goniec::source::{Events, Pick, Route, Source, Sources, Tally};
+use goniec::source::{Events, Items, Pick, Pull, PullRule, Route, Source, Sources, Tally};
 use goniec::store::Pattern;
 use goniec::store::memory::{MemoryDisk, MemoryStore};
 use goniec::transport::filter::Filter;
+use goniec::transport::http::{Address, Http};
 use goniec::transport::secret::{Proof, Secret};
 use goniec::{Message, model};
 use serde_json::Value;
@@ -52,7 +53,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// `open` believes everybody, `closed` who bears a token; orders go to `ok`.
+/// `open` believes everybody, `closed` who bears a token, `journal` is asked; orders go to `ok`.
 fn sources() -> Arc<Sources> {
     let source = |name: &str, proof: Proof, status: u16| Source {
         name: name.into(),
@@ -69,12 +70,31 @@ fn sources() -> Arc<Sources> {
         pings: false,
         tally: Tally::default(),
     };
+    let address = Address::parse("http://127.0.0.1:1/?since={cursor}").expect("an address");
+    let rule = PullRule {
+        cycle: Cycle::Every(60_000),
+        items: Items::new(Filter::parse(".items[]").expect("a filter")),
+        cursor: Filter::parse(".next").ok(),
+        more: None,
+        timeout: Duration::from_secs(1),
+        ask_above: 10,
+        memory: None,
+        address,
+    };
+    let pull = Pull::new("journal", rule, Http::post("http://127.0.0.1:1/"));
     let closed = Proof::bearer(vec![Secret::new("source-secret".into())]);
     let to = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
     let route = |kind: &str, to| Route { from: None, kind: Some(Pattern::Exactly(kind.into())), when: None, to };
     Arc::new(Sources {
-        sources: [source("open", Proof::none(), 202), source("closed", closed, 200)].map(Arc::new).into(),
+        sources: [
+            source("open", Proof::none(), 202),
+            source("closed", closed, 200),
+            source("journal", Proof::none(), 202),
+        ]
+        .map(Arc::new)
+        .into(),
         routes: vec![route("order", to(&["ok"])), route("both", to(&["ok", "bad"]))],
+        pulls: vec![Arc::new(pull)],
         ..Sources::default()
     })
 }

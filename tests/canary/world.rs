@@ -19,7 +19,7 @@ use super::tls;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The keys that can hold a secret, each of which has a canary in [`CONFIG`], or beside it where that is said.
-pub const KNOWN_OF: [&str; 18] = [
+pub const KNOWN_OF: [&str; 28] = [
     "alert.to[].sign.secret",
     "alert.to[].smtp.url",
     "alert.to[].webhook",
@@ -38,11 +38,21 @@ pub const KNOWN_OF: [&str; 18] = [
     // The address of this node itself, which mails and pages show on purpose.
     "server.url",
     "server.tokens[].secret",
+    "source.poll.auth.basic.password",
+    "source.poll.auth.bearer",
+    "source.poll.auth.oauth.client_secret",
+    "source.poll.auth.oauth.refresh_token",
+    "source.poll.auth.oauth.url",
+    "source.poll.auth.session.body",
+    "source.poll.auth.session.url",
+    "source.poll.headers",
+    "source.poll.tls.key",
+    "source.poll.url",
     "source.verify.secret",
 ];
 
 /// The secrets of the environment.
-const SECRETS: [(&str, &str); 12] = [
+const SECRETS: [(&str, &str); 13] = [
     ("TOKEN", "canary-of-the-node-4711"),
     ("PASSWORD", "canary-basic-p\"w&/+4711"),
     ("BEARER", "canary-bearer-4711"),
@@ -50,6 +60,7 @@ const SECRETS: [(&str, &str); 12] = [
     ("KEY", "canary-api-key-4711"),
     ("CLIENT", "canary-client-s/cret+4711"),
     ("REFRESH", "canary-refresh-first"),
+    ("REFRESH_TOO", "canary-refresh-second"),
     ("LOGIN", "canary-login-p\"w&/+4711"),
     // The base64 of `canary-signing-0123456789` and of `canary-alerting-0123456789`.
     ("SIGNING", "whsec_Y2FuYXJ5LXNpZ25pbmctMDEyMzQ1Njc4OQ=="),
@@ -117,6 +128,22 @@ const TLS: &str = "[destination.tls]\nurl = \"https://localhost:TLS/in?door=cana
 const SOURCE: &str = "[source.shop]\nverify = { preset = \"bearer\", secret = { env = \"SOURCE\" } }\n\
      [[route]]\nfrom = \"shop\"\nto = [\"basic\"]\n";
 
+/// Systems that are asked, and send back whatever they were shown, with a yes and with a no.
+const ASKED: [(&str, &str); 6] = [
+    ("basic-there", "auth = { basic = { user = \"anna\", password = { env = \"PASSWORD\" } } }"),
+    ("bearer-there", "auth = { bearer = { env = \"BEARER\" } }"),
+    ("header-down", "headers = { x-api-key = { env = \"KEY\" } }"),
+    (
+        "refresh-there",
+        "auth = { oauth = { url = \"PEER/token/yes?door=canary-door-9\", client_id = \"goniec\", client_secret = { env = \"CLIENT\" }, grant = \"refresh-token\", refresh_token = { env = \"REFRESH_TOO\" } } }",
+    ),
+    (
+        "session-down",
+        "auth = { session = { url = \"PEER/login/yes?door=canary-door-10\", body = { User = \"anna\", Password = { env = \"LOGIN\" } } } }",
+    ),
+    ("tls-down", "tls = { ca = \"ca.pem\", cert = \"ca.pem\", key = { file = \"ca.key\" } }"),
+];
+
 const ALERTS: &str = "[[alert]]\ndigest = \"1s\"\nto = [ { log = true }, { command = [\"/bin/cat\"] },\n\
      { webhook = \"PEER/hook/canary-hook-4711?door=canary-door-8\", sign = { secret = { env = \"ALERTING\" } } },\n\
      { webhook = \"http://127.0.0.1:9/hook/canary-hook-4711\" },\n\
@@ -162,6 +189,12 @@ impl World {
         for (number, (name, own)) in DESTINATIONS.iter().enumerate() {
             let url = format!("url = \"PEER/deliver?door=canary-way-{number}\"");
             config.push_str(&format!("[destination.{name}]\n{url}\n{COMMON}{own}\n"));
+        }
+        for (name, own) in ASKED {
+            let (way, said) = name.split_once('-').expect("two words");
+            let url = format!("PEER/probe/{said}?door=canary-ask-{way}&since={{cursor}}");
+            let poll = format!("url = \"{url}\"\ncycle = \"every 1s\"\ncursor = \".next\"\n{own}\n");
+            config.push_str(&format!("[source.{name}.poll]\n{poll}"));
         }
         config =
             (config + TLS + SOURCE + ALERTS).replace("PEER", &peer.url("")).replace("TLS", &server.port.to_string());
@@ -229,6 +262,7 @@ impl World {
                 let path = form
                     .replace("{destination}", "basic")
                     .replace("{source}", "shop")
+                    .replace("/sources/{name}", "/sources/bearer-there")
                     .replace("{name}", "basic")
                     .replace("{number}", "3");
                 let path = path.replace("{key}", "no").replace("{id}", &id);
@@ -317,7 +351,10 @@ impl World {
             "pause basic",
             "resume basic",
             "destinations",
+            "sources",
+            "sources --json",
             "cycle list",
+            "cycle run header-down --yes",
             "incidents --all",
             "incidents --json",
             "bulk list",

@@ -166,10 +166,9 @@ impl Asker {
     }
 
     fn failed(&mut self, trouble: Trouble, now: WallMs) {
-        let Trouble { why, retry_after_ms, is_stop } = trouble;
-        if is_stop {
-            return;
-        }
+        let Trouble { why, retry_after_ms, is_stop: _ } = trouble;
+        // A page may begin with anything.
+        let why = self.pull.from.discreet_text(&why);
         self.due = None;
         self.left_alone_until = retry_after_ms.map_or(WallMs(0), |wait_ms| now.plus(wait_ms));
         let next = self.next_turn(now);

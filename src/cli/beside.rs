@@ -1,0 +1,79 @@
+//! What runs beside the engine of a node: the server, and what brings messages in or compares what others have.
+//!
+//! # What holds
+//!
+//! * What cannot begin ends what has begun.
+//!
+//! # What it does not know
+//!
+//! How the parts work.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::ArgMatches;
+
+use super::Fail;
+use super::pulls::Pulls;
+use super::reconcile::Reconciling;
+use super::serve::server_config;
+use super::spools::Spools;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::server::{self, Running};
+
+/// What has begun.
+#[derive(Default)]
+pub(super) struct Beside {
+    reconciling: Option<Reconciling>,
+    running: Option<Running>,
+    spools: Option<Spools>,
+    pulls: Option<Pulls>,
+}
+
+impl Beside {
+    /// Begins all of it, and says where the server listens.
+    ///
+    /// # Errors
+    /// The system gives no threads, or the address is taken; nothing of it runs.
+    pub(super) fn start(
+        engine: &Engine,
+        config: &mut Config,
+        arguments: &ArgMatches,
+    ) -> Result<(Beside, SocketAddr), Fail> {
+        let mut beside = Beside::default();
+        match beside.begin(engine, config, arguments) {
+            Ok(addr) => Ok((beside, addr)),
+            Err(fail) => {
+                beside.stop(Duration::ZERO);
+                Err(fail)
+            }
+        }
+    }
+
+    fn begin(&mut self, engine: &Engine, config: &mut Config, arguments: &ArgMatches) -> Result<SocketAddr, Fail> {
+        let reconciling = self.reconciling.insert(Reconciling::start(engine, std::mem::take(&mut config.reconcile))?);
+        let asked = server_config(arguments, config, engine, reconciling);
+        let addr = self.running.insert(server::start(engine.clone(), asked)?).addr();
+        self.spools = Some(Spools::start(&config.sources, engine));
+        self.pulls = Some(Pulls::start(&config.sources, engine)?);
+        Ok(addr)
+    }
+
+    /// Whether all of it runs that must.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.as_ref().is_some_and(Running::is_running) && self.pulls.as_ref().is_some_and(Pulls::are_running)
+    }
+
+    /// Ends it: nothing more comes in.
+    pub(super) fn stop(self, limit: Duration) {
+        if let Some(pulls) = &self.pulls {
+            pulls.stop(limit);
+        }
+        if let Some(running) = self.running {
+            running.stop(limit);
+        }
+        self.spools.into_iter().for_each(Spools::stop);
+        self.reconciling.into_iter().for_each(Reconciling::stop);
+    }
+}
