@@ -47,8 +47,9 @@ fn carried() -> World {
                 let lines = exported(&old);
                 imported(&lines, &new)?;
                 assert_eq!(String::from_utf8(exported(&new)), String::from_utf8(lines), "the same lines");
-                let problems = verify(&new, options().cache_bytes)?.problems;
-                assert_eq!(problems, Vec::<String>::new());
+                // Some cases put what does not belong together into a registry, and that stays so.
+                let problems = |dir: &Path| verify(dir, options().cache_bytes).expect("opens").problems;
+                assert_eq!(problems(&new), problems(&old));
             }
             Ok(Box::new(SledStore::open(&new, options())?))
         }),
@@ -181,15 +182,12 @@ fn an_imported_registry_goes_on_delivering() {
     };
     let limit = Duration::from_secs(10);
     let (_, engine) = start(&old, false);
-    let drafts = |count: u32| -> Vec<Draft> {
-        (0..count)
-            .map(|n| {
-                let mut draft = Message::to("erp").key(format!("k{n}")).body(n.to_be_bytes());
-                draft.envelope.idempotency_key = Some(format!("i{n}").into());
-                draft
-            })
-            .collect()
+    let draft = |n: u32| {
+        let mut draft = Message::to("erp").key(format!("k{n}")).body(n.to_be_bytes());
+        draft.envelope.idempotency_key = Some(format!("i{n}").into());
+        draft
     };
+    let drafts = |count: u32| -> Vec<Draft> { (0..count).map(draft).collect() };
     let ids = engine.accept_wait(drafts(100)).expect("taken");
     engine.shutdown(limit).expect("ends");
     imported(&exported(&old), &new).expect("imports");

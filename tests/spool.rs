@@ -171,7 +171,7 @@ fn what_is_wrong_is_put_aside_whole_and_told_by_line() {
         ("c.csv", "line 2: it has 1 fields, and the head has 2"),
         ("d.json", "line 1: column 1: not JSON"),
         ("e.ndjson", "line 1: column 15: unknown field `bdy`"),
-        ("f.bin", "line 1: a body"),
+        ("f.bin", "line 1: the body has 1048577 bytes"),
     ] {
         assert!(world.why(name).starts_with(says), "{name}: {}", world.why(name));
     }
@@ -324,4 +324,29 @@ fn a_folder_that_is_not_there_is_told_until_it_is() {
     world.put("a.json", "{\"id\":1}");
     let status = world.look();
     assert_eq!((status.taken, status.last_error), (1, None));
+}
+
+#[test]
+fn a_spool_that_cannot_be_is_said() {
+    let said = |sources: &str| {
+        let config = format!("{sources}\n[[route]]\nto = [\"log\"]\n");
+        let problems = Config::parse(&config, "test", &Process).map(drop).expect_err("not sound");
+        problems.iter().map(|problem| format!("{:?} {}", problem.at, problem.what)).collect::<Vec<_>>().join("\n")
+    };
+    for (sources, says) in [
+        ("[source.a]\nspool = {}", "(2, 1)) source.a.spool: a dir is missing"),
+        ("[source.a]\nspool = { dir = \"/a\", keep = \"5\" }", "(2, 30)) source.a.spool.keep"),
+        (
+            "[source.a]\nspool = \"/a\"\nverify = { preset = \"none\" }",
+            "(3, 1)) source.a.verify: does nothing with a spool",
+        ),
+        ("[source.a]\nspool = \"/a\"\ntype = { header = \"x\" }", "source.a.type.header: a file has no headers"),
+        (
+            "[source.a]\nspool = \"/a\"\n[source.b]\nspool = { dir = \"/./a/\" }",
+            "(4, 11)) source.b.spool.dir: is the folder of source \"a\"",
+        ),
+        ("[source.a]", "source.a: a verify is missing"),
+    ] {
+        assert!(said(sources).contains(says), "{sources}\n{}", said(sources));
+    }
 }

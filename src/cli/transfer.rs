@@ -78,7 +78,7 @@ pub(super) fn import(arguments: &ArgMatches) -> Result<(), Fail> {
     let done = read_in(&mut from, Path::new(data), Options::default(), &|note| !is_bound_to_node(&note.key));
     bar.finish_and_clear();
     let done = done.map_err(|error| match error {
-        StoreError::Foreign(what) => Fail::new(NO, what)
+        StoreError::Foreign(what) if what.starts_with("line ") => Fail::new(NO, what)
             .hint(format!("Nothing is in {data}. Export the registry again, or bring the file over again.")),
         other => Error::Store(other).into(),
     })?;

@@ -244,9 +244,12 @@ impl Spooler {
             ErrorKind::PermissionDenied => Stop::Refused(format!("it cannot be opened: {error}")),
             _ => Stop::Later(format!("it cannot be opened: {error}")),
         })?;
-        // What is gone, or is another one by now, has its turn when it is met again.
-        let Some((file, identity)) = opened else {
-            return from.map_or(Ok(()), |_| Err(Stop::All(CHANGED.into())));
+        let (file, identity) = match (opened, from) {
+            (Some(found), None) => found,
+            (Some(found), Some(before)) if found.1 == before.file => found,
+            // What is gone by now has its turn when it is met again.
+            (None, None) => return Ok(()),
+            (Some(_) | None, Some(_)) => return Err(Stop::All(CHANGED.into())),
         };
         let (sources, engine) = (self.sources.clone(), self.engine.clone());
         let Some(source) = sources.find(&self.source) else { return Ok(()) };
@@ -254,9 +257,8 @@ impl Spooler {
         let check = |drafts| engine.check(drafts).map_err(|error: Error| error.to_string());
         let from_it = From { sources: &sources, source, now, check: &check };
         let mut reading = Reading::begin(file, name, separator, from_it).map_err(stop)?;
-        let begun = from.map(|before| (before.spot, before.messages));
-        let Some(mut part) = first(&mut reading, begun.map(|(spot, _)| spot), is_over)? else { return Ok(()) };
-        let (mut is_begun, mut messages) = (begun.is_some(), begun.map_or(0, |(_, messages)| messages));
+        let Some(mut part) = first(&mut reading, from.map(|before| before.spot), is_over)? else { return Ok(()) };
+        let (mut is_begun, mut messages) = (from.is_some(), from.map_or(0, |before| before.messages));
         loop {
             let Part { drafts, spot, is_last } = part;
             if self.folder.identity(name).map_err(all)?.as_ref() != Some(&identity) {
@@ -294,9 +296,11 @@ impl Spooler {
     }
 
     fn moved(&self, file: &Identity) -> Result<(), Stop> {
-        match self.folder.done(file).map_err(|error| Stop::All(format!("it was taken and cannot be moved: {error}")))? {
-            Some(odd) => log::error!("source {:?}: {}: {odd}", self.source, shown(&file.name())),
-            None => {}
+        let name = shown(&file.name());
+        let odd = self.folder.done(file);
+        let odd = odd.map_err(|error| Stop::All(format!("{name} was taken and cannot be moved: {error}")))?;
+        if let Some(odd) = odd {
+            log::error!("source {:?}: {name}: {odd}", self.source);
         }
         Ok(())
     }

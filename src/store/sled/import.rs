@@ -10,6 +10,7 @@
 //!
 //! Where the lines come from, and what notes mean.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ use super::slot::{Flags, Hour, Slot, Stat};
 use super::{Options, Paths};
 use crate::model::chain::Link;
 use crate::model::{Place, Queued, State, Told, WallMs};
-use crate::store::{Dest, Note, StoreError, idempotency_hash, key_hash};
+use crate::store::{Dest, NOTE_KEY_BYTES_MAX, Note, StoreError, idempotency_hash, key_hash};
 
 /// The most bytes of a line: the largest body, escaped, with room to spare.
 const LINE_BYTES_MAX: u64 = 64 << 20;
@@ -168,7 +169,7 @@ struct Import<'a> {
     registry: Registry,
     keeps: &'a dyn Fn(&Note) -> bool,
     done: Exported,
-    names: Vec<u16>,
+    names: BTreeSet<u16>,
     next_chunk: u64,
     filling: Option<Filling>,
     coming: Option<Coming>,
@@ -186,7 +187,7 @@ impl<'a> Import<'a> {
         let Registry { node, commit, floor, next_chunk, last_ms, .. } = registry;
         let mut fresh = Fresh::begin(dir, Some(node), options.cache_bytes)?;
         fresh.head = Head { commit, next_chunk, floor, last_ms, ..Head::default() };
-        let (done, names, range) = (Exported::default(), Vec::new(), Vec::new());
+        let (done, names, range) = (Exported::default(), BTreeSet::new(), Vec::new());
         Ok(Import { fresh, registry, keeps, done, names, next_chunk: floor, filling: None, coming: None, range })
     }
 
@@ -222,7 +223,9 @@ impl<'a> Import<'a> {
         match line {
             Line::Registry(_) | Line::End(_) => Err(said("it stands where it does not belong")),
             Line::Destination(destination) => {
-                self.names.push(destination.number);
+                if !self.names.insert(destination.number) {
+                    return Err(Wrong::Line(format!("destination {} comes twice", destination.number)));
+                }
                 Ok(self.fresh.name(destination.number, destination.name.as_bytes())?)
             }
             Line::Chunk(chunk) => self.chunk(chunk),
@@ -231,10 +234,12 @@ impl<'a> Import<'a> {
             Line::Note(note) => {
                 self.close()?;
                 let note = note.note().map_err(Wrong::Line)?;
-                note.check(0)?;
+                if note.key.len() > NOTE_KEY_BYTES_MAX {
+                    return Err(said("the key of the note is too long"));
+                }
                 self.done.notes += 1;
                 if (self.keeps)(&note) {
-                    self.fresh.put(Tree::Note, &note.key, self.registry.commit, &note.value)?;
+                    self.put(Tree::Note, &note.key, &note.value)?;
                 }
                 Ok(())
             }
@@ -253,7 +258,7 @@ impl<'a> Import<'a> {
         if chunk.number.is_multiple_of(RANGE_CHUNKS) && chunk.number > 0 && chunk.number > self.registry.floor {
             let filter = keys::filter(&mut std::mem::take(&mut self.range));
             let range = chunk.number / RANGE_CHUNKS - 1;
-            self.fresh.put(Tree::Keys, &range.to_be_bytes(), self.registry.commit, &filter)?;
+            self.put(Tree::Keys, &range.to_be_bytes(), &filter)?;
         }
         let body = chunk.made_at.0.to_be_bytes().to_vec();
         let (number, slots) = (chunk.number, usize::from(chunk.slots));
@@ -392,14 +397,20 @@ impl<'a> Import<'a> {
         if filling.stat.is_empty() {
             filling.stat.clear();
         }
+        if filling.body.len() > ROW_BYTES_MAX {
+            return Err(said("more stands in the chunk before than one can hold"));
+        }
         Ok(self.fresh.chunk(filling.number, Some((self.registry.commit, &filling.body)), &filling.stat)?)
     }
 
-    fn put(&mut self, tree: Tree, key: &[u8], body: &[u8]) -> Result<(), StoreError> {
-        self.fresh.put(tree, key, self.registry.commit, body)
+    fn put(&mut self, tree: Tree, key: &[u8], body: &[u8]) -> Result<(), Wrong> {
+        if body.len() > ROW_BYTES_MAX {
+            return Err(said("it has more than a row can hold"));
+        }
+        Ok(self.fresh.put(tree, key, self.registry.commit, body)?)
     }
 
-    fn parts(&mut self, coming: &mut Coming, revision: u16, bytes: &[u8]) -> Result<(), StoreError> {
+    fn parts(&mut self, coming: &mut Coming, revision: u16, bytes: &[u8]) -> Result<(), Wrong> {
         coming.slot.flags.parts = true;
         for (number, piece) in (0..).zip(bytes.chunks(ROW_BYTES_MAX)) {
             self.put(Tree::Part, &part_key(coming.place, revision, number), piece)?;
