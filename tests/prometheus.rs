@@ -99,7 +99,7 @@ fn promtool_takes_the_rules_and_the_dashboard() {
 }
 
 /// Series of a node in which every rule has something to tell of, one value a minute, and of one in which none has.
-const ILL: [(&str, &str); 13] = [
+const ILL: [(&str, &str); 16] = [
     ("up{job=\"goniec\"}", "0x80"),
     ("goniec_oldest_undelivered_seconds{destination=\"erp\"}", "901x80"),
     ("goniec_messages_late{destination=\"erp\"}", "1x80"),
@@ -113,9 +113,12 @@ const ILL: [(&str, &str); 13] = [
     ("goniec_commit_duration_seconds_bucket{le=\"1.0\"}", "0+100x80"),
     ("goniec_commit_duration_seconds_bucket{le=\"+Inf\"}", "0+100x80"),
     ("goniec_damaged", "1x80"),
+    ("goniec_source_deliveries_total{source=\"shop\",result=\"refused\"}", "0+1x80"),
+    ("goniec_source_deliveries_total{source=\"shop\",result=\"unrouted\"}", "0+1x80"),
+    ("goniec_source_last_taken_timestamp_seconds{source=\"shop\"}", "-21600+0x80"),
 ];
 /// In the middle everything stands still for a moment, which is no illness.
-const HEALTHY: [(&str, &str); 13] = [
+const HEALTHY: [(&str, &str); 16] = [
     ("up{job=\"goniec\"}", "1x80"),
     ("goniec_oldest_undelivered_seconds{destination=\"erp\"}", "900x40 905x3 20x36"),
     ("goniec_messages_late{destination=\"erp\"}", "0x80"),
@@ -129,6 +132,9 @@ const HEALTHY: [(&str, &str); 13] = [
     ("goniec_commit_duration_seconds_bucket{le=\"1.0\"}", "0+100x80"),
     ("goniec_commit_duration_seconds_bucket{le=\"+Inf\"}", "0+100x80"),
     ("goniec_damaged", "0x80"),
+    ("goniec_source_deliveries_total{source=\"shop\",result=\"refused\"}", "0+0.1x80"),
+    ("goniec_source_deliveries_total{source=\"shop\",result=\"unrouted\"}", "3x80"),
+    ("goniec_source_last_taken_timestamp_seconds{source=\"shop\"}", "0x80"),
 ];
 
 /// A unit test of the rules: which alerts fire at these minutes on these series, and no other.

@@ -211,6 +211,39 @@ fn the_head_is_judged_before_the_body() {
     }
 }
 
+/// What became of each delivery is counted, and when something was last kept.
+#[test]
+fn what_a_source_sends_is_counted_by_what_became_of_it() {
+    let world = World::serve(
+        "[source.shop]\nverify = { preset = \"woocommerce\", secret = { file = \"SECRET\" } }\n\
+         [source.bus]\nverify = { preset = \"bearer\", secret = { file = \"SECRET\" } }\n\
+         delivery = { header = \"x-id\" }\ntype = { header = \"x-topic\" }\n[[route]]\ntype = \"order\"\nto = [\"log\"]\n",
+    );
+    let sample = |source: &str, result: &str| {
+        world.figure(&format!("goniec_source_deliveries_total{{source=\"{source}\",result=\"{result}\"}}"))
+    };
+    let last = || world.figure("goniec_source_last_taken_timestamp_seconds{source=\"bus\"}");
+    assert_eq!(last(), 0);
+    let bearer = ("authorization", "Bearer secret-of-the-new-days");
+    for (headers, status) in [
+        (vec![bearer, ("x-id", "1"), ("x-topic", "order")], 202),
+        (vec![bearer, ("x-id", "1"), ("x-topic", "order")], 202),
+        (vec![bearer, ("x-id", "2"), ("x-topic", "price")], 202),
+        (vec![bearer, ("content-type", "application/cloudevents+json")], 400),
+        (vec![bearer, ("content-encoding", "gzip")], 415),
+        (vec![], 401),
+    ] {
+        assert_eq!(world.post("/v1/in/bus", &headers, b"{}").0, status, "{headers:?}");
+    }
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    assert_eq!(world.post("/v1/in/shop", &form, b"webhook_id=17").0, 200);
+    assert_eq!(world.post("/v1/in/shop", &form, b"id=17").0, 401);
+    let results = ["taken", "repeated", "refused", "ping", "unrouted"];
+    assert_eq!(results.map(|result| sample("bus", result)), [1, 1, 3, 0, 1]);
+    assert_eq!(results.map(|result| sample("shop", result)), [0, 0, 1, 1, 0]);
+    assert!(last().abs_diff(u64::try_from(now_s()).expect("after 1970")) < 60, "{}", last());
+}
+
 /// The yes comes whether any destination is up, and a replay is known again after a kill.
 #[test]
 fn a_replay_is_known_over_a_kill_and_no_destination_matters() {

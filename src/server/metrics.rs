@@ -2,8 +2,8 @@
 //!
 //! # What holds
 //!
-//! * The only labels are destinations, sources, states, outcomes and reasons: no id, no key, no address, so there are as many lines as there are destinations,
-//!   however many messages pass.
+//! * The only labels are destinations, sources, states, outcomes and reasons: no id, no key, no address, so there are as many lines as there are
+//!   destinations and sources, however many messages pass.
 //! * Units are seconds and bytes; names are never changed.
 //!
 //! # What it does not know
@@ -24,7 +24,7 @@ use crate::admin::filter::STATES;
 use crate::engine::{Counted, CountedOf, Histogram, Lane, Stats};
 use crate::model::breaker::Phase;
 use crate::model::{Class, WallMs};
-use crate::source::{PullShown, Sources};
+use crate::source::{PullShown, Sources, Verdict};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -129,8 +129,20 @@ impl Page {
         }
     }
 
-    /// The systems that are asked.
+    /// The systems that hand in by themselves, and those that are asked.
     fn sources(&mut self, sources: &Sources) {
+        let hand_in = || sources.sources.iter().filter(|source| sources.pull(&source.name).is_none());
+        let name = "goniec_source_deliveries";
+        self.family(name, "counter", "", "What a source handed in, by what became of it.");
+        for (source, verdict) in hand_in().flat_map(|source| Verdict::ALL.map(|verdict| (source, verdict))) {
+            let labels = [("source", &*source.name), ("result", verdict.name())];
+            self.sample(name, "_total", &labels, source.tally.counted(verdict));
+        }
+        let name = "goniec_source_last_taken_timestamp_seconds";
+        self.family(name, "gauge", "seconds", "When something of a source was last kept, in Unix time; absent before.");
+        for (source, kept_at) in hand_in().filter_map(|source| Some((source, source.tally.kept_at()?))) {
+            self.sample(name, "", &[("source", &source.name)], kept_at.0 / 1_000);
+        }
         let shown: Vec<(&str, PullShown)> = sources.pulls.iter().map(|pull| (&*pull.name, pull.shown())).collect();
         let counters: [Figure<PullShown>; 2] = [
             ("goniec_source_items", "Items that were read of a source.", |shown| shown.items),

@@ -41,3 +41,20 @@ impl Pick {
         Ok(header.filter(|word| !word.trim().is_empty()).map(Arc::from))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::WallMs;
+
+    #[test]
+    fn an_empty_header_is_no_word() {
+        for (text, word) in [("", None), (" \t", None), ("17", Some("17"))] {
+            let headers = [("x-id".to_owned(), text.to_owned()), ("webhook-id".to_owned(), text.to_owned())].into();
+            let came = Came { headers: &headers, body: b"", now: WallMs(0) };
+            for pick in [Pick::Header("x-id".into()), Pick::WebhookId] {
+                assert_eq!(pick.of(Some(came), &Content::new(b"")).expect("a header").as_deref(), word, "{pick:?}");
+            }
+        }
+    }
+}

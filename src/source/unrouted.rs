@@ -170,3 +170,25 @@ impl Transport for Unrouted {
         self.onward.becomes(Way::Closed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Settings;
+    use crate::store::memory::MemoryStore;
+
+    #[test]
+    fn what_is_sent_before_the_engine_is_named_waits_for_it() {
+        let unrouted = Unrouted::new(Arc::default());
+        assert!(unrouted.onward.engine(Duration::ZERO).is_none());
+        let store = Arc::new(MemoryStore::new());
+        let engine = Engine::start(store, Vec::new(), Settings::default(), Vec::new()).expect("an engine");
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| unrouted.onward.engine(Duration::from_secs(30)));
+            unrouted.hands_to(&engine);
+            assert!(waits.join().expect("no panic").is_some());
+        });
+        unrouted.shutdown();
+        assert!(unrouted.onward.engine(Duration::from_secs(30)).is_none(), "a node that stops waits for nothing");
+    }
+}

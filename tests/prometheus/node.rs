@@ -7,11 +7,33 @@ use std::time::{Duration, Instant};
 
 use goniec::Message;
 use goniec::engine::{Destination, Engine, Settings};
-use goniec::model::{Class, Failure, Outcome, Receipt, Sent};
+use goniec::model::{Class, Failure, Outcome, Receipt, Sent, WallMs};
 use goniec::server::{ServerConfig, start};
+use goniec::source::{Events, Pick, Source, Sources, Tally, Verdict};
 use goniec::store::sled::{Options, SledStore};
+use goniec::transport::secret::Proof;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A source of which something was taken.
+fn source(name: &str) -> Sources {
+    let source = Source {
+        name: name.into(),
+        proof: Proof::none(),
+        kind: Pick::Nowhere,
+        key: None,
+        version: None,
+        delivery: Pick::Nowhere,
+        headers: Vec::new(),
+        status: 200,
+        is_id_enough: false,
+        events: Events::None,
+        pings: false,
+        tally: Tally::default(),
+    };
+    source.tally.count(Verdict::Taken, WallMs(1_795_435_200_000));
+    Sources { sources: vec![Arc::new(source)], ..Sources::default() }
+}
 
 /// `/metrics` of a node whose destination of this name took each message `yes` and refused the others, as soon as it knows of all.
 pub fn metrics(name: &str, bodies: &[&'static str]) -> String {
@@ -25,7 +47,9 @@ pub fn metrics(name: &str, bodies: &[&'static str]) -> String {
     let engine = engine.expect("an engine");
     let drafts = bodies.iter().map(|body| Message::to(name).body(body.as_bytes().to_vec()));
     engine.accept_wait(drafts.collect()).expect("accepts");
-    let running = start(engine, ServerConfig::new(([127, 0, 0, 1], 0).into())).expect("a server");
+    let mut config = ServerConfig::new(([127, 0, 0, 1], 0).into());
+    config.sources = Arc::new(source(name));
+    let running = start(engine, config).expect("a server");
     let until = Instant::now() + PATIENCE;
     loop {
         let mut stream = TcpStream::connect(running.addr()).expect("a connection");

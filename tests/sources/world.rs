@@ -101,6 +101,13 @@ impl World {
         self.json(&format!("/v1/messages?limit=1000&filter={filter}"))["messages"].as_array().expect("a list").clone()
     }
 
+    /// The figure of this name and these labels; 0 where there is none.
+    pub fn figure(&self, sample: &str) -> u64 {
+        let (_, text) = self.ask("GET", "/metrics", &[], b"");
+        let value = text.lines().find_map(|line| line.strip_prefix(sample)?.trim().parse().ok());
+        value.unwrap_or_default()
+    }
+
     pub fn body(&self, message: &Value) -> String {
         self.ask("GET", &format!("/v1/messages/{}/body", message["id"].as_str().expect("an id")), &[], b"").1
     }
