@@ -159,6 +159,8 @@ fn promised() -> Vec<(String, String, String)> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Borne {
     Nothing,
+    /// What is no token at all.
+    Malformed,
     Wrong,
     Configured,
     Kept,
@@ -174,8 +176,9 @@ enum Borne {
     Orphaned,
 }
 
-const BORNE: [Borne; 10] = [
+const BORNE: [Borne; 11] = [
     Borne::Nothing,
+    Borne::Malformed,
     Borne::Wrong,
     Borne::Configured,
     Borne::Kept,
@@ -213,6 +216,7 @@ impl Held {
     fn headers(&self, node: &Node, borne: Borne) -> String {
         match borne {
             Borne::Nothing => String::new(),
+            Borne::Malformed => format!("authorization: Bearer{}\r\n", configured(self.role)),
             Borne::Wrong => bearing("gon_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
             Borne::Configured => bearing(&configured(self.role)),
             Borne::Kept => bearing(&self.kept),
@@ -248,7 +252,7 @@ fn refusal(method: &str, right: &str, role: &str, borne: Borne) -> Option<&'stat
         Borne::Cookie if method == "GET" => known,
         // Also where nobody must be known: another page may have made the browser call.
         Borne::Cookie => Some(&[403]),
-        Borne::Nothing | Borne::Expired | Borne::Ended | Borne::Orphaned => unknown(&[401]),
+        Borne::Nothing | Borne::Malformed | Borne::Expired | Borne::Ended | Borne::Orphaned => unknown(&[401]),
         // Where there were too many already, they are not even looked at.
         Borne::Wrong | Borne::Revoked => unknown(&[401, 429]),
     }

@@ -17,6 +17,8 @@ mod hostile;
 mod pages;
 #[path = "console/scripts.rs"]
 mod scripts;
+#[path = "common/hostile.rs"]
+mod strings;
 #[path = "console/stub.rs"]
 mod stub;
 #[path = "console/world.rs"]

@@ -460,7 +460,7 @@ fn a_configuration_that_cannot_be_meant_is_refused_by_line_and_column() {
             "[source.a]\nverify = { preset = \"none\" }\ntype = { header = \"x topic\" }\n",
             "3:10: source.a.type.header: \"x topic\" is not a header name",
         ),
-        ("[source.a]\nverify = { preset = \"none\" }\ndelivery = { header = \"\" }\n", "is not a header name"),
+        ("[source.a]\nverify = { preset = \"none\" }\ndelivery = { header = \"\" }\n", "it is empty"),
         (
             "[source.a]\nverify = { preset = \"hmac\", secret = { file = \"SECRET\" }, header = \"x:s\" }\n",
             "source.a.verify.header: \"x:s\" is not a header name",

@@ -1,8 +1,9 @@
-//! The whole story of one key in plain words, over all destinations: accepted, tried, answered, edited, superseded, delivered, and why it waits now.
+//! The whole story of one key in plain words, over all destinations: accepted, tried, answered, held, edited, superseded, delivered, and why it waits now.
 //!
 //! # What holds
 //!
-//! * Lines are in order of time. Of a hundred messages at most is told, the newest, and of fifty edits of each; where there are more messages, that is said.
+//! * Lines are in order of time. Of a hundred messages at most is told, the newest, of fifty edits of each, and of what people did in the last ten
+//!   thousand entries of the audit log; where there are more messages, that is said.
 //! * What came from outside stands in a line as it came: whoever prints it makes it safe.
 //!
 //! # What it does not know
@@ -11,7 +12,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Engine, Shown, Waits};
+use crate::engine::{Deed, Engine, Shown, Target, Waits};
 use crate::error::Error;
 use crate::model::{Abandoned, Attempt, Class, Delivery, Id, Sent, State, WallMs};
 use crate::store::{Pattern, Query, Revision};
@@ -20,6 +21,9 @@ use crate::store::{Pattern, Query, Revision};
 const MESSAGES_MAX: usize = 100;
 /// How many edits of one message are told of, the newest.
 const EDITS_MAX: u16 = 50;
+/// How many entries of the audit log are looked through, the newest, and how many at once.
+const ENTRIES_MAX: usize = 10_000;
+const ENTRIES: usize = 1_000;
 
 /// The story of a key.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +66,8 @@ pub enum What {
     Superseded,
     /// A person gave it a new body.
     Edited,
+    /// A person did something else to it.
+    Acted,
     /// It is not final, and this is what it waits for.
     Waits,
 }
@@ -77,6 +83,7 @@ impl What {
             What::Abandoned => "abandoned",
             What::Superseded => "superseded",
             What::Edited => "edited",
+            What::Acted => "acted",
             What::Waits => "waits",
         }
     }
@@ -102,6 +109,9 @@ pub fn explain(engine: &Engine, key: &str) -> Result<Story, Error> {
             }
         }
     }
+    if let Err(error) = acts(engine, &page.messages, &mut story.lines) {
+        story.damaged.push(format!("the audit log: {error}"));
+    }
     let order = |line: &Line| (line.what == What::Waits, line.at, line.id.accepted_at());
     story.lines.sort_by_key(order);
     Ok(story)
@@ -116,6 +126,57 @@ fn edits(engine: &Engine, shown: &Shown) -> Result<Vec<Revision>, Error> {
         edits.extend(edit.map(|edit| Revision { body: None, ..edit }));
     }
     Ok(edits)
+}
+
+/// What people did to these messages besides edits, which their revisions tell.
+fn acts(engine: &Engine, told: &[Shown], lines: &mut Vec<Line>) -> Result<(), Error> {
+    let Some(since) = told.iter().map(|shown| shown.record.id.accepted_at()).min() else { return Ok(()) };
+    let mut before = None;
+    for _ in 0..ENTRIES_MAX / ENTRIES {
+        let page = engine.audit(before, ENTRIES)?;
+        for (entry, _) in &page.entries {
+            let deed = &entry.deed;
+            let is_of = |id: Id| deed.target == Target::Message(id) || deed.messages.contains(&id);
+            for record in told.iter().map(|shown| &shown.record).filter(|record| is_of(record.id)) {
+                lines.extend(done(deed).map(|text| Line {
+                    at: entry.at,
+                    destination: record.envelope.destination.clone(),
+                    id: record.id,
+                    what: What::Acted,
+                    text,
+                }));
+            }
+        }
+        let is_over = page.entries.last().is_none_or(|(entry, _)| entry.at < since);
+        match page.next.filter(|_| !is_over) {
+            Some(next) => before = Some(next),
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// What somebody did, and why; `None` where something else tells it.
+fn done(deed: &Deed) -> Option<String> {
+    let who = if deed.who.is_empty() { "a program" } else { &deed.who };
+    // A job says what it does before it says to how many.
+    let (act, more) = match &deed.target {
+        Target::Job(number) => (deed.detail.split(':').next().unwrap_or_default(), format!(", in bulk job {number}")),
+        Target::Node | Target::Message(_) | Target::Destination(_) | Target::Token(_) => {
+            let colon = if deed.detail.is_empty() { "" } else { ": " };
+            (deed.act.as_str(), format!("{colon}{}", deed.detail))
+        }
+    };
+    let did = match act {
+        "edit" => return None,
+        "hold" => "held it",
+        "release" => "let it go on",
+        "resend" => "sent it again",
+        "resolve" => "said that it is there",
+        "cancel" => "cancelled it",
+        other => other,
+    };
+    Some(format!("{who} {did}{more}"))
 }
 
 /// What happened to one message.

@@ -114,7 +114,7 @@ impl Filter {
             "since" => set(&mut self.since, name, when()?)?,
             "until" => set(&mut self.until, name, when()?)?,
             _ => {
-                let hint = nearest(name, WORDS).map(|near| format!("; did you mean {near}:?")).unwrap_or_default();
+                let hint = nearest(name, WORDS).map_or(".".into(), |near| format!("; did you mean {near}:?"));
                 return Err(format!("unknown filter word {name:?}{hint} There are {}", spelled()));
             }
         }
@@ -207,8 +207,8 @@ fn reasons() -> Vec<&'static str> {
 }
 
 fn unknown(what: &str, name: &str, names: &[&str]) -> String {
-    let hint = nearest(name, names.iter().copied()).map(|near| format!(" did you mean {near}?")).unwrap_or_default();
-    format!("unknown {what} {name:?};{hint} There are {}", names.join(", "))
+    let hint = nearest(name, names.iter().copied()).map_or(".".into(), |near| format!("; did you mean {near}?"));
+    format!("unknown {what} {name:?}{hint} There are {}", names.join(", "))
 }
 
 /// A word of a filter.
@@ -309,6 +309,8 @@ mod tests {
     #[test]
     fn a_bad_word_is_pointed_at() {
         check_bad("state:faild", 1, "did you mean failed?");
+        check_bad("state:nowhere", 1, "unknown state \"nowhere\". There are");
+        check_bad("colour:red", 1, "unknown filter word \"colour\". There are");
         check_bad("to:erp stat:failed", 8, "did you mean state:?");
         check_bad("to:erp  oops", 9, "not a filter word");
         check_bad("since:15", 1, "no unit");

@@ -95,10 +95,23 @@ pub(super) fn steer(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
     say(&format!("{name} {}", if stands.is_empty() { "goes on".to_owned() } else { stands }))
 }
 
+/// What waits though nothing holds it: the time of each has not come.
+fn later(destination: &Value) -> String {
+    let waits = |state: &str| destination.get(state).and_then(Value::as_u64).is_some_and(|count| count > 0);
+    let cycle_at = field(destination, "cycle_at");
+    match (cycle_at.is_empty(), waits("failed"), waits("queued")) {
+        (false, _, _) => format!("next-cycle at {cycle_at}"),
+        (true, true, _) => "the next attempt".to_owned(),
+        (true, false, true) => "not-before".to_owned(),
+        (true, false, false) => String::new(),
+    }
+}
+
 /// Why nothing goes, in a few words.
 fn why(destination: &Value) -> String {
     let Some(pause) = destination.get("paused").filter(|pause| !pause.is_null()) else {
         let (why, account) = (field(destination, "waits_for"), field(destination, "held_by"));
+        let why = if why.is_empty() { later(destination) } else { why };
         return if account.is_empty() { why } else { format!("{why} (account {account})") };
     };
     let words = ["cause", "who", "why"].map(|name| field(pause, name));

@@ -77,7 +77,7 @@ pub fn explain(api: &Api) {
     send(api, "ok", "told", "delivered");
     let refused = send(api, "bad", "told", "abandoned");
     let failed = send(api, "down", "told", "failed");
-    api.post(&format!("/v1/messages/{failed}/hold")).expect(200);
+    api.post(&format!("/v1/messages/{failed}/hold?why=a%20look")).expect(200);
     let headers = [("if-match", "*"), ("x-goniec-why", "a slip \u{17c}")];
     let held = api.call("POST", "/v1/send/ok", &[("goniec-key", "told"), ("goniec-not-before", "1h")], b"x");
     let edited = held.expect(202).text("id");
@@ -91,8 +91,9 @@ pub fn explain(api: &Api) {
         lines.iter().filter(|line| line["id"] == id).map(|line| line["what"].as_str().unwrap()).collect()
     };
     assert_eq!(of(&refused), ["accepted", "attempt", "abandoned"]);
-    assert_eq!(of(&failed), ["accepted", "attempt", "waits"]);
+    assert_eq!(of(&failed), ["accepted", "attempt", "acted", "waits"]);
     assert_eq!(of(&edited)[..2], ["accepted", "edited"]);
+    assert!(!of(&edited).contains(&"acted"), "its revision tells of the edit");
     let text = |what: &str, id: &str| {
         let line = lines.iter().find(|line| line["what"] == what && line["id"] == id).unwrap();
         line["text"].as_str().unwrap().to_owned()
@@ -104,6 +105,7 @@ pub fn explain(api: &Api) {
     );
     assert_eq!(text("abandoned", &refused), "given up: the destination refused it");
     assert_eq!(text("waits", &failed), "it is held, and waits for a person");
+    assert_eq!(text("acted", &failed), "local held it: a look");
     assert_eq!(text("edited", &edited), "local gave it a new body (revision 2): a slip \u{17c}");
     let times: Vec<&str> =
         lines.iter().filter(|line| line["what"] != "waits").map(|line| line["at"].as_str().unwrap()).collect();
