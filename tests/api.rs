@@ -45,7 +45,7 @@ use harness::Api;
 type Case = fn(&Api);
 
 /// The test of each route.
-const CASES: [(&str, &str, Case); 50] = [
+const CASES: [(&str, &str, Case); 51] = [
     ("GET", "/", reads::root),
     ("GET", "/healthz", reads::healthz),
     ("GET", "/readyz", reads::readyz),
@@ -66,6 +66,7 @@ const CASES: [(&str, &str, Case); 50] = [
     ("DELETE", "/v1/messages/{id}", acts::delete),
     ("GET", "/v1/stats", reads::stats),
     ("GET", "/v1/destinations", reads::destinations),
+    ("GET", "/v1/streams", reads::streams),
     ("POST", "/v1/destinations/{name}/pause", acts::pause),
     ("POST", "/v1/destinations/{name}/resume", acts::resume),
     ("POST", "/v1/destinations/{name}/cycle", acts::cycle),

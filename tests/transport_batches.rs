@@ -24,6 +24,7 @@ fn message(slot: u8, draft: Draft) -> Message {
     Message {
         id: Id::compose(WallMs(1_790_000_000_000), NodeTag::new(7), Place::new(1, slot)),
         attempt: 1,
+        revision: 1,
         content_type: draft.envelope.content_type.clone(),
         envelope: Arc::new(draft.envelope),
         body: draft.body,

@@ -18,6 +18,7 @@ use super::pulls::Pulls;
 use super::reconcile::Reconciling;
 use super::serve::server_config;
 use super::spools::Spools;
+use super::streams::Keeping;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::server::{self, Running};
@@ -29,6 +30,7 @@ pub(super) struct Beside {
     running: Option<Running>,
     spools: Option<Spools>,
     pulls: Option<Pulls>,
+    keeping: Option<Keeping>,
 }
 
 impl Beside {
@@ -57,6 +59,7 @@ impl Beside {
         let addr = self.running.insert(server::start(engine.clone(), asked)?).addr();
         self.spools = Some(Spools::start(&config.sources, engine));
         self.pulls = Some(Pulls::start(&config.sources, engine)?);
+        self.keeping = Keeping::begin(std::mem::take(&mut config.peers), engine)?;
         Ok(addr)
     }
 
@@ -67,6 +70,7 @@ impl Beside {
 
     /// Ends it: nothing more comes in.
     pub(super) fn stop(self, limit: Duration) {
+        self.keeping.into_iter().for_each(Keeping::end);
         if let Some(pulls) = &self.pulls {
             pulls.stop(limit);
         }

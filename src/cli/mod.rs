@@ -31,6 +31,7 @@ mod serve;
 pub mod sink;
 mod sources;
 mod spools;
+mod streams;
 mod tokens;
 mod transfer;
 
@@ -93,6 +94,7 @@ fn run(verb: &str, arguments: &ArgMatches) -> Result<(), Fail> {
         "resend" | "cancel" | "hold" | "release" | "rm" | "resolve" => messages::act(verb, arguments),
         "destinations" => lanes::list(arguments),
         "sources" => sources::list(arguments),
+        "streams" => streams::list(arguments),
         "pause" | "resume" => lanes::steer(verb, arguments),
         "cycle" => lanes::cycle(arguments),
         "bulk" => bulk::run(arguments),
@@ -205,7 +207,7 @@ fn key_verbs() -> [Command; 2] {
     ]
 }
 
-fn lane_verbs() -> [Command; 5] {
+fn lane_verbs() -> [Command; 6] {
     let cycle = Command::new("cycle")
         .about("Lists the timetables, or begins a cycle now")
         .arg_required_else_help(true)
@@ -223,6 +225,7 @@ fn lane_verbs() -> [Command; 5] {
         remote("resume", "Lets a paused destination go on").arg(destination()),
         remote("destinations", "Lists the destinations: what waits where, and why nothing goes"),
         remote("sources", "Lists the systems that messages come from: how they stand, and when they are read"),
+        remote("streams", "Lists the streams to and from other registries: how far each side is, and what is missing"),
         cycle,
     ]
 }

@@ -62,6 +62,7 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let engine =
         Engine::start(Arc::new(store), std::mem::take(&mut config.destinations), config.settings.clone(), rules)?;
     unrouted.hands_to(&engine);
+    config.peers.iter().for_each(|peer| peer.hands_to(&engine));
     let (beside, addr) = match Beside::start(&engine, &mut config, arguments) {
         Ok(begun) => begun,
         Err(fail) => {

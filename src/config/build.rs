@@ -10,6 +10,7 @@ mod answers;
 mod batch;
 mod credentials;
 mod destination;
+mod peer;
 mod poll;
 mod probe;
 mod reconcile;
@@ -52,8 +53,9 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     let accounts = accounts(root, problems);
     for (name, section) in root.section("destination").into_iter().flat_map(Section::named) {
         let account = account_of(section, &accounts, problems);
-        let built = destination(name, section, &config.shelf, &mut config.warnings, problems);
+        let (built, peer) = destination(name, section, &config.shelf, &mut config.warnings, problems);
         config.destinations.push(Destination { account, ..built });
+        config.peers.extend(peer);
     }
     if let Some(section) = root.section("destination").filter(|named| named.has(UNROUTED)) {
         note(problems, section.place(UNROUTED), "is where messages rest that no route takes", "another name");

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use crate::admin::reconcile::Plan;
 use crate::engine::{Destination, Rule, Settings};
-use crate::source::Sources;
+use crate::source::{Peer, Sources};
 use crate::transport::secret::{Secret, Shelf};
 
 pub use crate::model::role::Role;
@@ -60,6 +60,8 @@ pub struct Config {
     pub settings: Settings,
     /// The destinations.
     pub destinations: Vec<Destination>,
+    /// The ways to other registries; whoever runs the destinations gives them the engine.
+    pub peers: Vec<Peer>,
     /// Who hands in by itself, and what of it goes where.
     pub sources: Arc<Sources>,
     /// What destinations say that they have, and when that is looked at.

@@ -34,6 +34,8 @@ pub(super) struct Book {
     pub(super) highest: u64,
     /// The highest number that the sender said it gave.
     pub(super) announced: u64,
+    /// All numbers up to this one are known on the other side, as it last said.
+    pub(super) theirs: u64,
     /// When the other side was last heard.
     pub(super) heard_at: Option<WallMs>,
     /// Since when there has been a hole, where there is one.
@@ -81,6 +83,11 @@ impl Book {
         while self.recent.len() > RECENT_MAX {
             drop(self.recent.pop_first());
         }
+    }
+
+    /// There are holes, or none.
+    pub(super) fn gap(&mut self, is_there: bool, now: WallMs) {
+        self.gap_since = is_there.then(|| self.gap_since.unwrap_or(now));
     }
 
     /// Raises the mark over what is known by now; lowers it where something was taken out.

@@ -323,6 +323,7 @@ impl Committer {
             message: Message {
                 id,
                 attempt: 0,
+                revision: 1,
                 content_type: draft.envelope.content_type.clone(),
                 envelope: Arc::new(draft.envelope),
                 body: draft.body,

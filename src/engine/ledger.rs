@@ -22,6 +22,7 @@ use std::sync::Arc;
 use super::book::Book;
 use super::draft::{Cause, Draft};
 use super::registry::Registry;
+use super::streams::Heard;
 use crate::model::ledger::{
     Content, ENTRY_BYTES, End, Entry, NUMBER_HEADER, Number, Origin, PAGE_NUMBERS, Page, Print, source_of,
 };
@@ -148,11 +149,13 @@ impl Books {
             book.rise(stream, &*registry.store);
         }
         for (_, rules) in registry.lanes() {
-            if let Some(rules) = rules.filter(|rules| rules.is_numbered)
-                && !books.counts.contains_key(&rules.name)
-            {
-                books.counts.insert(rules.name.clone(), Count { epoch: epoch()?, last: 0 });
-            }
+            let Some(rules) = rules.filter(|rules| rules.is_numbered) else { continue };
+            let count = match books.count(&rules.name) {
+                Some(count) => count,
+                None => Count { epoch: epoch()?, last: 0 },
+            };
+            books.counts.insert(rules.name.clone(), count);
+            let _known = books.book_mut(&Stream { side: Side::Out, name: rules.name.clone(), epoch: count.epoch });
         }
         Ok(books)
     }
@@ -203,6 +206,14 @@ impl Books {
         book.heard_at = Some(now);
     }
 
+    /// What the receiver of a stream says of it: how far it knows it, and whether it has holes.
+    pub(super) fn told(&mut self, stream: &Stream, heard: &Heard, now: WallMs) {
+        let book = self.book_mut(stream);
+        book.theirs = heard.mark;
+        book.heard_at = Some(now);
+        book.gap(!heard.holes.is_empty(), now);
+    }
+
     /// From now on messages for this destination are counted anew, where they are still counted in this epoch.
     ///
     /// # Errors
@@ -210,6 +221,8 @@ impl Books {
     pub(super) fn renew(&mut self, name: &str, stale: u64) -> Result<bool, StoreError> {
         let Some(count) = self.counts.get_mut(name).filter(|count| count.epoch == stale) else { return Ok(false) };
         *count = Count { epoch: epoch()?, last: 0 };
+        let stream = Stream { side: Side::Out, name: name.into(), epoch: count.epoch };
+        let _new = self.book_mut(&stream);
         Ok(true)
     }
 

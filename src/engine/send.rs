@@ -63,6 +63,7 @@ pub(super) fn find(store: &dyn Store, place: Place) -> Result<Found, StoreError>
     let message = Message {
         id: record.id,
         attempt: 0,
+        revision: record.revision,
         envelope: record.envelope,
         content_type: record.content_type,
         body: Body::from([]),

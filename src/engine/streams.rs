@@ -73,6 +73,20 @@ pub enum Took {
     Conflict = 2,
 }
 
+impl Took {
+    /// As it is written.
+    #[must_use]
+    pub fn byte(self) -> u8 {
+        self as u8
+    }
+
+    /// What one byte says; `None` where it says nothing.
+    #[must_use]
+    pub fn of_byte(byte: u8) -> Option<Took> {
+        [Took::New, Took::Known, Took::Conflict].into_iter().find(|took| took.byte() == byte)
+    }
+}
+
 /// The answer to what came by a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
@@ -95,8 +109,10 @@ pub struct StreamShown {
     pub is_current: bool,
     /// The last number that was given, as far as is known here.
     pub last: u64,
-    /// All numbers up to this one are known on the receiving side, as far as is known here.
+    /// All numbers up to this one are known here: they were taken, or delivered, or ended.
     pub mark: u64,
+    /// All numbers up to this one are known on the other side, as it last said; 0 where this side receives.
+    pub theirs: u64,
     /// Ranges beyond, up to the last one, of which nothing is known here: the first [`HOLES_MAX`].
     pub holes: Vec<(u64, u64)>,
     /// Since when there have been holes; `None` where there is none, or since the start.
@@ -198,9 +214,9 @@ impl Committer {
             return reply(Err(error));
         }
         self.registry.books().hear(&stream, last, draft.now.wall);
-        let (registry, of) = (self.registry.clone(), stream.clone());
+        let (registry, of, now) = (self.registry.clone(), stream.clone(), draft.now.wall);
         let said = move |accepted: Result<Accepted, Error>| {
-            reply(accepted.and_then(|_| Ok(heard(&registry, &of, took)?)));
+            reply(accepted.and_then(|_| Ok(heard(&registry, &of, took, now)?)));
         };
         let stretch = Some(Stretch { stream, numbers, ended });
         draft.accepts.push(Accepting { reply: Box::new(said), slots, mark: None, stretch });
@@ -270,11 +286,11 @@ impl Committer {
 }
 
 /// How a stream stands for whoever sends it.
-fn heard(registry: &Registry, stream: &Stream, took: Vec<Took>) -> Result<Heard, StoreError> {
-    let books = registry.books();
-    let Some(book) = books.book(stream) else { return Ok(Heard { took, mark: 0, highest: 0, holes: Vec::new() }) };
-    let last = book.announced.max(book.highest);
-    let holes = book.holes(stream, last, HOLES_MAX, &*registry.store)?;
+fn heard(registry: &Registry, stream: &Stream, took: Vec<Took>, now: WallMs) -> Result<Heard, StoreError> {
+    let mut books = registry.books();
+    let book = books.book_mut(stream);
+    let holes = book.holes(stream, book.announced.max(book.highest), HOLES_MAX, &*registry.store)?;
+    book.gap(!holes.is_empty(), now);
     Ok(Heard { took, mark: book.mark, highest: book.highest, holes })
 }
 
@@ -293,6 +309,7 @@ pub(super) fn shown(registry: &Registry) -> Result<Vec<StreamShown>, StoreError>
             is_current: stream.side == Side::In || count.is_some(),
             last,
             mark: book.mark,
+            theirs: book.theirs,
             holes: book.holes(stream, last, HOLES_MAX, &*registry.store)?,
             gap_since: book.gap_since,
             heard_at: book.heard_at,
@@ -340,6 +357,11 @@ impl Engine {
     #[must_use]
     pub fn numbered(&self, destination: &str) -> Option<(u64, u64)> {
         self.shared.registry.books().count(destination).map(|count| (count.epoch, count.last))
+    }
+
+    /// The other side of a stream that sends said how it stands there.
+    pub fn told(&self, stream: &Stream, heard: &Heard) {
+        self.shared.registry.books().told(stream, heard, self.shared.clock.now().wall);
     }
 
     /// Counts the messages for a destination anew from the next one on, where they are still counted in this epoch: its other side knows numbers that
@@ -395,6 +417,11 @@ impl Turn {
     #[must_use]
     pub fn numbered(&self, destination: &str) -> Option<(u64, u64)> {
         self.registry.books().count(destination).map(|count| (count.epoch, count.last))
+    }
+
+    /// The other side of a stream that sends said how it stands there.
+    pub fn told(&self, stream: &Stream, heard: &Heard, now: WallMs) {
+        self.registry.books().told(stream, heard, now);
     }
 
     /// Counts the messages for a destination anew from the next one on, where they are still counted in this epoch: its other side knows numbers that

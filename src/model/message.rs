@@ -65,6 +65,8 @@ pub struct Message {
     pub id: Id,
     /// The number of this attempt, from 1; 0 while none is under way.
     pub attempt: u16,
+    /// The number of its body: 1 as accepted, one more with every edit.
+    pub revision: u16,
     /// Everything but the body.
     pub envelope: Arc<Envelope>,
     /// The content type of the body now: an edit may have changed it.

@@ -28,6 +28,7 @@ pub mod seen;
 pub mod span;
 pub mod state;
 pub mod statuses;
+pub mod stream;
 pub mod time;
 pub mod timetable;
 pub mod wheel;

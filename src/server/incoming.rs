@@ -21,7 +21,9 @@ use hyper::StatusCode;
 use hyper::header::HeaderMap;
 use tokio::time::Instant;
 
-use crate::source::{Events, Refused, Source, Taken, UNROUTED, Verdict};
+use crate::engine::Received;
+use crate::model::stream::CONTENT_TYPE;
+use crate::source::{Events, Refused, Source, Taken, UNROUTED, Verdict, answer};
 use crate::transport::secret::{Came, Disproof};
 
 use super::intake::{now, taken};
@@ -29,7 +31,7 @@ use super::listen::{App, answered, blocking};
 use super::payload::{Answer, Budget};
 use super::problem::Problem;
 use super::render;
-use super::routes::{Call, INTAKE_BYTES_MAX, json};
+use super::routes::{Call, INTAKE_BYTES_MAX, json, with_type};
 
 /// Deliveries larger than this are read on another thread, so that the others need not wait.
 const INLINE_BYTES_MAX: usize = 64 << 10;
@@ -74,11 +76,13 @@ pub(super) async fn deliver(call: Call<'_>) -> Result<Answer, Problem> {
     let read = read.ok_or_else(|| Problem::internal("the delivery could not be read"))?;
     let drafts = match read {
         Ok(Taken::Drafts(drafts)) => drafts,
+        Ok(Taken::Stream(received)) => return stream(call.app, received).await,
         Ok(Taken::Ping) => {
             source.tally.count(Verdict::Ping, now);
             // It takes nothing else for a yes.
             return Ok(json(StatusCode::OK, render::ids(&[], false)));
         }
+        Err(Refused::NoFrame(why)) => return Err(Problem::bad(format!("this is no frame of a stream: {why}"))),
         Err(Refused::Malformed(why)) => return Err(Problem::bad(format!("this is no CloudEvent: {why}"))),
         Err(Refused::Disbelieved(why)) => return Err(disbelieved(call.app, call.peer, &source, &why)),
     };
@@ -94,6 +98,13 @@ pub(super) async fn deliver(call: Call<'_>) -> Result<Answer, Problem> {
     let mut answer = taken(&accepted, is_single);
     *answer.status_mut() = status;
     Ok(answer)
+}
+
+/// What another registry sends by a stream.
+async fn stream(app: &App, received: Received) -> Result<Answer, Problem> {
+    let heard = answered(|reply| app.engine.receive(received, reply)).await?;
+    let body = answer(heard).encode().map_err(|_| Problem::internal("the answer cannot be written"))?;
+    Ok(with_type(StatusCode::OK, body, CONTENT_TYPE))
 }
 
 /// When it was last said of each source that something is not believed. Sources alone are in it, so it stays as small as they are few.

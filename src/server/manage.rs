@@ -222,6 +222,13 @@ pub(super) async fn stats(call: Call<'_>) -> Result<Answer, Problem> {
     Ok(json(StatusCode::OK, render::stats(&stats, &call.app.config.destinations)))
 }
 
+/// `GET /v1/streams`.
+pub(super) async fn streams(call: Call<'_>) -> Result<Answer, Problem> {
+    parameters(&call, [])?;
+    let streams = read(&call, |engine| engine.streams()).await?;
+    Ok(json(StatusCode::OK, render::streams(&streams)))
+}
+
 /// `GET /v1/destinations`.
 pub(super) async fn destinations(call: Call<'_>) -> Result<Answer, Problem> {
     let (stats, lanes) = read(&call, |engine| Ok((engine.stats(), engine.lanes()))).await?;

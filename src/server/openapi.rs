@@ -182,6 +182,7 @@ fn described(handler: Handler) -> Described {
         Handler::Cancel | Handler::Hold | Handler::Release => acts(),
         Handler::Delete => Described { yes: (204, None), ..acts() },
         Handler::Stats => reads("Stats"),
+        Handler::Streams => reads("Streams"),
         Handler::Destinations => reads("Destinations"),
         Handler::Pause | Handler::Resume | Handler::Cycle => steers(),
         Handler::Sources => reads("Sources"),

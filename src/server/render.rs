@@ -31,6 +31,7 @@ mod attempts;
 mod chart;
 mod keys;
 mod sources;
+mod streams;
 
 pub(super) use admin::{
     alert_rules, audited, incident, incidents, job, jobs, made_token, preview, soundness, tested, tokens,
@@ -40,6 +41,7 @@ pub(super) use attempts::attempts;
 pub(super) use chart::chart;
 pub(super) use keys::{key, keys, story};
 pub(super) use sources::{source, sources};
+pub(super) use streams::streams;
 
 #[derive(Serialize)]
 struct MessageShape<'a> {

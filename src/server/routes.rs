@@ -129,6 +129,7 @@ async fn dispatch(handler: Handler, call: Call<'_>) -> Result<Answer, Problem> {
         Handler::Delete => manage::delete(call).await,
         Handler::Stats => manage::stats(call).await,
         Handler::Destinations => manage::destinations(call).await,
+        Handler::Streams => manage::streams(call).await,
         Handler::Pause => manage::steer(call, Hand::Pause).await,
         Handler::Resume => manage::steer(call, Hand::Resume).await,
         Handler::Cycle => manage::steer(call, Hand::Cycle).await,

@@ -20,18 +20,21 @@
 mod content;
 mod event;
 pub(crate) mod handed;
+mod keeper;
+mod peer;
 mod pick;
 mod preset;
 mod pull;
 mod route;
 mod spool;
+mod stream;
 mod tally;
 mod unrouted;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::engine::{HEADER_BYTES_MAX, MESSAGES_MAX, VERSIONED_KEY_BYTES_MAX, WORD_BYTES_MAX};
+use crate::engine::{HEADER_BYTES_MAX, MESSAGES_MAX, Received, VERSIONED_KEY_BYTES_MAX, WORD_BYTES_MAX};
 use crate::model::ledger::{self, SOURCE_HEADER, is_of_ledger};
 use crate::model::percent::hex;
 use crate::model::{Body, Draft, Envelope, Headers};
@@ -42,6 +45,8 @@ use crate::transport::secret::{Came, Disproof, Proof, digest};
 use self::content::Content;
 use self::event::Event;
 pub use self::event::Events;
+pub use self::keeper::{EVERY_MS, Keeper, Ledgers, Word};
+pub use self::peer::Peer;
 pub use self::pick::Pick;
 pub use self::preset::{PRESET_NAMES, Preset, Signs, Standing};
 pub use self::pull::{
@@ -49,6 +54,7 @@ pub use self::pull::{
 };
 pub use self::route::Route;
 pub use self::spool::{Spool, Spooler, Status as SpoolStatus};
+pub use self::stream::answer;
 pub use self::tally::{Tally, Verdict};
 pub use self::unrouted::Unrouted;
 
@@ -83,6 +89,8 @@ pub struct Source {
     pub events: Events,
     /// Whether it asks first, unsigned, whether somebody listens.
     pub pings: bool,
+    /// Whether it is another registry, which sends by number.
+    pub is_stream: bool,
     /// What became of what it sent.
     pub tally: Tally,
     /// Where its files come, if it hands in files.
@@ -109,6 +117,8 @@ pub enum Taken {
     Ping,
     /// These messages are to be accepted, all or none.
     Drafts(Vec<Draft>),
+    /// Another registry sends this by a stream.
+    Stream(Received),
 }
 
 /// Why nothing is taken.
@@ -118,6 +128,8 @@ pub enum Refused {
     Disbelieved(Disproof),
     /// It says that it is an event, and is none: in words.
     Malformed(String),
+    /// It is no frame of a stream: in words.
+    NoFrame(String),
 }
 
 /// One thing that came, and is believed.
@@ -184,6 +196,9 @@ impl Sources {
             return Ok(Taken::Ping);
         }
         source.proof.check(came).map_err(Refused::Disbelieved)?;
+        if source.is_stream {
+            return self.receive(source, came).map(Taken::Stream);
+        }
         let Some(events) = event::read(came, source.events) else {
             return Ok(Taken::Drafts(self.drafts(source, &source.body(came))));
         };
@@ -254,13 +269,7 @@ impl Sources {
             }
         }
         let version = picked("version", source.version.as_ref(), body)?.as_deref().map(version).transpose()?;
-        let mut to: Vec<Arc<str>> = Vec::new();
-        for (number, route) in (1..).zip(&self.routes) {
-            let takes = route.takes(&source.name, kind, body).map_err(|why| format!("route {number}: {why}"))?;
-            to.extend(route.to.iter().filter(|_| takes).cloned());
-        }
-        to.sort_unstable();
-        to.dedup();
+        let to = self.destinations(source, kind, body)?;
         if to.is_empty() {
             let what = kind.map_or_else(|| "what has no type".to_owned(), |kind| format!("{kind:?}"));
             return Err(format!("no route takes {what} from {:?}", source.name));
@@ -273,6 +282,21 @@ impl Sources {
             ));
         }
         Ok(Plan { key, version, to })
+    }
+
+    /// Where messages of this type with this body go.
+    ///
+    /// # Errors
+    /// A route cannot tell whether it takes them.
+    fn destinations(&self, source: &Source, kind: Option<&str>, body: &Content<'_>) -> Result<Vec<Arc<str>>, String> {
+        let mut to: Vec<Arc<str>> = Vec::new();
+        for (number, route) in (1..).zip(&self.routes) {
+            let takes = route.takes(&source.name, kind, body).map_err(|why| format!("route {number}: {why}"))?;
+            to.extend(route.to.iter().filter(|_| takes).cloned());
+        }
+        to.sort_unstable();
+        to.dedup();
+        Ok(to)
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Preset {
     pub events: Events,
     /// Whether it asks first, unsigned, whether somebody listens.
     pub pings: bool,
+    /// Whether it is another registry, which sends by number.
+    pub is_stream: bool,
 }
 
 /// How a sender proves who it is.
@@ -66,7 +68,17 @@ pub enum Standing {
 use Standing::{Body, Header, Nowhere};
 
 const fn vendor(name: &'static str, signs: Signs, kind: Standing, delivery: Standing) -> Preset {
-    Preset { name, signs, kind, delivery, status: 200, is_id_enough: false, events: Events::None, pings: false }
+    Preset {
+        name,
+        signs,
+        kind,
+        delivery,
+        status: 200,
+        is_id_enough: false,
+        events: Events::None,
+        pings: false,
+        is_stream: false,
+    }
 }
 
 const fn plain(name: &'static str, signs: Signs, events: Events) -> Preset {
@@ -74,7 +86,7 @@ const fn plain(name: &'static str, signs: Signs, events: Events) -> Preset {
 }
 
 /// The known senders, and the plain ways to prove something.
-const PRESETS: [Preset; 10] = [
+const PRESETS: [Preset; 11] = [
     Preset {
         pings: true,
         ..vendor(
@@ -102,6 +114,7 @@ const PRESETS: [Preset; 10] = [
         is_id_enough: true,
         ..vendor("standard-webhooks", Signs::StandardWebhooks, Body(".type"), Standing::WebhookId)
     },
+    Preset { is_stream: true, ..plain("goniec", Signs::StandardWebhooks, Events::None) },
     plain("hmac", Signs::Own, Events::InBodies),
     plain("basic", Signs::Basic, Events::All),
     plain("bearer", Signs::Bearer, Events::All),
@@ -109,8 +122,19 @@ const PRESETS: [Preset; 10] = [
 ];
 
 /// Their names, in the same order.
-pub const PRESET_NAMES: [&str; PRESETS.len()] =
-    ["woocommerce", "shopify", "stripe", "github", "inpost", "standard-webhooks", "hmac", "basic", "bearer", "none"];
+pub const PRESET_NAMES: [&str; PRESETS.len()] = [
+    "woocommerce",
+    "shopify",
+    "stripe",
+    "github",
+    "inpost",
+    "standard-webhooks",
+    "goniec",
+    "hmac",
+    "basic",
+    "bearer",
+    "none",
+];
 
 impl Preset {
     /// The preset of this name.

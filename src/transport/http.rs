@@ -30,6 +30,7 @@ mod outcome;
 mod page;
 mod pass;
 mod probe;
+mod raw;
 mod resolver;
 mod retry_after;
 mod session;

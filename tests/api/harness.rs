@@ -68,6 +68,7 @@ fn sources() -> Arc<Sources> {
         spool: None,
         events: if name == "closed" { Events::None } else { Events::All },
         pings: false,
+        is_stream: false,
         tally: Tally::default(),
     };
     let address = Address::parse("http://127.0.0.1:1/?since={cursor}").expect("an address");

@@ -222,3 +222,9 @@ pub fn destinations(api: &Api) {
         assert!(keys(&list["destinations"][0]).contains(&field), "{field} in {list}");
     }
 }
+
+/// `GET /v1/streams`.
+pub fn streams(api: &Api) {
+    assert_eq!(api.get("/v1/streams").expect(200).json(), serde_json::json!({ "streams": [] }));
+    api.get("/v1/streams?x=1").expect(400);
+}

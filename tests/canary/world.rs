@@ -353,6 +353,7 @@ impl World {
             "destinations",
             "sources",
             "sources --json",
+            "streams",
             "cycle list",
             "cycle run header-down --yes",
             "incidents --all",

@@ -60,6 +60,7 @@ fn message(bytes: usize) -> Message {
     Message {
         id: Id::compose(WallMs(0), NodeTag::new(7), Place::new(1, 2)),
         attempt: 1,
+        revision: 1,
         content_type: draft.envelope.content_type.clone(),
         envelope: Arc::new(draft.envelope),
         body: draft.body,

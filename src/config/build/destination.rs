@@ -11,12 +11,14 @@ use super::super::fields::{Field, Section};
 use super::answers::answers;
 use super::batch::batch;
 use super::credentials::credentials;
+use super::peer::{is_peer, peer};
 use super::probe::uncertain;
 use super::together::together;
 use super::{missing, note, rate};
 use crate::engine::{Destination, Order};
 use crate::model::breaker::BreakerRule;
 use crate::model::{Backoff, Policy, Retry};
+use crate::source::Peer;
 use crate::transport::http::{Http, check_header};
 use crate::transport::secret::Shelf;
 use crate::transport::shape::Shape;
@@ -31,7 +33,7 @@ pub(super) fn destination(
     shelf: &Shelf,
     warnings: &mut Vec<String>,
     problems: &mut Vec<Problem>,
-) -> Destination {
+) -> (Destination, Option<Peer>) {
     missing(section, &[("url", "url = \"http://127.0.0.1:9001/orders\"")], problems);
     let mut url = section.text("url").unwrap_or(NOWHERE);
     if let Err(wrong) = Http::post(url).check() {
@@ -55,8 +57,12 @@ pub(super) fn destination(
         http = std::mem::replace(&mut http, Http::post(url)).batch(format, results);
         rule
     });
-    let mut built = Destination::new(name, http);
-    built.batch = batch;
+    let (mut built, peer) = if is_peer(section, problems) {
+        let (built, peer) = peer(name, http);
+        (built, Some(peer))
+    } else {
+        (Destination { batch, ..Destination::new(name, http) }, None)
+    };
     built.concurrency = concurrency.unwrap_or(built.concurrency);
     built.latest_wins = section.has("latest_wins");
     built.order = if section.text("order") == Some("key") { Order::Key } else { Order::None };
@@ -77,7 +83,7 @@ pub(super) fn destination(
     }
     built.policy = Policy { retry: build_retry(retry, problems), on_uncertain };
     hold_back(&mut built, section, problems);
-    built
+    (built, peer)
 }
 
 /// The way there with the headers of this table. What is wrong with one is noted.

@@ -54,6 +54,7 @@ pub(super) fn source(name: &str, section: &Section, problems: &mut Vec<Problem>)
         is_id_enough: false,
         events: preset.events,
         pings: preset.pings,
+        is_stream: false,
         tally: Tally::default(),
         spool: None,
     })

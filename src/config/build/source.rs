@@ -72,6 +72,10 @@ fn source(name: &str, section: &Section, warnings: &mut Vec<String>, problems: &
         Some(_) => (Preset::named("none")?, Proof::none()),
         None => believed(name, section, warnings, problems)?,
     };
+    let odd = ["key", "version", "type", "delivery", "headers", "status"].into_iter();
+    for key in odd.filter(|key| preset.is_stream && section.has(key)) {
+        note(problems, section.place(key), "does nothing with the preset \"goniec\": messages keep their words", "");
+    }
     let headers = section.texts("headers").unwrap_or_default().iter().map(|name| name.to_ascii_lowercase());
     let headers: Vec<String> = headers.collect();
     for header in &headers {
@@ -96,6 +100,7 @@ fn source(name: &str, section: &Section, warnings: &mut Vec<String>, problems: &
         is_id_enough: preset.is_id_enough && !section.has("delivery"),
         events: preset.events,
         pings: preset.pings,
+        is_stream: preset.is_stream,
         tally: Tally::default(),
         spool: spool?,
     })

@@ -21,6 +21,12 @@ const RETRY_CLASSES: &[&str] = &["body", "rate-limited", "server", "setup"];
 pub(super) const RULES: &[Rule] = &[
     rule("destination", Kind::Named, "", "The systems that receive, by name: letters, digits, `-` and `_`."),
     rule("destination.*.url", Kind::Url, "", "Where messages go. Required."),
+    rule(
+        "destination.*.type",
+        Kind::Choice(&["http", "goniec"]),
+        "http",
+        "`goniec`: another registry, at its `/v1/in/SOURCE`; `sign` proves whose messages they are. They go many at once and by number, so that both know what is missing.",
+    ),
     rule("destination.*.method", Kind::Choice(&["POST", "PUT", "PATCH", "DELETE"]), "POST", "The HTTP method."),
     rule(
         "destination.*.headers",

@@ -53,6 +53,7 @@ pub(in crate::server) enum Handler {
     Destinations,
     Sources,
     RunSource,
+    Streams,
     Pause,
     Resume,
     Cycle,
@@ -112,7 +113,7 @@ const G: Method = Method::GET;
 const P: Method = Method::POST;
 
 /// The table.
-pub(in crate::server) static ROUTES: [Route; 54] = [
+pub(in crate::server) static ROUTES: [Route; 55] = [
     route(G, "/", Right::Anyone, 0, Handler::Root, "the console for a browser; for others what there is to call"),
     route(G, "/healthz", Right::Anyone, 0, Handler::Healthz, "whether the process lives"),
     route(G, "/readyz", Right::Anyone, 0, Handler::Readyz, "whether messages are taken; 503 or 507 where not"),
@@ -209,6 +210,14 @@ pub(in crate::server) static ROUTES: [Route; 54] = [
         0,
         Handler::Destinations,
         "what stands where, what is paused, and why nothing goes",
+    ),
+    route(
+        G,
+        "/v1/streams",
+        Right::View,
+        0,
+        Handler::Streams,
+        "the streams to and from other registries: how far each side is, and what is missing",
     ),
     route(
         P,

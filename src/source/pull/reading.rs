@@ -226,8 +226,8 @@ impl<'a> Reading<'a> {
         let came = Came { headers: &self.headers, body: item, now: self.now };
         match self.sources.take(self.source, came) {
             Ok(Taken::Drafts(drafts)) => Ok(drafts),
-            // Neither can be of what was asked for: it is JSON, and nobody has to be believed.
-            Ok(Taken::Ping) | Err(_) => Err(Trouble::new("an item is none".into())),
+            // None of them can be of what was asked for: it is JSON, and nobody has to be believed.
+            Ok(Taken::Ping | Taken::Stream(_)) | Err(_) => Err(Trouble::new("an item is none".into())),
         }
     }
 }

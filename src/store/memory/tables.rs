@@ -273,6 +273,7 @@ impl Row {
         let message = Message {
             id: self.id,
             attempt: 0,
+            revision: self.status.revision,
             envelope: Arc::clone(&self.envelope),
             content_type: newest.content_type.clone(),
             body: newest.body.clone()?,

@@ -218,6 +218,7 @@ pub(super) fn load(trees: &Trees, head: &Head, place: Place) -> Result<Option<Lo
     let message = Message {
         id: first.fixed.id,
         attempt: 0,
+        revision: slot.revision,
         envelope: Arc::new(first.fixed.envelope),
         content_type,
         body: body.unwrap_or_else(|| Arc::from([])),

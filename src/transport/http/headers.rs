@@ -170,6 +170,7 @@ mod tests {
         Message {
             id: Id::compose(WallMs(1_790_000_000_123), NodeTag::new(1), Place::new(2, 3)),
             attempt: 7,
+            revision: 1,
             content_type: draft.envelope.content_type.clone(),
             envelope: draft.envelope.into(),
             body: draft.body,

@@ -12,6 +12,7 @@ fn message(body: &[u8]) -> Message {
     Message {
         id: Id::compose(WallMs(1_790_000_000_000), NodeTag::new(1), Place::new(2, 3)),
         attempt: 2,
+        revision: 1,
         content_type: draft.envelope.content_type.clone(),
         envelope: draft.envelope.into(),
         body: draft.body,

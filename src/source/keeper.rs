@@ -1,0 +1,234 @@
+//! The keeper of streams that this registry sends: says from time to time how far they are, and fills what is missing there.
+//!
+//! ```text
+//! due ─▶ last number, and what ended of what was missing ─▶ mark and holes ─▶ delivered here: sent again
+//!                                                                          ─▶ ended here: told next, at once
+//!                                                                          ─▶ waiting here: left to its retry
+//! ```
+//!
+//! # What holds
+//!
+//! * A hole is filled by its message, or by why there is none; what nobody knows here either is told once a while.
+//! * What is sent again stands in the audit log, as done by goniec.
+//! * However many holes there are, a turn looks at a bounded number of them.
+//!
+//! # What it does not know
+//!
+//! The clock, threads, and how the other side is asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::engine::{Act, Engine, Heard, Side, Stream, StreamShown, Turn};
+use crate::error::Error;
+use crate::model::ledger::{End, Entry, Number, Page};
+use crate::model::{Id, Queued, State, WallMs};
+
+/// How often the other side is told how a stream stands.
+pub const EVERY_MS: u64 = 10_000;
+/// How long a hole that this side cannot fill is left before that is said.
+const GAP_MS: u64 = 60_000;
+/// How many messages are sent again by one turn.
+const RESENDS_MAX: usize = 500;
+/// How many ends are told by one request.
+const ENDS_MAX: usize = 5_000;
+
+/// What the keeper asks of its registry.
+pub trait Ledgers {
+    /// The epoch and the last number of messages for a destination.
+    fn numbered(&self, destination: &str) -> Option<(u64, u64)>;
+    /// Every side of a stream.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    fn streams(&self) -> Result<Vec<StreamShown>, Error>;
+    /// A page of a ledger.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    fn page(&self, stream: &Stream, page: u64) -> Result<Page, Error>;
+    /// The message of a number, and where it stands.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    fn message(&self, stream: &Stream, n: u64, now: WallMs) -> Result<Option<(Id, State, Number)>, Error>;
+    /// Sends a message again.
+    fn resend(&mut self, id: Id, why: &str);
+}
+
+/// What is said of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// Which.
+    pub stream: Stream,
+    /// The last number that was given.
+    pub last: u64,
+    /// What ended before it was delivered.
+    pub ended: Vec<(u64, End)>,
+}
+
+/// The keeper of the streams to some destinations.
+#[derive(Debug, Default)]
+pub struct Keeper {
+    destinations: Vec<Arc<str>>,
+    streams: BTreeMap<Stream, Kept>,
+}
+
+/// What the keeper remembers of a stream.
+#[derive(Debug, Default)]
+struct Kept {
+    /// When it is due, on the monotonic clock.
+    due_ms: u64,
+    /// What ended of what was missing there.
+    ended: Vec<(u64, End)>,
+    /// Since when there have been holes that nobody here can fill, on the monotonic clock.
+    lost_since: Option<u64>,
+    is_said: bool,
+}
+
+impl Keeper {
+    /// The keeper of the streams to these destinations.
+    #[must_use]
+    pub fn new(destinations: Vec<Arc<str>>) -> Keeper {
+        Keeper { destinations, streams: BTreeMap::new() }
+    }
+
+    /// What is to be said now: of the epoch that is counted in, and of those before in which something is missing there.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn due(&mut self, node: &impl Ledgers, now_ms: u64) -> Result<Vec<Word>, Error> {
+        let mut words = Vec::new();
+        for shown in node.streams()? {
+            let StreamShown { stream, is_current, last, theirs, .. } = shown;
+            let is_ours = stream.side == Side::Out && self.destinations.contains(&stream.name);
+            if !is_ours || !(is_current || theirs < last) {
+                continue;
+            }
+            let kept = self.streams.entry(stream.clone()).or_default();
+            if kept.due_ms <= now_ms {
+                kept.due_ms = now_ms.saturating_add(EVERY_MS);
+                words.push(Word { stream, last, ended: std::mem::take(&mut kept.ended) });
+            }
+        }
+        Ok(words)
+    }
+
+    /// Fills what is missing there, as far as that is known here.
+    ///
+    /// # Errors
+    /// What hinders the read; the rest is filled after the next answer.
+    pub fn heard(
+        &mut self,
+        node: &mut impl Ledgers,
+        stream: &Stream,
+        heard: &Heard,
+        now_ms: u64,
+        wall: WallMs,
+    ) -> Result<(), Error> {
+        let (mut ended, mut lost, mut again) = (Vec::new(), 0_u64, 0);
+        let mut pages: BTreeMap<u64, Page> = BTreeMap::new();
+        let numbers = heard.holes.iter().flat_map(|(from, to)| *from..=*to);
+        for n in numbers.take(ENDS_MAX) {
+            let (page, at) = stream.number(n).at();
+            if !pages.contains_key(&page) {
+                pages.insert(page, node.page(stream, page)?);
+            }
+            match pages.get(&page).map_or(Entry::Unknown, |page| page.entry(at)) {
+                Entry::Ended(end) => ended.push((n, end)),
+                // It waits, is out, or was never written down.
+                Entry::Unknown => {}
+                Entry::There(..) if again >= RESENDS_MAX => {}
+                Entry::There(..) => match node.message(stream, n, wall)? {
+                    Some((id, State::Delivered, number)) if number == stream.number(n) => {
+                        node.resend(id, "the other side of the stream does not know it");
+                        again += 1;
+                    }
+                    Some((_, State::Queued(_) | State::Sending(_) | State::Failed(_), _)) => {}
+                    Some(_) | None => lost += 1,
+                },
+            }
+        }
+        let kept = self.streams.entry(stream.clone()).or_default();
+        if !ended.is_empty() {
+            kept.due_ms = now_ms;
+        }
+        kept.ended = ended;
+        kept.tell(stream, lost, now_ms);
+        Ok(())
+    }
+}
+
+impl Kept {
+    /// Says once that holes stay open, and once that they are closed.
+    fn tell(&mut self, stream: &Stream, lost: u64, now_ms: u64) {
+        if lost == 0 {
+            if self.is_said {
+                log::warn!("stream to {:?}: nothing is missing there any more that is not here", stream.name);
+            }
+            (self.lost_since, self.is_said) = (None, false);
+            return;
+        }
+        let since = *self.lost_since.get_or_insert(now_ms);
+        if !self.is_said && now_ms.saturating_sub(since) >= GAP_MS {
+            self.is_said = true;
+            log::error!(
+                "stream to {:?}: {lost} messages were delivered, are not known there, and are no longer here to be sent again",
+                stream.name
+            );
+        }
+    }
+}
+
+impl Ledgers for Engine {
+    fn numbered(&self, destination: &str) -> Option<(u64, u64)> {
+        Engine::numbered(self, destination)
+    }
+
+    fn streams(&self) -> Result<Vec<StreamShown>, Error> {
+        Engine::streams(self)
+    }
+
+    fn page(&self, stream: &Stream, page: u64) -> Result<Page, Error> {
+        self.ledger_page(stream, page)
+    }
+
+    fn message(&self, stream: &Stream, n: u64, _now: WallMs) -> Result<Option<(Id, State, Number)>, Error> {
+        let Some(id) = self.ledger_message(stream, n)? else { return Ok(None) };
+        let record = self.show(id)?.record;
+        Ok(Number::of(&record.envelope).map(|number| (id, record.state, number)))
+    }
+
+    fn resend(&mut self, id: Id, why: &str) {
+        let said = move |answer: Result<_, Error>| {
+            if let Err(error) = answer.map(drop) {
+                log::warn!("message {id} is not sent again: {error}");
+            }
+        };
+        self.act(id, Act::Resend(Queued::Ready).by("goniec", why), Box::new(said));
+    }
+}
+
+impl Ledgers for Turn {
+    fn numbered(&self, destination: &str) -> Option<(u64, u64)> {
+        Turn::numbered(self, destination)
+    }
+
+    fn streams(&self) -> Result<Vec<StreamShown>, Error> {
+        Turn::streams(self)
+    }
+
+    fn page(&self, stream: &Stream, page: u64) -> Result<Page, Error> {
+        self.ledger_page(stream, page)
+    }
+
+    fn message(&self, stream: &Stream, n: u64, now: WallMs) -> Result<Option<(Id, State, Number)>, Error> {
+        let Some(id) = self.ledger_message(stream, n)? else { return Ok(None) };
+        let record = self.show(id, now)?.record;
+        Ok(Number::of(&record.envelope).map(|number| (id, record.state, number)))
+    }
+
+    fn resend(&mut self, id: Id, why: &str) {
+        self.act(id, Act::Resend(Queued::Ready).by("goniec", why), Box::new(drop));
+    }
+}

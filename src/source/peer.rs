@@ -1,0 +1,184 @@
+//! The way to another registry: many numbered messages in one request, and what it says of each.
+//!
+//! # What holds
+//!
+//! * A message arrives with its number; that it was there already is an arrival.
+//! * Where the other side knows numbers that were not given here, or another message under one, this registry was set back: it counts anew.
+//!
+//! # What it does not know
+//!
+//! Who goes together, and when.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::engine::{Engine, Heard, Side, Stream, Took};
+use crate::model::ledger::{End, Number};
+use crate::model::stream::{self, Answer, CONTENT_TYPE};
+use crate::model::{Class, Failure, Id, Message, Outcome, Receipt, Sent};
+use crate::transport::http::Http;
+use crate::transport::{Batched, Transport};
+
+/// Bodies of more bytes than this go in several requests.
+const FRAME_BYTES_MAX: usize = 4 << 20;
+
+/// The way to another registry.
+#[derive(Clone)]
+pub struct Peer {
+    /// The name of the destination.
+    pub destination: Arc<str>,
+    http: Arc<Http>,
+    engine: Arc<Mutex<Option<Engine>>>,
+}
+
+impl Peer {
+    /// The way to the registry at the end of `http`, which signs.
+    #[must_use]
+    pub fn new(destination: &str, http: Http) -> Peer {
+        Peer { destination: destination.into(), http: Arc::new(http), engine: Arc::default() }
+    }
+
+    /// From now on the numbers are those of this engine.
+    pub fn hands_to(&self, engine: &Engine) {
+        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.clone());
+    }
+
+    fn engine(&self) -> Option<Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says how a stream stands here, and what ended; hears how it stands there.
+    ///
+    /// # Errors
+    /// How that failed.
+    pub fn ask(&self, epoch: u64, last: u64, ended: &[(u64, End)], deadline: Duration) -> Result<Heard, Failure> {
+        let (_, heard) = self.exchange(epoch, last, ended, &[], deadline)?;
+        Ok(heard)
+    }
+
+    /// One request of one epoch, and its answer.
+    fn exchange(
+        &self,
+        epoch: u64,
+        last: u64,
+        ended: &[(u64, End)],
+        messages: &[(u64, &Message)],
+        deadline: Duration,
+    ) -> Result<(Outcome, Heard), Failure> {
+        let unsent = |why: String| Failure::new(Class::Template, Sent::No, why);
+        let frame = stream::encode(epoch, last, ended, messages).map_err(|error| unsent(error.to_string()))?;
+        let id = Id::of_batch(messages.iter().map(|(_, message)| message.id));
+        let (outcome, body) = self.http.exchange_raw(id, messages.len(), CONTENT_TYPE, &frame, deadline);
+        if let Outcome::Failed(failure) = outcome {
+            return Err(failure);
+        }
+        let heard =
+            heard(body.as_deref(), messages.len()).map_err(|why| Failure::new(Class::Protocol, Sent::Maybe, why))?;
+        if let Some(engine) = self.engine() {
+            let stream = Stream { side: Side::Out, name: self.destination.clone(), epoch };
+            engine.told(&stream, &heard);
+            let is_ahead =
+                engine.numbered(&self.destination).is_some_and(|(own, last)| own == epoch && heard.highest > last);
+            if (is_ahead || heard.took.contains(&Took::Conflict))
+                && engine.begin_epoch(&self.destination, epoch).unwrap_or(false)
+            {
+                log::warn!(
+                    "destination {:?} knows numbers that were not given here: this registry was set back, and counts anew",
+                    self.destination
+                );
+            }
+        }
+        Ok((outcome, heard))
+    }
+}
+
+/// What an answer says of so many messages.
+fn heard(body: Option<&[u8]>, count: usize) -> Result<Heard, String> {
+    let body = body.ok_or("the answer did not come whole")?;
+    let answer = Answer::decode(body).map_err(|error| format!("the answer is not that of a goniec: {error}"))?;
+    let took: Option<Vec<Took>> = answer.took.into_iter().map(Took::of_byte).collect();
+    let took = took.filter(|took| took.len() == count).ok_or("the answer does not tell of every message")?;
+    Ok(Heard { took, mark: answer.mark, highest: answer.highest, holes: answer.holes })
+}
+
+/// What became of a message.
+fn outcome(took: Took, request: &Outcome) -> Outcome {
+    let detail = match took {
+        Took::New => "",
+        Took::Known => "it was there already",
+        Took::Conflict => "another message has its number there; it was taken all the same",
+    };
+    match request {
+        Outcome::Delivered(receipt) => Outcome::Delivered(Receipt { detail: detail.to_owned(), ..receipt.clone() }),
+        Outcome::Failed(failure) => Outcome::Failed(failure.clone()),
+    }
+}
+
+/// Which of the messages go in one request: those of one epoch, of not too many bytes; with their numbers.
+fn frames(messages: &[Message]) -> Vec<(u64, Vec<(usize, u64)>)> {
+    let mut by_epoch: BTreeMap<u64, Vec<(usize, u64)>> = BTreeMap::new();
+    for (at, message) in messages.iter().enumerate() {
+        let number = Number::of(&message.envelope).unwrap_or(Number { epoch: 0, n: 0 });
+        by_epoch.entry(number.epoch).or_default().push((at, number.n));
+    }
+    let mut frames = Vec::new();
+    for (epoch, all) in by_epoch {
+        let mut bytes = 0;
+        let mut frame = Vec::new();
+        for (at, n) in all {
+            let own = messages.get(at).map_or(0, |message| message.body.len());
+            if bytes + own > FRAME_BYTES_MAX && !frame.is_empty() {
+                frames.push((epoch, std::mem::take(&mut frame)));
+                bytes = 0;
+            }
+            bytes += own;
+            frame.push((at, n));
+        }
+        frames.push((epoch, frame));
+    }
+    frames
+}
+
+impl Transport for Peer {
+    fn send(&self, message: &Message, deadline: Duration) -> Outcome {
+        let batched = self.send_batch(std::slice::from_ref(message), deadline);
+        batched.each.into_iter().next().flatten().unwrap_or(batched.request)
+    }
+
+    fn send_batch(&self, messages: &[Message], deadline: Duration) -> Batched {
+        let mut each: Vec<Option<Outcome>> = vec![None; messages.len()];
+        let frames = frames(messages);
+        let share = deadline / u32::try_from(frames.len().max(1)).unwrap_or(u32::MAX);
+        let mut request = Outcome::Delivered(Receipt::default());
+        for (epoch, frame) in frames {
+            let own: Vec<(u64, &Message)> = frame.iter().filter_map(|(at, n)| Some((*n, messages.get(*at)?))).collect();
+            let given = self.engine().and_then(|engine| engine.numbered(&self.destination));
+            let highest = own.iter().map(|(n, _)| *n).max().unwrap_or(0);
+            let last = given.filter(|(own, _)| *own == epoch).map_or(highest, |(_, last)| last.max(highest));
+            match self.exchange(epoch, last, &[], &own, share) {
+                Ok((went, heard)) => {
+                    for ((at, _), took) in frame.iter().zip(heard.took) {
+                        each.get_mut(*at).into_iter().for_each(|own| *own = Some(outcome(took, &went)));
+                    }
+                    request = went;
+                }
+                // What did not go before this ended goes with the next attempt.
+                Err(failure) => return Batched { request: Outcome::Failed(failure), each },
+            }
+        }
+        Batched { request, each }
+    }
+
+    fn shutdown(&self) {
+        self.http.shutdown();
+        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("destination", &self.destination).finish_non_exhaustive()
+    }
+}
