@@ -350,3 +350,35 @@ fn a_spool_that_cannot_be_is_said() {
         assert!(said(sources).contains(says), "{sources}\n{}", said(sources));
     }
 }
+
+#[test]
+fn on_a_full_disk_files_wait() {
+    let mut world = world(ROUTE);
+    world.disk.set_capacity(Some(1));
+    world.put("a.ndjson", many(100));
+    let status = world.look();
+    assert!(status.last_error.as_ref().is_some_and(|why| why.contains("full")), "{status:?}");
+    assert_eq!((status.taken, status.refused, world.files("").len(), world.bodies().len()), (0, 0, 1, 0));
+    world.disk.set_capacity(None);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while world.look().taken == 0 {
+        assert!(std::time::Instant::now() < until, "{:?}", world.look());
+        // The pace of a loop with a deadline: the engine finds out by itself that there is room.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    check_each_once(&world, 100);
+}
+
+#[test]
+fn what_may_not_be_read_is_put_aside() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut world = world(ROUTE);
+    world.put("a.json", "{\"id\":1}");
+    let path = world.dir.path().join("a.json");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("is ours");
+    // Whoever may read everything reads this too.
+    let is_readable = fs::File::open(&path).is_ok();
+    let status = world.look();
+    assert_eq!((status.taken, status.refused), if is_readable { (1, 0) } else { (0, 1) });
+    assert!(is_readable || world.why("a.json").starts_with("it cannot be opened"));
+}

@@ -50,11 +50,11 @@ pub(super) fn export(arguments: &ArgMatches) -> Result<(), Fail> {
     };
     let done = write_out(Path::new(data), Options::default().cache_bytes, &mut to, each);
     bar.finish_and_clear();
-    let done = done.map_err(|error| match error {
+    if let Err(StoreError::Io(error)) = &done {
         // What is written to is somebody else's disk, or a reader that has gone away.
-        StoreError::Io(error) => Fail::new(STORE, format!("the export broke off: {error}")),
-        other => Error::Store(other).into(),
-    })?;
+        return Err(Fail::new(STORE, format!("the export broke off: {error}")));
+    }
+    let done = done.map_err(Error::Store)?;
     tell(&done, &format!("exported from {data}"));
     Ok(())
 }
@@ -77,11 +77,13 @@ pub(super) fn import(arguments: &ArgMatches) -> Result<(), Fail> {
     let mut from = BufReader::with_capacity(WRITE_BYTES, &mut from);
     let done = read_in(&mut from, Path::new(data), Options::default(), &|note| !is_bound_to_node(&note.key));
     bar.finish_and_clear();
-    let done = done.map_err(|error| match error {
-        StoreError::Foreign(what) if what.starts_with("line ") => Fail::new(NO, what)
-            .hint(format!("Nothing is in {data}. Export the registry again, or bring the file over again.")),
-        other => Error::Store(other).into(),
-    })?;
+    if let Err(StoreError::Foreign(what)) = &done
+        && what.starts_with("line ")
+    {
+        let hint = format!("Nothing is in {data}. Export the registry again, or bring the file over again.");
+        return Err(Fail::new(NO, what.clone()).hint(hint));
+    }
+    let done = done.map_err(Error::Store)?;
     tell(&done, &format!("imported into {data}"));
     Ok(())
 }

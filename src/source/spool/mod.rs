@@ -240,9 +240,9 @@ impl Spooler {
         now: WallMs,
         is_over: &dyn Fn() -> bool,
     ) -> Result<(), Stop> {
-        let opened = self.folder.open(name).map_err(|error| match error.kind() {
-            ErrorKind::PermissionDenied => Stop::Refused(format!("it cannot be opened: {error}")),
-            _ => Stop::Later(format!("it cannot be opened: {error}")),
+        let opened = self.folder.open(name).map_err(|error| {
+            let why = format!("it cannot be opened: {error}");
+            if error.kind() == ErrorKind::PermissionDenied { Stop::Refused(why) } else { Stop::Later(why) }
         })?;
         let (file, identity) = match (opened, from) {
             (Some(found), None) => found,
