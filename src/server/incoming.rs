@@ -43,9 +43,8 @@ const SAID_AGAIN: Duration = Duration::from_secs(1);
 /// # Errors
 /// There is no such source, or the head does not prove to be it.
 pub(super) fn admit(app: &App, peer: IpAddr, headers: &HeaderMap, name: &str) -> Result<Arc<Source>, Problem> {
-    let sources = &app.config.sources;
-    let calls = sources.find(name).filter(|source| source.calls() && sources.pull(name).is_none());
-    let source = calls.ok_or_else(|| Problem::no_source(name))?;
+    let found = app.config.sources.callers().find(|source| *source.name == *name);
+    let source = found.ok_or_else(|| Problem::no_source(name))?;
     if source.proof.is_in_head() {
         let came = Came { headers: &once(headers), body: b"", now: now() };
         source.proof.check(came).map_err(|why| {

@@ -131,16 +131,15 @@ impl Page {
 
     /// The systems that hand in by themselves, and those that are asked.
     fn sources(&mut self, sources: &Sources) {
-        let hand_in = || sources.sources.iter().filter(|source| sources.pull(&source.name).is_none());
         let name = "goniec_source_deliveries";
         self.family(name, "counter", "", "What a source handed in, by what became of it.");
-        for (source, verdict) in hand_in().flat_map(|source| Verdict::ALL.map(|verdict| (source, verdict))) {
+        for (source, verdict) in sources.callers().flat_map(|source| Verdict::ALL.map(|verdict| (source, verdict))) {
             let labels = [("source", &*source.name), ("result", verdict.name())];
             self.sample(name, "_total", &labels, source.tally.counted(verdict));
         }
         let name = "goniec_source_last_taken_timestamp_seconds";
         self.family(name, "gauge", "seconds", "When something of a source was last kept, in Unix time; absent before.");
-        for (source, kept_at) in hand_in().filter_map(|source| Some((source, source.tally.kept_at()?))) {
+        for (source, kept_at) in sources.callers().filter_map(|source| Some((source, source.tally.kept_at()?))) {
             self.sample(name, "", &[("source", &source.name)], kept_at.0 / 1_000);
         }
         let shown: Vec<(&str, PullShown)> = sources.pulls.iter().map(|pull| (&*pull.name, pull.shown())).collect();

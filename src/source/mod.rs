@@ -187,6 +187,11 @@ impl Sources {
         self.pulls.iter().find(|pull| *pull.name == *name)
     }
 
+    /// Those that hand in by themselves: neither are they asked, nor do their files lie somewhere.
+    pub fn callers(&self) -> impl Iterator<Item = &Arc<Source>> {
+        self.sources.iter().filter(|source| source.calls() && self.pull(&source.name).is_none())
+    }
+
     /// What becomes of what came from a source.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ fn source(name: &str) -> Sources {
         is_id_enough: false,
         events: Events::None,
         pings: false,
+        spool: None,
         tally: Tally::default(),
     };
     source.tally.count(Verdict::Taken, WallMs(1_795_435_200_000));
