@@ -82,6 +82,9 @@ pub enum Entry {
     Ended(End),
 }
 
+/// What [`Entry::said`] says where nothing is known: no content has it, as a revision is never 0.
+pub const UNSAID: u64 = 0;
+
 /// Why a message ended before it was delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -231,17 +234,25 @@ impl Entry {
     /// What is the same on both sides where they agree; 0 where nothing is known.
     #[must_use]
     pub fn print(self, n: u64) -> u64 {
-        let said = match self {
-            Entry::Unknown => return 0,
+        match self.said() {
+            UNSAID => 0,
+            said => scatter(said ^ scatter(n)),
+        }
+    }
+
+    /// The same in one number: [`UNSAID`] where nothing is known.
+    #[must_use]
+    pub fn said(self) -> u64 {
+        match self {
+            Entry::Unknown => UNSAID,
             Entry::There(_, content) => content.to_u64(),
             Entry::Ended(end) => u64::MAX - u64::from(end as u8),
-        };
-        scatter(said ^ scatter(n))
+        }
     }
 
     fn read(bytes: &[u8; ENTRY_BYTES]) -> Entry {
         let place = u64::from_be_bytes(bytes.first_chunk().copied().unwrap_or_default());
-        let end = End::ALL.into_iter().find(|end| u64::MAX - u64::from(*end as u8) == place);
+        let end = End::of_said(place);
         let digest = bytes.get(8..14).and_then(|digest| digest.try_into().ok()).unwrap_or_default();
         let revision = u16::from_be_bytes(bytes.last_chunk().copied().unwrap_or_default());
         match (end, revision) {
@@ -273,6 +284,12 @@ impl End {
     #[must_use]
     pub fn of_byte(byte: u8) -> Option<End> {
         End::ALL.into_iter().find(|end| *end as u8 == byte)
+    }
+
+    /// The reason that [`Entry::said`] says.
+    #[must_use]
+    pub fn of_said(said: u64) -> Option<End> {
+        End::ALL.into_iter().find(|end| u64::MAX - u64::from(*end as u8) == said)
     }
 
     /// The reason, as the interface spells it.

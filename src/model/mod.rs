@@ -22,6 +22,7 @@ pub mod nearest;
 pub mod percent;
 pub mod phases;
 pub mod policy;
+pub mod ranges;
 pub mod rate;
 pub mod role;
 pub mod seen;

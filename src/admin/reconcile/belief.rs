@@ -32,7 +32,7 @@ const PAGE: usize = 1_000;
 /// How many of what differs are remembered by name, until it is known which of them are told.
 const NAMED_MAX: usize = 1_000;
 /// How many samples of each a report has,
-const SAMPLES: usize = 10;
+pub(super) const SAMPLES: usize = 10;
 /// and how much of a key they show, in characters.
 const KEY_CHARS_MAX: usize = 100;
 
@@ -325,7 +325,7 @@ impl<'a> Belief<'a> {
     }
 }
 
-fn beginning(key: &str) -> String {
+pub(super) fn beginning(key: &str) -> String {
     key.chars().take(KEY_CHARS_MAX).collect()
 }
 

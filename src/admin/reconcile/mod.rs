@@ -7,6 +7,7 @@
 //! believe   the newest delivered message of each key            belief.rs
 //! read      the manifest, whole or not at all                   manifest.rs, rows.rs
 //! judge     missing, stale, unexpected, matched                 belief.rs
+//! or        the ledger of another goniec, where it differs      streams.rs
 //! keep      the report, and whom it concerns is told            report.rs
 //! queue     what is missing or stale goes again                 where a rule or a person says so
 //! ```
@@ -29,6 +30,7 @@ mod queue;
 mod report;
 mod rows;
 mod rules;
+mod streams;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +39,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use self::belief::{KEY_BYTES, KEYS_MAX};
 pub use self::manifest::{Column, Fields, Format, LINE_BYTES_MAX, Line, MANIFEST_BYTES_MAX, Manifest, Origin};
 pub use self::report::{Failed, Queued, Report, Sample, Side, Standing};
-pub use self::rules::{Plan, Scope};
+pub use self::rules::{Ask, Other, Plan, Scope};
+pub use self::streams::answer;
 
 use self::belief::{Belief, Found};
 use crate::engine::{Agreement, Engine, MARK_BYTES_MAX, Mark};
@@ -187,7 +190,12 @@ impl Reconciler {
     /// Cuts off what is under way, and does nothing more.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
-        self.plans.iter().for_each(|plan| plan.manifest.shutdown());
+        let manifests = self.plans.iter().filter_map(|plan| match &plan.other {
+            Other::Manifest(manifest) => Some(manifest),
+            // Its way there is that of its destination, and is ended with it.
+            Other::Registry(_) => None,
+        });
+        manifests.for_each(Manifest::shutdown);
     }
 
     /// Whether it was stopped.
@@ -198,10 +206,13 @@ impl Reconciler {
 
     fn compare(&self, number: usize, plan: &Plan, now: WallMs) {
         let go_on = || !self.is_stopping();
-        let compared = Belief::read(&self.engine, &plan.scope, now, &go_on).and_then(|mut belief| {
-            let lines = plan.manifest.read(&go_on, &mut |line| belief.hear(line))?;
-            belief.judge(lines, &go_on)
-        });
+        let compared = match &plan.other {
+            Other::Manifest(manifest) => Belief::read(&self.engine, &plan.scope, now, &go_on).and_then(|mut belief| {
+                let lines = manifest.read(&go_on, &mut |line| belief.hear(line))?;
+                belief.judge(lines, &go_on)
+            }),
+            Other::Registry(ask) => streams::compare(&self.engine, &plan.scope.destination, &**ask, now, &go_on),
+        };
         if self.is_stopping() {
             return;
         }

@@ -7,9 +7,30 @@
 use std::sync::Arc;
 
 use super::manifest::Manifest;
+use crate::model::ranges::{Answer, Question};
 use crate::model::timetable::Cycle;
 use crate::model::{Record, WallMs};
 use crate::store::Pattern;
+
+/// How often another registry is asked where nothing is written.
+const REGISTRY_CYCLE_MS: u64 = 3_600_000;
+
+/// Another registry, which is asked where its ledger differs.
+pub trait Ask: Send + Sync {
+    /// Takes a question there.
+    ///
+    /// # Errors
+    /// Why there is no answer, in words.
+    fn ask(&self, question: &Question) -> Result<Answer, String>;
+}
+
+/// Who says what a destination has.
+pub enum Other {
+    /// A list of it.
+    Manifest(Manifest),
+    /// Another registry.
+    Registry(Box<dyn Ask>),
+}
 
 /// One comparison: a destination with what it says it has.
 #[derive(Debug)]
@@ -17,7 +38,7 @@ pub struct Plan {
     /// Its name.
     pub name: Arc<str>,
     /// What the other side says that it has.
-    pub manifest: Manifest,
+    pub other: Other,
     /// When they are compared.
     pub cycle: Cycle,
     /// What counts.
@@ -45,6 +66,33 @@ pub struct Scope {
     pub settle_ms: u64,
     /// Whether what only the other side has is of no interest.
     pub ignores_unexpected: bool,
+}
+
+impl Plan {
+    /// The comparison with another registry, which goes by the name of its destination.
+    #[must_use]
+    pub fn with_registry(destination: Arc<str>, ask: Box<dyn Ask>) -> Plan {
+        let scope = Scope {
+            destination: destination.clone(),
+            keys: None,
+            types: Vec::new(),
+            gone_types: Vec::new(),
+            window_ms: u64::MAX,
+            settle_ms: 0,
+            ignores_unexpected: false,
+        };
+        let cycle = Cycle::Every(REGISTRY_CYCLE_MS);
+        Plan { name: destination, other: Other::Registry(ask), cycle, scope, is_queued: false, ask_above: 0 }
+    }
+}
+
+impl std::fmt::Debug for Other {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Other::Manifest(manifest) => manifest.fmt(f),
+            Other::Registry(_) => f.write_str("a registry"),
+        }
+    }
 }
 
 impl Scope {

@@ -13,7 +13,7 @@ use super::credentials::credentials;
 use super::destination::with_headers;
 use super::{missing, note};
 use crate::admin::filter::pattern;
-use crate::admin::reconcile::{Column, Fields, Format, Manifest, Origin, Plan, Scope};
+use crate::admin::reconcile::{Column, Fields, Format, Manifest, Origin, Other, Plan, Scope};
 use crate::model::nearest::nearest;
 use crate::model::timetable::Cycle;
 use crate::store::Pattern;
@@ -54,7 +54,7 @@ fn plan(name: &str, section: &Section, destinations: &[&str], problems: &mut Vec
     };
     Some(Plan {
         name: Arc::from(name),
-        manifest: manifest(name, table, problems)?,
+        other: Other::Manifest(manifest(name, table, problems)?),
         cycle: match table.field("cycle") {
             Some(Field::Cycle(cycle)) => cycle.clone(),
             Some(_) | None => Cycle::Every(CYCLE_MS),

@@ -1,0 +1,203 @@
+//! Whether another goniec has what was delivered to it: its ledger against ours, number by number, as far as they differ.
+//!
+//! # What holds
+//!
+//! * What is under way is no difference: a number that is known there and not yet here counts only where no message that waits has it.
+//!
+//! # What it does not know
+//!
+//! How questions travel.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::Found;
+use super::belief::{SAMPLES, beginning};
+use super::report::{Report, Sample, Side};
+use super::rules::Ask;
+use crate::engine::{Engine, Side as Way, Stream, StreamShown};
+use crate::error::Error;
+use crate::model::ledger::{End, Number, Print, UNSAID};
+use crate::model::ranges::{Answer, Broken, Difference, Question, Ranges, differences, said};
+use crate::model::{State, WallMs};
+use crate::store::{Query, StateName};
+
+/// How many messages are read together.
+const PAGE: usize = 1_000;
+
+/// One side of a stream in this registry.
+struct Own<'a> {
+    engine: &'a Engine,
+    stream: &'a Stream,
+    pages: u64,
+}
+
+impl<'a> Own<'a> {
+    fn of(engine: &'a Engine, stream: &'a Stream, last: u64) -> Own<'a> {
+        let pages = if last == 0 { 0 } else { stream.number(last).at().0.saturating_add(1) };
+        Own { engine, stream, pages }
+    }
+}
+
+impl Ranges for Own<'_> {
+    type Error = Error;
+
+    fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    fn print(&self, pages: Range<u64>) -> Print {
+        self.engine.ledger_print(self.stream, pages)
+    }
+
+    fn said(&self, page: u64) -> Result<Vec<u64>, Error> {
+        Ok(said(self.engine.ledger_page(self.stream, page)?.entries()))
+    }
+}
+
+/// What this registry answers a goniec that sends to it as this source.
+///
+/// # Errors
+/// What hinders the read.
+pub fn answer(engine: &Engine, source: &Arc<str>, question: &Question) -> Result<Answer, Error> {
+    let stream = Stream { side: Way::In, name: source.clone(), epoch: question.epoch };
+    let known = engine.streams()?.into_iter().find(|shown| shown.stream == stream);
+    question.answer(&Own::of(engine, &stream, known.map_or(0, |shown| shown.last)))
+}
+
+/// Compares every stream to a destination with what the other side has of it.
+///
+/// # Errors
+/// Either side could not be read: in words.
+pub(super) fn compare(
+    engine: &Engine,
+    destination: &Arc<str>,
+    ask: &dyn Ask,
+    now: WallMs,
+    go_on: &dyn Fn() -> bool,
+) -> Result<(Report, Found), String> {
+    let told = |error: Error| error.to_string();
+    let mut apart = Apart { engine, report: Report { at: now, ..Report::default() }, found: Vec::new() };
+    let streams = engine.streams().map_err(told)?;
+    for StreamShown { stream, last, .. } in
+        streams.iter().filter(|shown| shown.stream.side == Way::Out && shown.stream.name == *destination)
+    {
+        let own = Own::of(engine, stream, *last);
+        let known = own.print(0..own.pages).known;
+        let mut asking = |question: &Question| {
+            if go_on() { ask.ask(question) } else { Err("the node stops".to_owned()) }
+        };
+        let differ = differences(&own, stream.epoch, &mut asking).map_err(|broken| match broken {
+            Broken::Here(error) => error.to_string(),
+            Broken::There(why) => why,
+        })?;
+        let before = apart.report.lacking();
+        apart.judge(stream, *last, &differ).map_err(told)?;
+        apart.report.lines += known;
+        apart.report.matched += known.saturating_sub(apart.report.lacking() - before);
+    }
+    let Apart { report, found, .. } = apart;
+    Ok((report, found))
+}
+
+/// What differs, as far as it was judged.
+struct Apart<'a> {
+    engine: &'a Engine,
+    report: Report,
+    found: Found,
+}
+
+impl Apart<'_> {
+    /// Judges what differs in one stream.
+    fn judge(&mut self, stream: &Stream, last: u64, differ: &[Difference]) -> Result<(), Error> {
+        let mut unknown = Vec::new();
+        for Difference { n, here, there } in differ {
+            let is_there = *there != UNSAID && End::of_said(*there).is_none();
+            match (*here, End::of_said(*here)) {
+                (UNSAID, _) if is_there => unknown.push(*n),
+                // The other side hears of it with the next exchange.
+                (UNSAID, _) => {}
+                (_, Some(end)) if is_there => {
+                    self.only_there(stream.number(*n), format!("ended here as {}", end.name()));
+                }
+                (_, Some(_)) => self.report.under_way += u64::from(*there == UNSAID),
+                (_, None) => self.lacks(stream, *n, is_there)?,
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let waiting = self.waiting(stream)?;
+        for n in unknown {
+            let (page, at) = stream.number(n).at();
+            let is_known = || Ok::<_, Error>(self.engine.ledger_page(stream, page)?.entry(at).said() != UNSAID);
+            if waiting.contains(&n) || is_known()? {
+                self.report.under_way += 1;
+            } else if n > last {
+                self.only_there(stream.number(n), "never given here".to_owned());
+            } else {
+                self.only_there(stream.number(n), "not known here".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// The other side has not what was delivered to it, or has something else.
+    fn lacks(&mut self, stream: &Stream, n: u64, is_there: bool) -> Result<(), Error> {
+        let id = self.engine.ledger_message(stream, n)?;
+        let shown = match id.map(|id| self.engine.show(id)) {
+            None | Some(Err(Error::NotFound(_))) => None,
+            Some(shown) => Some(shown?.record),
+        };
+        let delivered = shown.as_ref().filter(|record| record.state == State::Delivered);
+        if shown.is_some() && delivered.is_none() {
+            // It was sent again, and is on its way.
+            self.report.under_way += 1;
+            return Ok(());
+        }
+        let at = delivered.map(|record| record.updated_at);
+        let key = delivered.and_then(|record| record.envelope.key.as_deref()).map(beginning);
+        let why = if is_there { "another body or revision there" } else { "not there" };
+        let why = format!("number {}: {why}", stream.number(n));
+        let sample = Sample { key: key.unwrap_or_default(), id, at, why: Some(why) };
+        add(if is_there { &mut self.report.stale } else { &mut self.report.missing }, sample);
+        // One whose body and record were removed here is told, and cannot go again.
+        self.found.extend(id.zip(at));
+        Ok(())
+    }
+
+    fn only_there(&mut self, number: Number, why: String) {
+        let why = Some(format!("number {number}: {why}"));
+        add(&mut self.report.unexpected, Sample { key: String::new(), id: None, at: None, why });
+    }
+
+    /// The numbers of the messages that wait, or are out.
+    fn waiting(&self, stream: &Stream) -> Result<BTreeSet<u64>, Error> {
+        let mut query = Query {
+            states: vec![StateName::Queued, StateName::Sending, StateName::Failed],
+            destinations: vec![self.engine.destination(&stream.name)?],
+            limit: PAGE,
+            ..Query::default()
+        };
+        let mut waiting = BTreeSet::new();
+        loop {
+            let page = self.engine.list(&query)?;
+            let numbers = page.messages.iter().filter_map(|shown| Number::of(&shown.record.envelope));
+            waiting.extend(numbers.filter(|number| number.epoch == stream.epoch).map(|number| number.n));
+            match page.next {
+                Some(next) => query.before = Some(next),
+                None => return Ok(waiting),
+            }
+        }
+    }
+}
+
+/// Counts one that differs; differences come by their numbers, and so the oldest first.
+fn add(side: &mut Side, sample: Sample) {
+    side.count += 1;
+    side.oldest_at = [side.oldest_at, sample.at].into_iter().flatten().min();
+    if side.samples.len() < SAMPLES {
+        side.samples.push(sample);
+    }
+}
