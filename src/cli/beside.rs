@@ -54,7 +54,8 @@ impl Beside {
     }
 
     fn begin(&mut self, engine: &Engine, config: &mut Config, arguments: &ArgMatches) -> Result<SocketAddr, Fail> {
-        let reconciling = self.reconciling.insert(Reconciling::start(engine, std::mem::take(&mut config.reconcile))?);
+        let reconciling =
+            self.reconciling.insert(Reconciling::start(engine, std::mem::take(&mut config.reconcile), &config.peers)?);
         let asked = server_config(arguments, config, engine, reconciling);
         let addr = self.running.insert(server::start(engine.clone(), asked)?).addr();
         self.spools = Some(Spools::start(&config.sources, engine));

@@ -21,13 +21,18 @@ use super::bulk::agreed;
 use super::client::Node;
 use super::messages::field;
 use super::{Fail, NO, STORE, USAGE, remote, say, say_json, switch, text};
-use crate::admin::reconcile::{Plan, Reconciler};
+use crate::admin::reconcile::{Ask, Plan, Reconciler};
 use crate::engine::Engine;
 use crate::model::WallMs;
 use crate::model::percent::escape;
+use crate::model::ranges::{Answer, Question};
+use crate::source::Peer;
 
 /// How often it is looked whether something is due, or over.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How long another registry may take to answer a question.
+const WITHIN: Duration = Duration::from_secs(30);
 
 /// The ways in which the sides differ, as the interface spells them.
 const SIDES: [&str; 3] = ["missing", "stale", "unexpected"];
@@ -176,6 +181,15 @@ fn verdict(all: &[Value]) -> Result<(), Fail> {
     if apart.is_empty() { Ok(()) } else { Err(Fail::new(NO, format!("not in sync: {}", apart.join(", ")))) }
 }
 
+/// The way to another registry.
+struct Asking(Peer);
+
+impl Ask for Asking {
+    fn ask(&self, question: &Question) -> Result<Answer, String> {
+        self.0.compare(question, WITHIN)
+    }
+}
+
 /// What a node compares, with the thread that does it.
 pub(super) struct Reconciling {
     reconciler: Arc<Reconciler>,
@@ -183,8 +197,10 @@ pub(super) struct Reconciling {
 }
 
 impl Reconciling {
-    /// Compares by these plans from now on.
-    pub(super) fn start(engine: &Engine, plans: Vec<Plan>) -> Result<Reconciling, Fail> {
+    /// Compares by these plans from now on, and with each of these registries.
+    pub(super) fn start(engine: &Engine, mut plans: Vec<Plan>, peers: &[Peer]) -> Result<Reconciling, Fail> {
+        let with = |peer: &Peer| Plan::with_registry(peer.destination.clone(), Box::new(Asking(peer.clone())));
+        plans.extend(peers.iter().map(with));
         let is_any = !plans.is_empty();
         let reconciler = Arc::new(Reconciler::new(engine, plans, now())?);
         let own = Arc::clone(&reconciler);

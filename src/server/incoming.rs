@@ -21,13 +21,16 @@ use hyper::StatusCode;
 use hyper::header::HeaderMap;
 use tokio::time::Instant;
 
+use crate::admin::reconcile;
 use crate::engine::Received;
+use crate::model::ranges::{self, Question};
 use crate::model::stream::CONTENT_TYPE;
 use crate::source::{Events, Refused, Source, Taken, UNROUTED, Verdict, answer};
 use crate::transport::secret::{Came, Disproof};
 
 use super::intake::{now, taken};
 use super::listen::{App, answered, blocking};
+use super::manage::read as ask;
 use super::payload::{Answer, Budget};
 use super::problem::Problem;
 use super::render;
@@ -58,13 +61,14 @@ pub(super) fn admit(app: &App, peer: IpAddr, headers: &HeaderMap, name: &str) ->
 /// The most bytes of a body of this source, and out of whose room they are: whoever has proved nothing yet takes none from those who have.
 pub(super) fn room<'a>(app: &'a App, source: &Source) -> (usize, &'a Rc<Budget>) {
     let one = usize::try_from(app.engine.settings().body_bytes_max).unwrap_or(INTAKE_BYTES_MAX);
-    let bytes_max = if source.events == Events::None { one.min(INTAKE_BYTES_MAX) } else { INTAKE_BYTES_MAX };
+    let is_one = source.events == Events::None && !source.is_stream;
+    let bytes_max = if is_one { one.min(INTAKE_BYTES_MAX) } else { INTAKE_BYTES_MAX };
     (bytes_max, if source.proof.is_in_head() { &app.budget } else { &app.strangers })
 }
 
 /// `POST /v1/in/{source}`.
 pub(super) async fn deliver(call: Call<'_>) -> Result<Answer, Problem> {
-    let Some(source) = call.source else { return Err(Problem::no_source(&call.name)) };
+    let Some(source) = call.source.clone() else { return Err(Problem::no_source(&call.name)) };
     let status = StatusCode::from_u16(source.status).unwrap_or(StatusCode::ACCEPTED);
     let (headers, body, now) = (once(&call.headers), call.body.bytes.clone(), now());
     let is_short = body.len() <= INLINE_BYTES_MAX;
@@ -76,6 +80,7 @@ pub(super) async fn deliver(call: Call<'_>) -> Result<Answer, Problem> {
     let drafts = match read {
         Ok(Taken::Drafts(drafts)) => drafts,
         Ok(Taken::Stream(received)) => return stream(call.app, received).await,
+        Ok(Taken::Question(question)) => return ranges(call, source, question).await,
         Ok(Taken::Ping) => {
             source.tally.count(Verdict::Ping, now);
             // It takes nothing else for a yes.
@@ -104,6 +109,13 @@ async fn stream(app: &App, received: Received) -> Result<Answer, Problem> {
     let heard = answered(|reply| app.engine.receive(received, reply)).await?;
     let body = answer(heard).encode().map_err(|_| Problem::internal("the answer cannot be written"))?;
     Ok(with_type(StatusCode::OK, body, CONTENT_TYPE))
+}
+
+/// How a stream looks here, for the registry that sends it.
+async fn ranges(call: Call<'_>, source: Arc<Source>, question: Question) -> Result<Answer, Problem> {
+    let said = ask(&call, move |engine| reconcile::answer(engine, &source.name, &question)).await?;
+    let body = said.encode().map_err(|_| Problem::internal("the answer cannot be written"))?;
+    Ok(with_type(StatusCode::OK, body, ranges::CONTENT_TYPE))
 }
 
 /// When it was last said of each source that something is not believed. Sources alone are in it, so it stays as small as they are few.

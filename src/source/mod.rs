@@ -37,6 +37,7 @@ use std::sync::Arc;
 use crate::engine::{HEADER_BYTES_MAX, MESSAGES_MAX, Received, VERSIONED_KEY_BYTES_MAX, WORD_BYTES_MAX};
 use crate::model::ledger::{self, SOURCE_HEADER, is_of_ledger};
 use crate::model::percent::hex;
+use crate::model::ranges::{self, Question};
 use crate::model::{Body, Draft, Envelope, Headers};
 use crate::store::KEY_OF_ALL;
 use crate::transport::filter::Filter;
@@ -119,6 +120,8 @@ pub enum Taken {
     Drafts(Vec<Draft>),
     /// Another registry sends this by a stream.
     Stream(Received),
+    /// Another registry asks how its stream looks here.
+    Question(Question),
 }
 
 /// Why nothing is taken.
@@ -201,6 +204,10 @@ impl Sources {
             return Ok(Taken::Ping);
         }
         source.proof.check(came).map_err(Refused::Disbelieved)?;
+        if source.is_stream && came.header("content-type") == Some(ranges::CONTENT_TYPE) {
+            let question = Question::decode(came.body).map_err(|error| Refused::NoFrame(error.to_string()))?;
+            return Ok(Taken::Question(question));
+        }
         if source.is_stream {
             return self.receive(source, came).map(Taken::Stream);
         }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::engine::{Engine, Heard, Side, Stream, Took};
 use crate::model::ledger::{End, Number};
+use crate::model::ranges::{self, Question};
 use crate::model::stream::{self, Answer, CONTENT_TYPE};
 use crate::model::{Class, Failure, Id, Message, Outcome, Receipt, Sent};
 use crate::transport::http::Http;
@@ -56,6 +57,20 @@ impl Peer {
     pub fn ask(&self, epoch: u64, last: u64, ended: &[(u64, End)], deadline: Duration) -> Result<Heard, Failure> {
         let (_, heard) = self.exchange(epoch, last, ended, &[], deadline)?;
         Ok(heard)
+    }
+
+    /// Asks how a stream looks there.
+    ///
+    /// # Errors
+    /// There is no such answer: in words.
+    pub fn compare(&self, question: &Question, deadline: Duration) -> Result<ranges::Answer, String> {
+        let bytes = question.encode().map_err(|error| error.to_string())?;
+        let (outcome, body) = self.http.exchange_raw(Id::of_batch([]), 1, ranges::CONTENT_TYPE, &bytes, deadline);
+        if let Outcome::Failed(failure) = outcome {
+            return Err(failure.detail);
+        }
+        let body = body.ok_or("the answer did not come whole")?;
+        ranges::Answer::decode(&body).map_err(|error| format!("the answer is not that of a goniec: {error}"))
     }
 
     /// One request of one epoch, and its answer.

@@ -29,6 +29,7 @@ fn source(name: &str) -> Sources {
         is_id_enough: false,
         events: Events::None,
         pings: false,
+        is_stream: false,
         spool: None,
         tally: Tally::default(),
     };

@@ -227,7 +227,9 @@ impl<'a> Reading<'a> {
         match self.sources.take(self.source, came) {
             Ok(Taken::Drafts(drafts)) => Ok(drafts),
             // None of them can be of what was asked for: it is JSON, and nobody has to be believed.
-            Ok(Taken::Ping | Taken::Stream(_)) | Err(_) => Err(Trouble::new("an item is none".into())),
+            Ok(Taken::Ping | Taken::Stream(_) | Taken::Question(_)) | Err(_) => {
+                Err(Trouble::new("an item is none".into()))
+            }
         }
     }
 }
