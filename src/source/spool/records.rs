@@ -99,8 +99,8 @@ impl<R: BufRead> Records<R> {
     pub(super) fn new(from: R, form: Form) -> Result<Records<R>, Wrong> {
         let mut records = Records { from, form, place: Spot::default(), head: Vec::new() };
         if let Form::Table(separator) = form {
-            records.head =
-                records.row(separator)?.ok_or_else(|| malformed(1, "a table begins with the names of its fields"))?;
+            let head = records.row(separator)?;
+            (_, records.head) = head.ok_or_else(|| malformed(1, "a table begins with the names of its fields"))?;
             records.check_head()?;
         }
         Ok(records)
@@ -126,9 +126,8 @@ impl<R: BufRead> Records<R> {
         let next = match self.form {
             Form::Lines => self.line(),
             Form::Table(separator) => {
-                let line = self.place.lines + 1;
                 let row = self.row(separator)?;
-                row.map(|row| self.object(line, row)).transpose()
+                row.map(|(line, row)| self.object(line, row)).transpose()
             }
             Form::Json => self.whole().and_then(|whole| whole.map(checked).transpose()),
             Form::Whole(_) => self.whole(),
@@ -178,8 +177,8 @@ impl<R: BufRead> Records<R> {
         Ok(Some(Record { line: 1, bytes }))
     }
 
-    /// The fields of the next row that is not an empty line. A quoted field may go over several lines.
-    fn row(&mut self, separator: u8) -> Result<Option<Vec<String>>, Wrong> {
+    /// The fields of the next row that is not an empty line, and the line on which it begins. A quoted field may go over several lines.
+    fn row(&mut self, separator: u8) -> Result<Option<(u64, Vec<String>)>, Wrong> {
         let mut bytes = Vec::new();
         let (mut first, mut is_quoted) = (self.place.lines + 1, false);
         loop {
@@ -200,7 +199,8 @@ impl<R: BufRead> Records<R> {
             let row = row.strip_suffix(b"\r").unwrap_or(row);
             if !row.is_empty() {
                 let text = handed::text(row).map_err(|wrong| malformed(first, &wrong))?;
-                return fields(text, char::from(separator)).map(Some).map_err(|wrong| malformed(first, &wrong));
+                let fields = fields(text, char::from(separator)).map_err(|wrong| malformed(first, &wrong))?;
+                return Ok(Some((first, fields)));
             }
             bytes.clear();
             first = self.place.lines + 1;
