@@ -28,6 +28,7 @@ impl Node {
             .arg(dir.path().join("data"))
             .env("RUST_LOG", "error")
             .env("PASSWORD", "secret-of-the-list")
+            .env("STREAM_SECRET", "whsec_c2VjcmV0LW9mLXRoZS1zdHJlYW0tMDEyMzQ1Njc4OQ==")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -36,6 +37,11 @@ impl Node {
         let first = out.lines().next().expect("a line").expect("text");
         let url = first.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
         Node { _dir: dir, child, url: url.trim_end_matches(',').to_owned() }
+    }
+
+    /// The address of a path of it.
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
     }
 
     /// The status and the text of an answer.

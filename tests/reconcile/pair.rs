@@ -1,0 +1,151 @@
+//! Two registries of one process, the first of which sends to the second by number over a network that can lie.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use goniec::admin::reconcile::{Ask, Plan, Reconciler, answer};
+use goniec::engine::{Act, Destination, Engine, Item, Received, Settings, Side};
+use goniec::model::ledger::{Number, SOURCE_HEADER};
+use goniec::model::ranges::{Answer, Question};
+use goniec::model::{Backoff, Class, Failure, NodeTag, Outcome, Place, Sent, WallMs};
+use goniec::store::memory::MemoryStore;
+use goniec::store::{Query, StateName};
+use goniec::transport::IntoOutcome;
+use goniec::{Draft, Id, Message};
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    Arrives,
+    /// It arrives with another body.
+    Garbled,
+    /// It arrives, and its sender does not hear of it.
+    Unheard,
+    /// The same, and a person gives it up.
+    UnheardAndCancelled,
+    /// It is given up before it leaves.
+    Cancelled,
+    /// It arrives, and is removed there.
+    Removed,
+}
+
+pub const FATES: [Fate; 6] =
+    [Fate::Arrives, Fate::Garbled, Fate::Unheard, Fate::UnheardAndCancelled, Fate::Cancelled, Fate::Removed];
+
+pub struct Pair {
+    pub here: Engine,
+    pub there: Arc<Engine>,
+}
+
+struct Asking(Arc<Engine>);
+
+impl Ask for Asking {
+    fn ask(&self, question: &Question) -> Result<Answer, String> {
+        let asked = Question::decode(&question.encode().expect("bytes")).expect("a question");
+        let said = answer(&self.0, &"here".into(), &asked).map_err(|error| error.to_string())?;
+        Ok(Answer::decode(&said.encode().expect("bytes")).expect("an answer"))
+    }
+}
+
+/// Takes this there, and waits until that is durable.
+fn receive(there: &Engine, number: Number, id: Id, key: &str, body: &str) {
+    let draft: Draft = Message::to("erp").key(key).header(SOURCE_HEADER, "here").body(body.as_bytes());
+    let items = vec![Item { n: number.n, id, revision: 1, drafts: vec![draft] }];
+    let (give, take) = std::sync::mpsc::channel();
+    let received = Received { source: "here".into(), epoch: number.epoch, last: number.n, ended: Vec::new(), items };
+    there.receive(received, Box::new(move |heard| give.send(heard).expect("listens")));
+    take.recv().expect("answers").expect("taken");
+}
+
+impl Pair {
+    /// Two registries over which each of these messages has met its fate.
+    pub fn with(fates: &[Fate]) -> Pair {
+        let erp = Destination::new("erp", |_: &Message| ());
+        let there = Engine::start(Arc::new(MemoryStore::default()), vec![erp], Settings::default(), Vec::new());
+        let there = Arc::new(there.expect("starts"));
+        let named: BTreeMap<String, Fate> =
+            fates.iter().enumerate().map(|(number, fate)| (format!("order:{number}"), *fate)).collect();
+        let met: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let (fates, other) = (named.clone(), there.clone());
+        let send = move |message: &Message| {
+            let key = message.key().expect("a key").to_owned();
+            let number = Number::of(&message.envelope).expect("numbered");
+            let is_first = met.lock().expect("no panic").insert(key.clone());
+            let fate = if is_first { fates[&key] } else { Fate::Arrives };
+            let body = String::from_utf8_lossy(message.body()).into_owned();
+            let body = if fate == Fate::Garbled { body + "?" } else { body };
+            receive(&other, number, message.id(), &key, &body);
+            match fate {
+                Fate::Unheard | Fate::UnheardAndCancelled => {
+                    Outcome::Failed(Failure::new(Class::Timeout, Sent::Maybe, "nobody knows"))
+                }
+                Fate::Arrives | Fate::Garbled | Fate::Cancelled | Fate::Removed => ().into_outcome(),
+            }
+        };
+        let mut peer = Destination { is_numbered: true, ..Destination::new("peer", send) };
+        peer.policy.retry.backoff = Backoff::Fixed(3_600_000);
+        let here = Engine::start(Arc::new(MemoryStore::default()), vec![peer], Settings::default(), Vec::new());
+        let pair = Pair { here: here.expect("starts"), there };
+        for (key, fate) in &named {
+            let hour = if *fate == Fate::Cancelled { WallMs(u64::MAX / 2) } else { WallMs(0) };
+            let draft = Message::to("peer").key(key.as_str()).not_before(hour).body(key.as_bytes());
+            let id = pair.here.accept_wait(vec![draft]).expect("taken")[0];
+            if *fate == Fate::Cancelled {
+                pair.here.act_wait(id, Act::Cancel).expect("cancelled");
+            }
+        }
+        pair.settle();
+        let of = |fate: Fate| named.iter().filter(move |(_, own)| **own == fate).map(|(key, _)| key.clone());
+        for key in of(Fate::UnheardAndCancelled) {
+            pair.here.act_wait(id_of(&pair.here, &key), Act::Cancel).expect("cancelled");
+        }
+        for key in of(Fate::Removed) {
+            pair.there.act_wait(id_of(&pair.there, &key), Act::Delete).expect("deleted");
+        }
+        pair
+    }
+
+    /// A message arrives there under a number that was never given here.
+    pub fn invent(&self) {
+        let (epoch, last) = self.here.numbered("peer").expect("numbered");
+        let id = Id::compose(WallMs(9), NodeTag::new(9), Place::new(9, 9));
+        receive(&self.there, Number { epoch, n: last + 300 }, id, "invented", "x");
+    }
+
+    /// Waits until nothing is queued or out on either side.
+    pub fn settle(&self) {
+        let states = vec![StateName::Queued, StateName::Sending];
+        let query = Query { states, limit: 1, ..Query::default() };
+        let until = Instant::now() + Duration::from_secs(20);
+        let is_still = |engine: &Engine| engine.list(&query).expect("lists").messages.is_empty();
+        while !(is_still(&self.here) && is_still(&self.there)) {
+            assert!(Instant::now() < until, "something waits");
+            // The pace of a loop with a deadline.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub fn reconciler(&self) -> Reconciler {
+        let plan = Plan::with_registry("peer".into(), Box::new(Asking(self.there.clone())));
+        Reconciler::new(&self.here, vec![plan], WallMs(1)).expect("begins")
+    }
+
+    /// The streams that the first side sends.
+    pub fn streams(&self) -> usize {
+        self.here.streams().expect("reads").iter().filter(|shown| shown.stream.side == Side::Out).count()
+    }
+}
+
+fn id_of(engine: &Engine, key: &str) -> Id {
+    let all = engine.list(&Query { limit: 1_000, ..Query::default() }).expect("lists").messages;
+    let own = all.iter().find(|shown| shown.record.envelope.key.as_deref() == Some(key));
+    own.unwrap_or_else(|| panic!("{key} is not there")).record.id
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.here.shutdown(Duration::from_secs(5)).expect("ends");
+        self.there.shutdown(Duration::from_secs(5)).expect("ends");
+    }
+}
