@@ -102,7 +102,10 @@ fn source(name: &str, section: &Section, warnings: &mut Vec<String>, problems: &
         pings: preset.pings,
         is_stream: preset.is_stream,
         tally: Tally::default(),
-        spool: spool?,
+        spool: match spool {
+            Some(built) => Some(built?),
+            None => None,
+        },
     })
 }
 
