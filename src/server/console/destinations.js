@@ -1,4 +1,4 @@
-// The destinations: how each stands, what holds it, how long what waits will take, and the hand that stops it or lets it go.
+// The destinations: how each stands, what holds it, how long what waits will take, and the hand that stops it or lets it go; and the sources.
 
 import {h} from './h.js';
 import {change, get, may, piece, query} from './api.js';
@@ -12,10 +12,12 @@ export const steer = (name, what, why = '') => change('POST', `/v1/destinations/
 
 export function destinations(here) {
 	let lanes = [];
+	let sources = [];
 	const wanted = here.params.get('name');
 
 	async function load(signal) {
-		lanes = (await get('/v1/destinations', signal)).destinations;
+		const [to, from] = await Promise.all(['destinations', 'sources'].map(what => get(`/v1/${what}`, signal)));
+		[lanes, sources] = [to.destinations, from.sources];
 	}
 
 	const then = (promise, text) =>
@@ -70,6 +72,22 @@ export function destinations(here) {
 				)
 			: h('span', holds(lane), lane.held_by && h('small', isolated(lane.held_by)));
 
+	/** Where messages come from, and when each was last read. */
+	const origins = () => {
+		const columns = [
+			{name: t('col.source'), kind: 'name', cell: source => isolated(source.name)},
+			{name: t('col.kind'), cell: source => code(source.kind)},
+			{
+				name: t('col.state'),
+				kind: 'wide',
+				cell: source => h('span', code(source.state), source.last_error && h('small', isolated(source.last_error))),
+			},
+			{name: t('col.read'), cell: source => when(source.read_at)},
+			{name: t('col.next'), cell: source => when(source.next_at)},
+		];
+		return [h('h2', t('sources')), table(t('sources'), columns, sources, {key: source => source.name})];
+	};
+
 	function view() {
 		const shown = wanted ? lanes.filter(lane => lane.name === wanted) : lanes;
 		if (!shown.length)
@@ -110,6 +128,7 @@ export function destinations(here) {
 		return [
 			wanted && h('p', h('a', {href: '#/destinations'}, t('lane.all'))),
 			table(t('page.destinations'), columns, shown, {key: lane => lane.name}),
+			...(wanted || !sources.length ? [] : origins()),
 		];
 	}
 
