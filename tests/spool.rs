@@ -375,7 +375,7 @@ fn what_may_not_be_read_is_put_aside() {
     let mut world = world(ROUTE);
     world.put("a.json", "{\"id\":1}");
     let path = world.dir.path().join("a.json");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("is ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).expect("is ours");
     // Whoever may read everything reads this too.
     let is_readable = fs::File::open(&path).is_ok();
     let status = world.look();
