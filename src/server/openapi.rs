@@ -133,6 +133,16 @@ fn delivers() -> Described {
     }
 }
 
+/// That a source is read now.
+fn reads_source() -> Described {
+    Described {
+        query: &[("sure", "Yes", false), ("why", "Word", false)],
+        yes: (202, Some((JSON, "Source"))),
+        no: &[404, 422, 507],
+        ..reads("Source")
+    }
+}
+
 /// What makes a token.
 fn makes() -> Described {
     Described {
@@ -186,12 +196,7 @@ fn described(handler: Handler) -> Described {
         Handler::Destinations => reads("Destinations"),
         Handler::Pause | Handler::Resume | Handler::Cycle => steers(),
         Handler::Sources => reads("Sources"),
-        Handler::RunSource => Described {
-            query: &[("sure", "Yes", false), ("why", "Word", false)],
-            yes: (202, Some((JSON, "Source"))),
-            no: &[404, 422, 507],
-            ..reads("Source")
-        },
+        Handler::RunSource => reads_source(),
         Handler::Events => Described { yes: (200, Some(("text/event-stream", "Text"))), ..reads("Text") },
         Handler::History => reads("History"),
         Handler::Metrics => Described { yes: (200, Some(("application/openmetrics-text", "Text"))), ..reads("Text") },

@@ -3,6 +3,7 @@
 //! ```text
 //! POST /v1/in/{source} ─▶ proved over the raw bytes ─▶ key, type, delivery id ─▶ routes ─▶ one message for each destination
 //!                                                                                   └─▶ unrouted: kept, and told
+//! GET in each cycle (`pull`) ─▶ items ─▶ the same
 //! ```
 //!
 //! # What holds
