@@ -21,7 +21,7 @@ pub(super) fn list(arguments: &ArgMatches) -> Result<(), Fail> {
         names.iter().map(|name| name.to_uppercase()).chain(["DRAINS", "WAITS"].map(str::to_owned)).collect();
     let list = destinations(&Node::of(arguments)?)?;
     if arguments.get_flag("json") {
-        return list.iter().try_for_each(|one| say_json(one));
+        return list.iter().try_for_each(say_json);
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(head);
@@ -60,7 +60,7 @@ fn timetables(arguments: &ArgMatches) -> Result<(), Fail> {
     let (to, from) = (destinations(&node)?.into_iter(), sources::all(&node)?.into_iter());
     let (to, from) = (to.filter(has_cycle).collect::<Vec<_>>(), from.filter(has_cycle).collect::<Vec<_>>());
     if arguments.get_flag("json") {
-        return to.iter().chain(&from).try_for_each(|one| say_json(one));
+        return to.iter().chain(&from).try_for_each(say_json);
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["NAME", "CYCLE", "BEGINS"]);

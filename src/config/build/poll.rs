@@ -22,6 +22,8 @@ use crate::transport::secret::{Proof, Shelf};
 const TIMEOUT_MS: u64 = 30_000;
 const ASK_ABOVE: u64 = 1_000;
 const ITEMS: &str = ".[]";
+/// How an address is written.
+const SAMPLE: &str = "url = \"http://127.0.0.1:9003/prices?since={cursor}\"";
 
 /// What an item of a system that is asked becomes: as with one that hands in, but it has no headers, and nobody waits for an answer.
 pub(super) fn source(name: &str, section: &Section, problems: &mut Vec<Problem>) -> Option<Source> {
@@ -69,13 +71,12 @@ pub(super) fn pull(
     problems: &mut Vec<Problem>,
 ) -> Option<Arc<Pull>> {
     let poll = section.section("poll")?;
-    let keys = [("url", "url = \"http://127.0.0.1:9003/prices?since={cursor}\""), ("cycle", "cycle = \"every 1m\"")];
-    missing(poll, &keys, problems);
+    missing(poll, &[("url", SAMPLE), ("cycle", "cycle = \"every 1m\"")], problems);
     let url = poll.text("url")?;
     let address = match Address::parse(url) {
         Ok(address) => address,
         Err(wrong) => {
-            note(problems, poll.place("url"), &wrong, keys[0].1);
+            note(problems, poll.place("url"), &wrong, SAMPLE);
             return None;
         }
     };
@@ -86,7 +87,7 @@ pub(super) fn pull(
     let cursor = filter(poll, "cursor");
     match (address.has_cursor(), &cursor) {
         (true, None) => note(problems, poll.place("url"), "nothing says what {cursor} is", "cursor = \".next\""),
-        (false, Some(_)) => note(problems, poll.place("cursor"), "the URL has no {cursor}", keys[0].1),
+        (false, Some(_)) => note(problems, poll.place("cursor"), "the URL has no {cursor}", SAMPLE),
         (true, Some(_)) | (false, None) => {}
     }
     if cursor.is_none() && !section.has("delivery") && !section.has("version") {
