@@ -153,6 +153,22 @@ fn makes() -> Described {
     }
 }
 
+/// A new body.
+fn edits() -> Described {
+    Described {
+        query: &[("why", "Word", false), ("as_is", "Yes", false)],
+        headers: &[("if-match", "Word", false), ("x-goniec-why", "Word", false)],
+        takes: &[(ANY, "Bytes")],
+        no: &[404, 409, 412, 422, 428, 507],
+        ..reads("Message")
+    }
+}
+
+/// What is done of a comparison after the answer.
+fn compares() -> Described {
+    Described { yes: (202, Some((JSON, "Agreement"))), no: &[404], ..reads("Agreement") }
+}
+
 fn described(handler: Handler) -> Described {
     match handler {
         // A browser is sent on to the console.
@@ -180,13 +196,7 @@ fn described(handler: Handler) -> Described {
         },
         Handler::ShowAttempts => Described { no: &[404], ..reads("Attempts") },
         Handler::ShowRevisions => Described { no: &[404], ..reads("Revisions") },
-        Handler::PutBody => Described {
-            query: &[("why", "Word", false), ("as_is", "Yes", false)],
-            headers: &[("if-match", "Word", false), ("x-goniec-why", "Word", false)],
-            takes: &[(ANY, "Bytes")],
-            no: &[404, 409, 412, 422, 428, 507],
-            ..reads("Message")
-        },
+        Handler::PutBody => edits(),
         Handler::Resend => Described { query: &[("at", "At", false), ("why", "Word", false)], ..acts() },
         Handler::Resolve => Described { query: &[("outcome", "Outcome", true), ("why", "Word", false)], ..acts() },
         Handler::Cancel | Handler::Hold | Handler::Release => acts(),
@@ -220,13 +230,8 @@ fn described(handler: Handler) -> Described {
         Handler::Incidents => Described { query: &[("state", "IncidentState", false)], ..reads("Incidents") },
         Handler::Reconciled => reads("Agreements"),
         Handler::ShowReconciled => Described { no: &[404], ..reads("Agreement") },
-        Handler::Reconcile => Described { yes: (202, Some((JSON, "Agreement"))), no: &[404], ..reads("Agreement") },
-        Handler::QueueMissing => Described {
-            query: &[("count", "Count", false)],
-            yes: (202, Some((JSON, "Agreement"))),
-            no: &[404, 409],
-            ..reads("Agreement")
-        },
+        Handler::Reconcile => compares(),
+        Handler::QueueMissing => Described { query: &[("count", "Count", false)], no: &[404, 409], ..compares() },
         Handler::Alerts => reads("AlertRules"),
         Handler::TestAlert => Described { no: &[404], ..reads("Tested") },
         Handler::ShowIncident => Described { no: &[404], ..reads("Incident") },

@@ -223,6 +223,28 @@ pub fn destinations(api: &Api) {
     }
 }
 
+/// `GET /v1/reconcile`: this node compares nothing; what one does that does is held by `tests/reconcile.rs`.
+pub fn reconcile(api: &Api) {
+    assert_eq!(api.get("/v1/reconcile").expect(200).json(), serde_json::json!({ "reconcile": [] }));
+    api.get("/v1/reconcile?x=1").expect(400);
+}
+
+/// `GET /v1/reconcile/{name}`.
+pub fn reconcile_one(api: &Api) {
+    api.get("/v1/reconcile/orders").expect(404).says("no comparison");
+}
+
+/// `POST /v1/reconcile/{name}/run`.
+pub fn reconcile_run(api: &Api) {
+    api.post("/v1/reconcile/orders/run").expect(404).says("no comparison");
+}
+
+/// `POST /v1/reconcile/{name}/queue`.
+pub fn reconcile_queue(api: &Api) {
+    api.post("/v1/reconcile/orders/queue?count=1").expect(404).says("no comparison");
+    api.post("/v1/reconcile/orders/queue?count=x").expect(400).says("whole number");
+}
+
 /// `GET /v1/streams`.
 pub fn streams(api: &Api) {
     assert_eq!(api.get("/v1/streams").expect(200).json(), serde_json::json!({ "streams": [] }));

@@ -96,6 +96,7 @@ pub fn peer() -> Peer {
                 "/token/no" | "/login/no" => answer("401 Unauthorized", "", &said),
                 "/token/mute" | "/login/mute" => answer("200 OK", "", &echo(&request)),
                 "/probe/there" => answer("200 OK", "", &said.replacen('{', "{\"found\":true,", 1)),
+                "/list" => answer("200 OK", "", &said),
                 "/probe/down" => answer("500 Broken", "", &said),
                 "/deliver" => match manner(&request) {
                     "hang" => return line.hold(HANG),

@@ -19,7 +19,7 @@ use super::tls;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The keys that can hold a secret, each of which has a canary in [`CONFIG`], or beside it where that is said.
-pub const KNOWN_OF: [&str; 28] = [
+pub const KNOWN_OF: [&str; 33] = [
     "alert.to[].sign.secret",
     "alert.to[].smtp.url",
     "alert.to[].webhook",
@@ -35,6 +35,11 @@ pub const KNOWN_OF: [&str; 28] = [
     "destination.sign.secret",
     "destination.tls.key",
     "destination.url",
+    "reconcile.manifest.auth.basic.password",
+    "reconcile.manifest.auth.bearer",
+    "reconcile.manifest.headers",
+    "reconcile.manifest.tls.key",
+    "reconcile.manifest.url",
     // The address of this node itself, which mails and pages show on purpose.
     "server.url",
     "server.tokens[].secret",
@@ -125,6 +130,16 @@ const DESTINATIONS: [(&str, &str); 14] = [
 const TLS: &str = "[destination.tls]\nurl = \"https://localhost:TLS/in?door=canary-door-7\"\ntimeout = \"5s\"\nretry = { attempts = 1 }\n\
      tls = { ca = \"ca.pem\", cert = \"ca.pem\", key = { file = \"ca.key\" } }\n";
 
+const RECONCILE: &str = "[reconcile.by-basic]\ndestination = \"basic\"\n[reconcile.by-basic.manifest]\n\
+     url = \"PEER/list?door=canary-door-9\"\nkey = \".said\"\nformat = \"json\"\nitems = \"[.]\"\ncycle = \"every 1s\"\n\
+     auth = { basic = { user = \"anna\", password = { env = \"PASSWORD\" } } }\n\
+     [reconcile.by-bearer]\ndestination = \"bearer\"\n[reconcile.by-bearer.manifest]\n\
+     url = \"PEER/list?door=canary-door-10\"\nkey = \".said[:100]\"\nformat = \"json\"\nitems = \"[.]\"\ncycle = \"every 1s\"\n\
+     auth = { bearer = { env = \"BEARER\" } }\nheaders = { x-api-key = { env = \"KEY\" } }\n\
+     [reconcile.by-tls]\ndestination = \"tls\"\n[reconcile.by-tls.manifest]\n\
+     url = \"https://localhost:TLS/list?door=canary-door-11\"\nkey = \".a\"\nformat = \"csv\"\ncycle = \"every 1s\"\n\
+     tls = { ca = \"ca.pem\", cert = \"ca.pem\", key = { file = \"ca.key\" } }\n";
+
 const SOURCE: &str = "[source.shop]\nverify = { preset = \"bearer\", secret = { env = \"SOURCE\" } }\n\
      [[route]]\nfrom = \"shop\"\nto = [\"basic\"]\n";
 
@@ -196,8 +211,9 @@ impl World {
             let poll = format!("url = \"{url}\"\ncycle = \"every 1s\"\ncursor = \".next\"\n{own}\n");
             config.push_str(&format!("[source.{name}.poll]\n{poll}"));
         }
-        config =
-            (config + TLS + SOURCE + ALERTS).replace("PEER", &peer.url("")).replace("TLS", &server.port.to_string());
+        config = (config + TLS + SOURCE + RECONCILE + ALERTS)
+            .replace("PEER", &peer.url(""))
+            .replace("TLS", &server.port.to_string());
         fs::write(dir.join("goniec.toml"), config).unwrap();
         let log = File::create(dir.join("log")).unwrap();
         let smtp = format!("smtp://anna:canary-mail-4711@{}", mail.address());
@@ -354,6 +370,10 @@ impl World {
             "sources",
             "sources --json",
             "streams",
+            "reconcile",
+            "reconcile by-basic --run",
+            "reconcile by-bearer --run --json",
+            "reconcile by-tls --run",
             "cycle list",
             "cycle run header-down --yes",
             "incidents --all",

@@ -15,6 +15,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::report::Report;
 use super::rows::{csv, json, ndjson};
 use crate::model::WallMs;
 use crate::model::media::{essence, is_json};
@@ -144,10 +145,20 @@ impl Manifest {
                 let told = answer.content_type.as_deref().and_then(Format::of_type);
                 let format = self.format.or(told).or_else(|| Format::of_name(url));
                 let is_bounded = answer.is_bounded;
-                self.lines(format, &mut answer, is_bounded, &mut given)
+                let read = self.lines(format, &mut answer, is_bounded, &mut given);
+                read.map_err(|why| http.discreet_text(&why))
             }
             Origin::File(path) => self.file(path, &mut given),
         }
+    }
+
+    /// The report without what the other side was shown, and sends back as a key.
+    pub(super) fn discreet(&self, mut report: Report) -> Report {
+        if let Origin::Url(http, _) = &self.origin {
+            let samples = report.unexpected.samples.iter_mut();
+            samples.for_each(|sample| sample.key = http.discreet_text(&sample.key));
+        }
+        report
     }
 
     /// Cuts off what is being read, and reads nothing more.

@@ -209,7 +209,8 @@ impl Reconciler {
         let compared = match &plan.other {
             Other::Manifest(manifest) => Belief::read(&self.engine, &plan.scope, now, &go_on).and_then(|mut belief| {
                 let lines = manifest.read(&go_on, &mut |line| belief.hear(line))?;
-                belief.judge(lines, &go_on)
+                let (report, found) = belief.judge(lines, &go_on)?;
+                Ok((manifest.discreet(report), found))
             }),
             Other::Registry(ask) => streams::compare(&self.engine, &plan.scope.destination, &**ask, now, &go_on),
         };

@@ -16,6 +16,12 @@ use crate::transport::secret::Hidden;
 use crate::transport::{Batched, Probed};
 
 impl Http {
+    /// A text that came from there, without what was shown there.
+    #[must_use]
+    pub fn discreet_text(&self, text: &str) -> String {
+        self.blot(text)
+    }
+
     fn blot(&self, text: &str) -> String {
         self.blotted(text, Hidden::blot)
     }
