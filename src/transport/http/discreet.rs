@@ -26,12 +26,6 @@ impl Http {
         self.blotted(text, Hidden::blot)
     }
 
-    /// The text without what the other side was shown.
-    #[must_use]
-    pub fn discreet_text(&self, text: &str) -> String {
-        self.blot(text)
-    }
-
     fn blotted(&self, text: &str, blot: fn(&Hidden, &str) -> String) -> String {
         // As of all that arrives without a word.
         if text.is_empty() {
