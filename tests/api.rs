@@ -45,7 +45,7 @@ use harness::Api;
 type Case = fn(&Api);
 
 /// The test of each route.
-const CASES: [(&str, &str, Case); 51] = [
+const CASES: [(&str, &str, Case); 55] = [
     ("GET", "/", reads::root),
     ("GET", "/healthz", reads::healthz),
     ("GET", "/readyz", reads::readyz),
