@@ -4,7 +4,7 @@
 //! run for docs/durability.md).
 //!
 //! Its control, tried by hand: where `Reading::keep` accepts the messages first and moves the mark in a commit of its own after them, entries come twice; where it moves
-//! the mark first, entries are missing. Either fails here within the first kills.
+//! the mark first, entries are missing. Either failed here within 25 kills.
 
 #![cfg(feature = "cli")]
 
