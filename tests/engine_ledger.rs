@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use faulty::Faulty;
 use goniec::engine::{Act, Destination, Heard, Item, Received, Settings, Side, Stream, StreamShown, Took, Turn};
-use goniec::model::ledger::{Content, End, Entry, Number, Page};
+use goniec::model::ledger::{Content, End, Entry, NUMBER_MAX, Number, Page};
 use goniec::model::{Class, Envelope, Failure, NodeTag, Outcome, Place, Sent, Stamp, WallMs};
 use goniec::store::{Query, Store};
 use goniec::transport::IntoOutcome;
@@ -216,4 +216,47 @@ fn nobody_outside_writes_what_only_a_ledger_says() {
     let streams: Vec<Stream> = turn.streams().expect("reads").into_iter().map(|shown| shown.stream).collect();
     assert!(streams.iter().all(|stream| stream.side == Side::Out), "{streams:?}");
     assert_eq!(turn.numbered("peer").map(|(_, last)| last), Some(1));
+}
+
+#[test]
+fn a_registry_that_was_set_back_counts_anew_and_old_numbers_stay() {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store);
+    let first = hand_in(&mut turn, &["a"]).expect("taken");
+    let (stale, _) = turn.numbered("peer").expect("numbered");
+    assert!(turn.begin_epoch("peer", stale).expect("random"));
+    assert!(!turn.begin_epoch("peer", stale).expect("random"), "once");
+    let second = hand_in(&mut turn, &["b"]).expect("taken");
+    assert_eq!(number(&turn, first[0]), Number { epoch: stale, n: 1 });
+    let anew = number(&turn, second[0]);
+    assert!(anew.epoch != stale && anew.n == 1, "{anew}");
+    drop(turn);
+    let turn = open(&store);
+    assert_eq!(turn.numbered("peer"), Some((anew.epoch, 1)));
+    let shown = turn.streams().expect("reads");
+    assert_eq!(shown.iter().filter(|shown| shown.is_current).count(), 1);
+    assert!(shown.iter().all(|shown| shown.mark == 1), "{shown:?}");
+}
+
+#[test]
+fn a_number_beyond_all_measure_is_refused_and_the_highest_is_taken() {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store);
+    let heard = receive(&mut turn, vec![received(NUMBER_MAX, &[], vec![item(NUMBER_MAX, "a", 1), item(2, "b", 1)])]);
+    assert_eq!((heard[0].mark, heard[0].highest), (0, NUMBER_MAX));
+    assert_eq!(heard[0].holes, [(1, 1), (3, NUMBER_MAX - 1)]);
+    let beyond = NUMBER_MAX + 1;
+    let wrong = [
+        received(beyond, &[], Vec::new()),
+        received(1, &[], vec![item(beyond, "c", 1)]),
+        received(1, &[(u64::MAX, End::Expired)], Vec::new()),
+        received(1, &[(0, End::Expired)], Vec::new()),
+    ];
+    for one in wrong {
+        let said = Arc::new(Mutex::new(None));
+        let heard = said.clone();
+        turn.receive(one, Box::new(move |answer| *heard.lock().expect("no panic") = Some(answer)));
+        let answer = said.lock().expect("no panic").take();
+        assert!(matches!(answer, Some(Err(goniec::Error::Invalid(_)))), "{answer:?}");
+    }
 }

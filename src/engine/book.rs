@@ -113,7 +113,7 @@ impl Book {
         self.look(stream, page, store, Page::clone)
     }
 
-    /// The first ranges of numbers up to `last` of which nothing is known, at most so many.
+    /// The first ranges of numbers up to `last` of which nothing is known, at most so many, and not beyond so many pages.
     ///
     /// # Errors
     /// What hinders the read.
@@ -121,32 +121,36 @@ impl Book {
         &self,
         stream: &Stream,
         last: u64,
-        most: usize,
+        (most, pages_max): (usize, usize),
         store: &dyn Store,
     ) -> Result<Vec<(u64, u64)>, StoreError> {
         let mut holes: Vec<(u64, u64)> = Vec::new();
-        let mut n = self.mark.saturating_add(1);
-        while n <= last && holes.len() <= most {
-            let (page, at) = stream.number(n).at();
-            let end = first_of(page.saturating_add(1)).saturating_sub(1);
+        let mut from = self.mark.saturating_add(1);
+        for _ in 0..pages_max {
+            if from > last || holes.len() > most {
+                break;
+            }
+            let (page, at) = stream.number(from).at();
+            let mut to = first_of(page.saturating_add(1)).saturating_sub(1).min(last);
             match self.prints.get(&page) {
                 Some(print) if print.is_whole_page() => {}
                 Some(_) => self.look(stream, page, store, |page| {
-                    for (n, entry) in (n..=end.min(last)).zip(page.entries().skip(at)) {
-                        if entry == Entry::Unknown {
-                            add(&mut holes, n, n);
-                        }
-                    }
+                    let unknown =
+                        (from..=to).zip(page.entries().skip(at)).filter(|(_, entry)| *entry == Entry::Unknown);
+                    unknown.for_each(|(n, _)| add(&mut holes, n, n));
                 })?,
                 // Between the pages that are there lie whole ranges.
                 None => {
-                    let next = self.prints.range(page..).next().map_or(u64::MAX, |(next, _)| first_of(*next) - 1);
-                    add(&mut holes, n, next.min(last));
-                    n = next.min(last).saturating_add(1);
-                    continue;
+                    let next =
+                        self.prints.range(page..).next().map_or(last, |(next, _)| first_of(*next).saturating_sub(1));
+                    to = next.min(last);
+                    add(&mut holes, from, to);
                 }
             }
-            n = end.saturating_add(1);
+            match to.checked_add(1) {
+                Some(next) => from = next,
+                None => break,
+            }
         }
         holes.truncate(most);
         Ok(holes)

@@ -170,6 +170,13 @@ impl Books {
         self.books.iter()
     }
 
+    /// Whether this stream is known, or one more of its name may be.
+    pub(super) fn has_room(&self, stream: &Stream, most: usize) -> bool {
+        let first = Stream { epoch: 0, ..stream.clone() };
+        let of_name = self.books.range(first..).take_while(|(known, _)| known.name == stream.name);
+        self.books.contains_key(stream) || of_name.take(most).count() < most
+    }
+
     pub(super) fn book(&self, stream: &Stream) -> Option<&Book> {
         self.books.get(stream)
     }
@@ -187,10 +194,8 @@ impl Books {
     /// What hinders the read.
     pub(super) fn entry(&self, stream: &Stream, n: u64, store: &dyn Store) -> Result<Entry, StoreError> {
         let (page, at) = stream.number(n).at();
-        Ok(self
-            .books
-            .get(stream)
-            .map_or(Ok(Entry::Unknown), |book| book.look(stream, page, store, |page| page.entry(at)))?)
+        let Some(book) = self.books.get(stream) else { return Ok(Entry::Unknown) };
+        book.look(stream, page, store, |page| page.entry(at))
     }
 
     /// These pages of a stream in short.

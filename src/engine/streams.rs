@@ -24,12 +24,16 @@ use super::request::Request;
 use super::words::{Accepted, Reply};
 use super::{Engine, Turn};
 use crate::error::Error;
-use crate::model::ledger::{Content, End, Entry, ORIGIN_HEADER, Origin, Page, Print};
+use crate::model::ledger::{Content, End, Entry, NUMBER_MAX, ORIGIN_HEADER, Origin, Page, Print};
 use crate::model::{Id, Place, WallMs};
 use crate::store::{Incoming, KEY_OF_ALL, StoreError};
 
 /// How many holes are told at most.
 pub const HOLES_MAX: usize = 256;
+/// How many pages are searched for them where messages come.
+const PAGES_MAX: usize = 64;
+/// How many epochs of one source are known at most: a sender begins one only where it was set back.
+const EPOCHS_MAX: usize = 1_000;
 /// How many ends of messages one request tells at most.
 pub const ENDED_MAX: usize = 10_000;
 
@@ -161,6 +165,10 @@ impl Arrivals {
         if ended.len() > ENDED_MAX {
             return Err(Error::Invalid(format!("{} ends in one request, {ENDED_MAX} are allowed", ended.len())));
         }
+        let numbers = ended.iter().map(|(n, _)| *n).chain(items.iter().map(|item| item.n)).chain([last]);
+        if numbers.max().unwrap_or(0) > NUMBER_MAX || ended.iter().any(|(n, _)| *n == 0) {
+            return Err(Error::Invalid(format!("a number of a stream is 1 to {NUMBER_MAX}")));
+        }
         let stream = Stream { side: Side::In, name: source, epoch };
         let each = items.into_iter().map(|Item { n, id, revision, drafts }| {
             let Some(first) = drafts.first() else {
@@ -195,6 +203,10 @@ impl Committer {
             return self.put_off.push(Request::Receive(Box::new(arrivals), reply));
         }
         let Arrivals { stream, last, ended, items } = arrivals;
+        if !self.registry.books().has_room(&stream, EPOCHS_MAX) {
+            let words = format!("source {:?} has begun {EPOCHS_MAX} epochs, and no other is taken", stream.name);
+            return reply(Err(Error::Invalid(words)));
+        }
         let (mut took, mut fresh, mut own) = (Vec::with_capacity(items.len()), Vec::new(), HashSet::new());
         for item in items {
             let met = match self.meet_number(&stream, &item, &own) {
@@ -239,7 +251,8 @@ impl Committer {
         let origin = record.and_then(|record| Origin::of(&record.envelope));
         let is_same = origin.map(|origin| origin.id == item.origin.id);
         Ok(match is_same {
-            Some(true) if item.origin.revision > known.revision => Met::New,
+            // One that is no longer here is taken for the same where it can be an edit of it.
+            Some(true) | None if item.origin.revision > known.revision => Met::New,
             Some(true) => Met::Known,
             Some(false) | None => Met::Unnumbered(true),
         })
@@ -289,7 +302,9 @@ impl Committer {
 fn heard(registry: &Registry, stream: &Stream, took: Vec<Took>, now: WallMs) -> Result<Heard, StoreError> {
     let mut books = registry.books();
     let book = books.book_mut(stream);
-    let holes = book.holes(stream, book.announced.max(book.highest), HOLES_MAX, &*registry.store)?;
+    // Whoever sends messages wants to know of the nearest only.
+    let most = (HOLES_MAX, if took.is_empty() { usize::MAX } else { PAGES_MAX });
+    let holes = book.holes(stream, book.announced.max(book.highest), most, &*registry.store)?;
     book.gap(!holes.is_empty(), now);
     Ok(Heard { took, mark: book.mark, highest: book.highest, holes })
 }
@@ -310,7 +325,7 @@ pub(super) fn shown(registry: &Registry) -> Result<Vec<StreamShown>, StoreError>
             last,
             mark: book.mark,
             theirs: book.theirs,
-            holes: book.holes(stream, last, HOLES_MAX, &*registry.store)?,
+            holes: book.holes(stream, last, (HOLES_MAX, usize::MAX), &*registry.store)?,
             gap_since: book.gap_since,
             heard_at: book.heard_at,
         })

@@ -32,6 +32,8 @@ pub const PAGE_NUMBERS: usize = 256;
 pub const ENTRY_BYTES: usize = 16;
 /// How many bytes a page has.
 pub const PAGE_BYTES: usize = PAGE_NUMBERS * ENTRY_BYTES;
+/// The highest number: no registry gives so many, and what is beyond is nobody's.
+pub const NUMBER_MAX: u64 = 1 << 62;
 /// The header of a message that has a number in the stream to its destination. Only goniec sets it, and it never leaves.
 pub const NUMBER_HEADER: &str = "goniec-number";
 /// The header of a message that came by a stream: what it was where it came from. Only goniec sets it, and it never leaves.
@@ -165,7 +167,7 @@ impl FromStr for Number {
 
     fn from_str(text: &str) -> Result<Number, ()> {
         let (epoch, n) = text.split_once('.').ok_or(())?;
-        let n = n.parse().ok().filter(|n| *n > 0).ok_or(())?;
+        let n = n.parse().ok().filter(|n| (1..=NUMBER_MAX).contains(n)).ok_or(())?;
         Ok(Number { epoch: u64::from_str_radix(epoch, 16).map_err(|_| ())?, n })
     }
 }

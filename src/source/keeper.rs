@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::engine::{Act, Engine, Heard, Side, Stream, StreamShown, Turn};
 use crate::error::Error;
 use crate::model::ledger::{End, Entry, Number, Page};
-use crate::model::{Id, Queued, State, WallMs};
+use crate::model::{Id, Queued, Record, State, WallMs};
 
 /// How often the other side is told how a stream stands.
 pub const EVERY_MS: u64 = 10_000;
@@ -35,8 +35,6 @@ const ENDS_MAX: usize = 5_000;
 
 /// What the keeper asks of its registry.
 pub trait Ledgers {
-    /// The epoch and the last number of messages for a destination.
-    fn numbered(&self, destination: &str) -> Option<(u64, u64)>;
     /// Every side of a stream.
     ///
     /// # Errors
@@ -47,7 +45,7 @@ pub trait Ledgers {
     /// # Errors
     /// What hinders the read.
     fn page(&self, stream: &Stream, page: u64) -> Result<Page, Error>;
-    /// The message of a number, and where it stands.
+    /// The message of a number, where it has a body, and where it stands.
     ///
     /// # Errors
     /// What hinders the read.
@@ -180,11 +178,13 @@ impl Kept {
     }
 }
 
-impl Ledgers for Engine {
-    fn numbered(&self, destination: &str) -> Option<(u64, u64)> {
-        Engine::numbered(self, destination)
-    }
+/// A message and where it stands; `None` where it could not be sent again.
+fn standing(record: &Record) -> Option<(Id, State, Number)> {
+    let can_go = record.body_bytes.is_some();
+    Number::of(&record.envelope).filter(|_| can_go).map(|number| (record.id, record.state, number))
+}
 
+impl Ledgers for Engine {
     fn streams(&self) -> Result<Vec<StreamShown>, Error> {
         Engine::streams(self)
     }
@@ -195,8 +195,7 @@ impl Ledgers for Engine {
 
     fn message(&self, stream: &Stream, n: u64, _now: WallMs) -> Result<Option<(Id, State, Number)>, Error> {
         let Some(id) = self.ledger_message(stream, n)? else { return Ok(None) };
-        let record = self.show(id)?.record;
-        Ok(Number::of(&record.envelope).map(|number| (id, record.state, number)))
+        Ok(standing(&self.show(id)?.record))
     }
 
     fn resend(&mut self, id: Id, why: &str) {
@@ -210,10 +209,6 @@ impl Ledgers for Engine {
 }
 
 impl Ledgers for Turn {
-    fn numbered(&self, destination: &str) -> Option<(u64, u64)> {
-        Turn::numbered(self, destination)
-    }
-
     fn streams(&self) -> Result<Vec<StreamShown>, Error> {
         Turn::streams(self)
     }
@@ -224,8 +219,7 @@ impl Ledgers for Turn {
 
     fn message(&self, stream: &Stream, n: u64, now: WallMs) -> Result<Option<(Id, State, Number)>, Error> {
         let Some(id) = self.ledger_message(stream, n)? else { return Ok(None) };
-        let record = self.show(id, now)?.record;
-        Ok(Number::of(&record.envelope).map(|number| (id, record.state, number)))
+        Ok(standing(&self.show(id, now)?.record))
     }
 
     fn resend(&mut self, id: Id, why: &str) {

@@ -48,7 +48,7 @@ use self::content::Content;
 use self::event::Event;
 pub use self::event::Events;
 pub use self::keeper::{EVERY_MS, Keeper, Ledgers, Word};
-pub use self::peer::Peer;
+pub use self::peer::{Peer, is_set_back};
 pub use self::pick::Pick;
 pub use self::preset::{PRESET_NAMES, Preset, Signs, Standing};
 pub use self::pull::{

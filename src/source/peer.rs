@@ -94,9 +94,7 @@ impl Peer {
         if let Some(engine) = self.engine() {
             let stream = Stream { side: Side::Out, name: self.destination.clone(), epoch };
             engine.told(&stream, &heard);
-            let is_ahead =
-                engine.numbered(&self.destination).is_some_and(|(own, last)| own == epoch && heard.highest > last);
-            if (is_ahead || heard.took.contains(&Took::Conflict))
+            if is_set_back(&heard, epoch, engine.numbered(&self.destination))
                 && engine.begin_epoch(&self.destination, epoch).unwrap_or(false)
             {
                 log::warn!(
@@ -107,6 +105,14 @@ impl Peer {
         }
         Ok((outcome, heard))
     }
+}
+
+/// Whether the other side knows numbers of this epoch that were not given here, though messages are still counted in it: `given` is its epoch and the
+/// last number.
+#[must_use]
+pub fn is_set_back(heard: &Heard, epoch: u64, given: Option<(u64, u64)>) -> bool {
+    let last = given.filter(|(own, _)| *own == epoch).map(|(_, last)| last);
+    last.is_some_and(|last| heard.highest > last || heard.took.contains(&Took::Conflict))
 }
 
 /// What an answer says of so many messages.

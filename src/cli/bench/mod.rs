@@ -13,6 +13,7 @@
 //! rules       lives over HTTP with a rule over the answers                     against none; the same
 //! workers     lives at several concurrencies                                   against the least of them; the same
 //! lists       lists, keys, figures and the console of a node with many messages  only when asked for
+//! streams     from a backlog of one node into the registry of another            only when asked for
 //! idle        memory of a node that has nothing to do
 //! memory      memory of a node with many messages, and after many more         only when asked for
 //! start       how long a node with many messages takes to start                only when asked for
@@ -47,6 +48,7 @@ mod redis;
 mod returning;
 mod rules;
 mod sink;
+mod streams;
 mod table;
 mod waiting;
 mod workers;
@@ -92,6 +94,7 @@ const PARTS: &[(&str, bool, Run)] = &[
     ("rules", false, rules::run),
     ("workers", false, workers::run),
     ("lists", false, lists::run),
+    ("streams", false, streams::run),
     ("idle", true, waiting::idle),
     ("memory", false, waiting::memory),
     ("start", false, waiting::start),
@@ -119,7 +122,7 @@ pub(super) fn verb() -> Command {
             option(
                 "only",
                 "PART",
-                "One part; can be given several times. Only when named run batches, keys, hung, slow, returning, rules, workers, lists, memory and start",
+                "One part; can be given several times. Only when named run batches, keys, hung, slow, returning, rules, workers, lists, streams, memory and start",
             )
             .action(ArgAction::Append)
             .value_parser(clap::builder::PossibleValuesParser::new(names)),

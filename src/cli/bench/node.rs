@@ -69,6 +69,17 @@ impl Node {
         delivered.ok_or_else(|| failed("the node does not tell what it has delivered"))
     }
 
+    /// Asks it for something that has no body.
+    pub(super) fn post(&self, path: &str) -> Result<(), Fail> {
+        let answer = call("POST", &format!("http://{}{path}", self.address), &[], &[], PATIENCE);
+        let answer = answer.map_err(|failure| failed(failure.detail.to_string()))?;
+        if answer.status < 300 {
+            Ok(())
+        } else {
+            Err(failed(format!("the node answers {path} with {}", answer.status)))
+        }
+    }
+
     /// Ends it as an administrator does.
     pub(super) fn stop(self) -> Result<(), Fail> {
         if self.process.stop() { Ok(()) } else { Err(failed("a node that was asked to end did not")) }

@@ -131,7 +131,7 @@ pub(super) fn start(plan: &Plan) -> Result<Vec<Row>, Fail> {
 }
 
 /// Hands in so many messages over HTTP, with so many different keys; how many they were in the end.
-fn fill(node: &Node, name: &str, messages: usize, bytes: usize, keys: usize) -> Result<u64, Fail> {
+pub(super) fn fill(node: &Node, name: &str, messages: usize, bytes: usize, keys: usize) -> Result<u64, Fail> {
     let step = REQUEST.min(messages.max(1));
     let requests = messages.div_ceil(step);
     // Keys repeat with as many different requests as they need.

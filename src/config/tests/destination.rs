@@ -377,3 +377,22 @@ fn who_hears_how_messages_end_is_there_and_tells_nobody_else() {
         assert!(problems[0].what.contains(words) && problems[0].at.is_some(), "{problems:?}");
     }
 }
+
+#[test]
+fn another_registry_wants_a_signature_and_settles_the_rest() {
+    const SIGN: &str = "type = \"goniec\"\nsign = { secret = { env = \"SIGNING\" } }\n";
+    let config = parse(&with(SIGN)).expect("sound");
+    let [built] = config.destinations.as_slice() else { panic!("{config:?}") };
+    assert!(built.is_numbered && built.batch.is_some_and(|batch| batch.wait_ms == 0), "{built:?}");
+    assert_eq!(config.peers.iter().map(|peer| &*peer.destination).collect::<Vec<_>>(), ["a"]);
+    assert!(!parse(&with("type = \"http\"")).expect("sound").destinations.iter().any(|built| built.is_numbered));
+    bad("type = \"goniec\"", "destination.a: a sign is missing");
+    for (key, value) in [("batch", "{ max = 5 }"), ("method", "\"PUT\""), ("preset", "\"standard\"")] {
+        let says = format!("destination.a.{key}: does nothing with type = \"goniec\"");
+        bad(&format!("{SIGN}{key} = {value}"), &says);
+    }
+    bad(&format!("{SIGN}on_uncertain = \"hold\""), "destination.a.on_uncertain: another registry takes a message once");
+    let source = "[source.b]\nverify = { preset = \"goniec\", secret = { env = \"SIGNING\" } }\n";
+    assert_eq!(parse(source).expect("sound").sources.sources.len(), 1);
+    check_bad(&format!("{source}key = \".id\""), &["source.b.key: does nothing with the preset \"goniec\""]);
+}

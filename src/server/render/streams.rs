@@ -1,4 +1,8 @@
 //! The shapes of streams.
+//!
+//! # What it does not know
+//!
+//! What numbers mean.
 
 use serde::Serialize;
 
