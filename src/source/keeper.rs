@@ -16,7 +16,7 @@
 //!
 //! The clock, threads, and how the other side is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
 use crate::engine::{Act, Engine, Heard, Side, Stream, StreamShown, Turn};
@@ -129,8 +129,8 @@ impl Keeper {
         let numbers = heard.holes.iter().flat_map(|(from, to)| *from..=*to);
         for n in numbers.take(ENDS_MAX) {
             let (page, at) = stream.number(n).at();
-            if !pages.contains_key(&page) {
-                pages.insert(page, node.page(stream, page)?);
+            if let btree_map::Entry::Vacant(free) = pages.entry(page) {
+                free.insert(node.page(stream, page)?);
             }
             match pages.get(&page).map_or(Entry::Unknown, |page| page.entry(at)) {
                 Entry::Ended(end) => ended.push((n, end)),
@@ -142,6 +142,8 @@ impl Keeper {
                         node.resend(id, "the other side of the stream does not know it");
                         again += 1;
                     }
+                    // It was delivered once, was sent again by a person, and given up.
+                    Some((_, State::Abandoned(why), _)) => ended.push((n, why.into())),
                     Some((_, State::Queued(_) | State::Sending(_) | State::Failed(_), _)) => {}
                     Some(_) | None => lost += 1,
                 },
