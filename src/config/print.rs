@@ -21,6 +21,7 @@ pub fn reference() -> String {
         ("[destination.NAME]", "destination"),
         ("[source.NAME]", "source"),
         ("[[route]]", "route"),
+        ("[reconcile.NAME]", "reconcile"),
         ("[[alert]]", "alert"),
     ] {
         let _ = write!(page, "\n## `{title}`\n\n");
