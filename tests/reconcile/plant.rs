@@ -166,7 +166,7 @@ fn key(number: u64, dice: &mut Dice) -> Key {
     let settled = [10 * MINUTE, 30 * DAY, 10 * MINUTE + dice.below(30 * DAY - 10 * MINUTE)][dice.below(3) as usize];
     let delivered = past(before(settled), version);
     let older = past(before(settled + 1 + dice.below(40 * DAY)), version - 1);
-    let first = |newest: Past| if number % 2 == 0 { vec![older.clone(), newest] } else { vec![newest] };
+    let first = |newest: Past| if number.is_multiple_of(2) { vec![older.clone(), newest] } else { vec![newest] };
     let changed = Some(delivered.at);
     let same = Listed { version: Some(version), hash: Some(version), changed };
     let mut rest = Vec::new();
@@ -200,7 +200,7 @@ fn key(number: u64, dice: &mut Dice) -> Key {
             (Known::Nowhere, if which == 2 { vec![] } else { vec![cancelled] }, listed[which].clone())
         }
     };
-    if known == Known::Missing && number % 3 == 0 {
+    if known == Known::Missing && number.is_multiple_of(3) {
         // Nobody wants it, so the one before it counts.
         rest.push(Past { end: End::Cancelled, ..past(before(0), version + 1) });
     }

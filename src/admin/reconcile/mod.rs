@@ -195,7 +195,7 @@ impl Reconciler {
             // Its way there is that of its destination, and is ended with it.
             Other::Registry(_) => None,
         });
-        manifests.for_each(Manifest::shutdown);
+        manifests.for_each(|manifest| manifest.shutdown());
     }
 
     /// Whether it was stopped.

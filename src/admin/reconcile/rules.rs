@@ -27,7 +27,7 @@ pub trait Ask: Send + Sync {
 /// Who says what a destination has.
 pub enum Other {
     /// A list of it.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     /// Another registry.
     Registry(Box<dyn Ask>),
 }

@@ -30,7 +30,16 @@ const ASK_ABOVE: u64 = 100;
 /// The comparisons with destinations of these names.
 pub(super) fn reconciled(root: &Section, destinations: &[&str], problems: &mut Vec<Problem>) -> Vec<Plan> {
     let named = root.section("reconcile").into_iter().flat_map(Section::named);
-    named.filter_map(|(name, section)| plan(name, section, destinations, problems)).collect()
+    let is_registry = |name: &str| {
+        let destination = root.section("destination").and_then(|named| named.section(name));
+        destination.is_some_and(|section| section.text("type") == Some("goniec"))
+    };
+    let named: Vec<(&str, &Section)> = named.collect();
+    for (_, section) in named.iter().filter(|(name, _)| is_registry(name)) {
+        let what = "is the name of another registry, which is compared under it without a list";
+        note(problems, &section.place, what, "another name");
+    }
+    named.into_iter().filter_map(|(name, section)| plan(name, section, destinations, problems)).collect()
 }
 
 fn plan(name: &str, section: &Section, destinations: &[&str], problems: &mut Vec<Problem>) -> Option<Plan> {
@@ -54,7 +63,7 @@ fn plan(name: &str, section: &Section, destinations: &[&str], problems: &mut Vec
     };
     Some(Plan {
         name: Arc::from(name),
-        other: Other::Manifest(manifest(name, table, problems)?),
+        other: Other::Manifest(Box::new(manifest(name, table, problems)?)),
         cycle: match table.field("cycle") {
             Some(Field::Cycle(cycle)) => cycle.clone(),
             Some(_) | None => Cycle::Every(CYCLE_MS),
