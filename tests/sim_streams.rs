@@ -48,7 +48,6 @@ struct Node {
 }
 
 impl Node {
-    /// One whose disk may lie about what is safe.
     fn new(is_sender: bool, plant: Plant, syncs_lie: bool, now: Stamp) -> Node {
         let disk = MemoryDisk::new();
         let (store, turn) = open(&disk, is_sender, plant, now);
@@ -100,6 +99,8 @@ struct Flown {
 }
 
 struct World {
+    /// What the receiver's disk calls safe is not: what it loses is sent again, as long as nobody removed or edited it.
+    lies: bool,
     chance: Chance,
     plant: Plant,
     mono_ms: u64,
@@ -120,12 +121,14 @@ struct World {
 impl World {
     fn new(seed: u64, plant: Plant) -> World {
         let now = Stamp { wall: WallMs(1_790_000_000_000), mono_ms: 0 };
+        let lies = plant == Plant::HolesIgnored || seed.is_multiple_of(5);
         World {
+            lies,
             chance: Chance(seed.wrapping_mul(0x2545_f491_4f6c_dd1d)),
             plant,
             mono_ms: 0,
             sender: Node::new(true, plant, false, now),
-            receiver: Node::new(false, plant, plant == Plant::HolesIgnored, now),
+            receiver: Node::new(false, plant, lies, now),
             keeper: Keeper::new(vec!["peer".into()]),
             packets: BTreeMap::new(),
             questions: BTreeMap::new(),
@@ -205,12 +208,12 @@ impl World {
         let id = self.taken.lock().expect("no panic")[at];
         let act = match self.chance.below(4) {
             0 => Act::Cancel,
-            1 => Act::Resend(Queued::Ready),
-            2 => Act::Delete,
-            _ => {
+            1 if !self.lies => Act::Delete,
+            2 if !self.lies => {
                 let body = self.next().to_string().into_bytes().into();
                 Act::Edit { body, content_type: None, read: None }
             }
+            _ => Act::Resend(Queued::Ready),
         };
         self.sender.turn.act(id, act, Box::new(drop));
     }
