@@ -152,9 +152,11 @@ impl Reconciler {
     /// It is not known what there is, or it is not what the person believes.
     pub fn want(&self, name: &str, who: &str, count: Option<u64>) -> Option<Result<(), Refused>> {
         self.with(name, |kept| {
-            let found =
-                kept.found.as_ref().filter(|_| !kept.is_running && !kept.is_asked).ok_or(Refused::Uncompared)?;
-            let found = u64::try_from(found.len()).unwrap_or(u64::MAX);
+            if kept.found.is_none() || kept.is_running || kept.is_asked {
+                return Err(Refused::Uncompared);
+            }
+            // As the report says it: what is no longer kept here is among them, and cannot go.
+            let found = kept.report.lacking();
             if let Some(expected) = count.filter(|expected| *expected != found) {
                 return Err(Refused::Counted(Error::Counted { expected, found }));
             }
@@ -223,7 +225,7 @@ impl Reconciler {
                 report.behind_since = (report.lacking() > 0).then(|| before.behind_since.unwrap_or(now));
                 report.queued = before.queued.clone();
                 report.told = before.told;
-                self.tell(number, plan, &mut report);
+                self.tell(number, plan, &before, &mut report);
                 let goes = plan.is_queued && report.lacking() > 0;
                 report.asks = goes.then(|| self.asks(number, plan, &before, &report, &found)).flatten();
                 let is_queued = goes && report.asks.is_none();
@@ -267,7 +269,7 @@ impl Reconciler {
     }
 
     /// Has a person told of what has grown, and that it is over: once for all comparisons of a destination.
-    fn tell(&self, number: usize, plan: &Plan, report: &mut Report) {
+    fn tell(&self, number: usize, plan: &Plan, before: &Report, report: &mut Report) {
         let (lacking, about) = (report.lacking(), &plan.scope.destination);
         let words = |plan: &Plan, report: &Report| {
             let (missing, stale) = (report.missing.count, report.stale.count);
@@ -283,8 +285,8 @@ impl Reconciler {
         if lacking > report.told {
             let all = [vec![words(plan, report)], others].concat().join("; ");
             self.engine.tell_agreement(about, Agreement::Lost, all);
-        } else if lacking == 0 && report.told > 0 && others.is_empty() {
-            self.engine.tell_agreement(about, Agreement::Found, format!("{}: all is there again", plan.name));
+        } else if lacking == 0 && (report.told > 0 || before.failure.is_some()) && others.is_empty() {
+            self.engine.tell_agreement(about, Agreement::Found, format!("{}: all is there", plan.name));
         }
         report.told = if lacking == 0 { 0 } else { report.told.max(lacking) };
     }
