@@ -114,6 +114,11 @@ impl Count {
     }
 }
 
+/// Whether this is the key of a count: of the numbers that this registry gives, and no other may.
+pub(super) fn is_count(key: &[u8]) -> bool {
+    key.starts_with(&[KIND, COUNT])
+}
+
 /// Sixty-four random bits.
 fn epoch() -> Result<u64, StoreError> {
     let io = |why: String| StoreError::Io(std::io::Error::other(why));

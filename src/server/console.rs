@@ -38,6 +38,7 @@ static FILES: &[(&str, &[u8])] = files! {
     "console.css"
     "api.js"
     "app.js"
+    "agreement.js"
     "audit.js"
     "body.js"
     "bulk.js"

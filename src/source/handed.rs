@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -16,7 +15,9 @@ use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
 use crate::admin::when::{Toward, parse_when};
-use crate::engine::{AFTER_KEYS_MAX, MESSAGES_MAX};
+use crate::engine::AFTER_KEYS_MAX;
+#[cfg(feature = "server")]
+use crate::engine::MESSAGES_MAX;
 use crate::model::{Body, Draft, Envelope, Headers, WallMs};
 use crate::transport::http::{check_header, is_reserved};
 
@@ -66,6 +67,7 @@ struct HasBody(bool);
 pub(crate) struct Word(pub(crate) Arc<str>);
 
 /// The envelopes of an array. One too many ends the reading: written short, they take much more room in memory than in the request.
+#[cfg(feature = "server")]
 pub(crate) struct Array<'a>(pub(crate) Vec<Handed<'a>>);
 
 /// Headers in the order given.
@@ -113,6 +115,7 @@ pub(crate) fn not_json(error: serde_json::Error) -> String {
 }
 
 /// What is said of a request with one message too many.
+#[cfg(feature = "server")]
 pub(crate) fn too_many() -> String {
     format!("the request has more than the {MESSAGES_MAX} messages that are allowed")
 }
@@ -157,9 +160,10 @@ impl<'de> Deserialize<'de> for HasBody {
     }
 }
 
+#[cfg(feature = "server")]
 impl<'de: 'a, 'a> Deserialize<'de> for Array<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Array<'a>, D::Error> {
-        struct Envelopes<'a>(PhantomData<&'a ()>);
+        struct Envelopes<'a>(std::marker::PhantomData<&'a ()>);
         impl<'de: 'a, 'a> Visitor<'de> for Envelopes<'a> {
             type Value = Array<'a>;
 
@@ -178,7 +182,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Array<'a> {
                 Ok(Array(handed))
             }
         }
-        deserializer.deserialize_seq(Envelopes(PhantomData))
+        deserializer.deserialize_seq(Envelopes(std::marker::PhantomData))
     }
 }
 
@@ -236,6 +240,7 @@ impl<'de> Deserialize<'de> for Along {
     }
 }
 
+#[cfg(feature = "server")]
 impl Handed<'_> {
     /// The message.
     ///

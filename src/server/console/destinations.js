@@ -1,4 +1,4 @@
-// The destinations: how each stands, what holds it, how long what waits will take, and the hand that stops it or lets it go; and the sources.
+// The destinations: how each stands, what holds it, how long what waits will take, and the hand that stops it or lets it go; the comparisons, and the sources.
 
 import {h} from './h.js';
 import {change, get, may, piece, query} from './api.js';
@@ -6,6 +6,7 @@ import {known, number, span, t} from './words.js';
 import {ask, button, code, complain, empty, field, isolated, mark, notice, table, when} from './parts.js';
 import {link} from './filter.js';
 import {holds} from './reasons.js';
+import {agreement} from './agreement.js';
 
 /** Steers a destination. */
 export const steer = (name, what, why = '') => change('POST', `/v1/destinations/${piece(name)}/${what}${query({why})}`);
@@ -13,11 +14,12 @@ export const steer = (name, what, why = '') => change('POST', `/v1/destinations/
 export function destinations(here) {
 	let lanes = [];
 	let sources = [];
+	let compared = [];
 	const wanted = here.params.get('name');
 
 	async function load(signal) {
-		const [to, from] = await Promise.all(['destinations', 'sources'].map(what => get(`/v1/${what}`, signal)));
-		[lanes, sources] = [to.destinations, from.sources];
+		const [to, from, both] = await Promise.all(['destinations', 'sources', 'reconcile'].map(what => get(`/v1/${what}`, signal)));
+		[lanes, sources, compared] = [to.destinations, from.sources, both.reconcile];
 	}
 
 	const then = (promise, text) =>
@@ -128,6 +130,7 @@ export function destinations(here) {
 		return [
 			wanted && h('p', h('a', {href: '#/destinations'}, t('lane.all'))),
 			table(t('page.destinations'), columns, shown, {key: lane => lane.name}),
+			...(wanted || !compared.length ? [] : agreement(compared, here.reload)),
 			...(wanted || !sources.length ? [] : origins()),
 		];
 	}

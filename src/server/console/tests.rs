@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::*;
 
 /// The most bytes of all files together.
-const BYTES_MAX: usize = 152_000;
+const BYTES_MAX: usize = 156_000;
 
 fn text(name: &str) -> &'static str {
     let (_, bytes) = FILES.iter().find(|(known, _)| *known == name).expect("a file");
