@@ -71,6 +71,8 @@ impl Beside {
 
     /// Ends it: nothing more comes in.
     pub(super) fn stop(self, limit: Duration) {
+        // What is being compared takes longest to notice.
+        self.reconciling.iter().for_each(Reconciling::cut);
         self.keeping.into_iter().for_each(Keeping::end);
         if let Some(pulls) = &self.pulls {
             pulls.stop(limit);

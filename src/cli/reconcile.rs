@@ -57,7 +57,9 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
         shown = over(&node, &path)?;
     }
     if arguments.get_flag("queue") && lacking(&shown) > 0 {
-        show(&shown)?;
+        if !arguments.get_flag("json") {
+            show(&shown)?;
+        }
         ask(arguments, &shown)?;
         node.json("POST", &format!("{path}/queue?count={}", lacking(&shown)))?;
         shown = over(&node, &path)?;
@@ -220,9 +222,14 @@ impl Reconciling {
         Arc::clone(&self.reconciler)
     }
 
+    /// Cuts off what is under way.
+    pub(super) fn cut(&self) {
+        self.reconciler.stop();
+    }
+
     /// Cuts off what is under way, and ends the thread.
     pub(super) fn stop(self) {
-        self.reconciler.stop();
+        self.cut();
         if let Some(thread) = self.thread {
             thread.thread().unpark();
             if thread.join().is_err() {

@@ -107,7 +107,7 @@ impl Unrouted {
                 idempotency_key: Some(further_key(own.idempotency_key.as_deref(), message, &to)),
                 destination: to,
                 key: plan.key.clone(),
-                version: plan.version,
+                version: own.version.or(plan.version),
                 kind: kind.clone(),
                 content_type: message.content_type.clone(),
                 headers: going_on(&own.headers),

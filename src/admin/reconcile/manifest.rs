@@ -171,11 +171,12 @@ impl Manifest {
 
     fn file(&self, path: &Path, each: &mut dyn FnMut(Line) -> Result<(), String>) -> Result<u64, String> {
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-        let mut file = File::open(path).map_err(failed)?;
-        let before = file.metadata().map_err(failed)?;
-        if !before.is_file() {
+        // A pipe is not even opened: that would wait for whoever writes into it.
+        if !std::fs::metadata(path).map_err(failed)?.is_file() {
             return Err(format!("{} is no file", path.display()));
         }
+        let mut file = File::open(path).map_err(failed)?;
+        let before = file.metadata().map_err(failed)?;
         let format = self.format.or_else(|| Format::of_name(&path.to_string_lossy()));
         let count = self.lines(format, &mut file, false, each)?;
         let after = file.metadata().map_err(failed)?;

@@ -171,6 +171,14 @@ impl Reconciler {
             if self.is_stopping() {
                 return;
             }
+            // What a person agreed to goes before anything else is found.
+            if let Some(who) = self.of(number, |kept| kept.wants.clone()).flatten() {
+                self.queue(number, plan, &who, now);
+                self.of(number, |kept| {
+                    kept.wants = None;
+                    kept.report.believed_lines = kept.report.lines;
+                });
+            }
             let is_due = self.of(number, |kept| {
                 let is_due = kept.is_asked || kept.due <= now;
                 if is_due {
@@ -181,10 +189,6 @@ impl Reconciler {
             if is_due == Some(true) {
                 self.compare(number, plan, now);
                 self.of(number, |kept| kept.is_running = false);
-            }
-            if let Some(who) = self.of(number, |kept| kept.wants.clone()).flatten() {
-                self.queue(number, plan, &who, now);
-                self.of(number, |kept| kept.wants = None);
             }
         }
     }
@@ -229,6 +233,9 @@ impl Reconciler {
                 let goes = plan.is_queued && report.lacking() > 0;
                 report.asks = goes.then(|| self.asks(number, plan, &before, &report, &found)).flatten();
                 let is_queued = goes && report.asks.is_none();
+                // A list that shrank is not what the next one is held against.
+                let is_odd = report.shrank(&before);
+                report.believed_lines = if is_odd { before.believed_lines } else { report.lines };
                 self.of(number, |kept| {
                     if report.is_settled() {
                         kept.sent.clear();
@@ -257,8 +264,8 @@ impl Reconciler {
         let is_sent = |kept: &mut Kept| found.iter().any(|(id, _)| kept.sent.contains(id));
         if report.lines == 0 {
             Some("the list is empty".into())
-        } else if report.lines.saturating_mul(2) < before.lines {
-            Some(format!("the list has {} lines, and had {} before", report.lines, before.lines))
+        } else if report.shrank(before) {
+            Some(format!("the list has {} lines, and had {} before", report.lines, before.believed_lines))
         } else if report.lacking() > plan.ask_above {
             Some(format!("more than {} are missing or stale", plan.ask_above))
         } else if self.of(number, is_sent) == Some(true) {

@@ -13,13 +13,16 @@ use std::sync::mpsc::channel;
 
 use super::Reconciler;
 use super::report::Queued;
-use super::rules::Plan;
-use crate::engine::{Act, Deed, Target};
+use super::rules::{Other, Plan};
+use crate::engine::{Act, Deed, Shown, Target};
 use crate::error::Error;
 use crate::model::{Id, Queued as Wait, State, WallMs};
+use crate::store::{Pattern, Query};
 
 /// How many are asked for at a time: many acts share a commit.
 const TOGETHER: usize = 100;
+/// How many of the newest messages of a key are looked at for one that counts.
+const NEWEST: usize = 16;
 /// How much of the reason of a refusal is kept, in characters.
 const DETAIL_CHARS_MAX: usize = 300;
 
@@ -54,7 +57,7 @@ impl Reconciler {
         let (give, take) = channel();
         for (id, at) in some {
             let (id, give) = (*id, give.clone());
-            if let Err(why) = self.still_stands(id, *at) {
+            if let Err(why) = self.still_stands(plan, id, *at) {
                 drop(give.send((id, Err(why))));
                 continue;
             }
@@ -78,12 +81,23 @@ impl Reconciler {
         sent
     }
 
-    /// Whether the message is still the delivery that was found to be missing.
-    fn still_stands(&self, id: Id, at: WallMs) -> Result<(), Error> {
+    /// Whether the message is still the delivery that was found to be missing, and the newest of its key.
+    fn still_stands(&self, plan: &Plan, id: Id, at: WallMs) -> Result<(), Error> {
         let record = self.engine.show(id)?.record;
-        if record.state == State::Delivered && record.updated_at == at {
-            return Ok(());
+        if record.state != State::Delivered || record.updated_at != at {
+            return Err(Error::Invalid(format!("message {id} has changed since it was compared")));
         }
-        Err(Error::Invalid(format!("message {id} has changed since it was compared")))
+        // Between registries the number decides, not the key.
+        let (Other::Manifest(_), Some(key)) = (&plan.other, &record.envelope.key) else { return Ok(()) };
+        let destinations = vec![self.engine.destination(&plan.scope.destination)?];
+        let key = Some(Pattern::Exactly(key.to_string()));
+        let page = self.engine.list(&Query { destinations, key, limit: NEWEST, ..Query::default() })?;
+        let is_abandoned = |shown: &&Shown| !matches!(shown.record.state, State::Abandoned(_));
+        match page.messages.iter().find(is_abandoned) {
+            Some(newest) if newest.record.id != id => {
+                Err(Error::Invalid(format!("{} of its key has come since it was compared", newest.record.id)))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }

@@ -42,6 +42,15 @@ pub struct Report {
     pub asks: Option<String>,
     /// How many were missing or stale when a person was last told.
     pub told: u64,
+    /// The lines of the last list that had not shrunk, or by which a person had something sent again.
+    pub believed_lines: u64,
+}
+
+impl Report {
+    /// Whether it has less than half of the lines that there were.
+    pub(super) fn shrank(&self, before: &Report) -> bool {
+        self.lines == 0 || self.lines.saturating_mul(2) < before.believed_lines
+    }
 }
 
 /// How many differ in one way.

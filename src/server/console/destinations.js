@@ -82,7 +82,7 @@ export function destinations(here) {
 			{
 				name: t('col.state'),
 				kind: 'wide',
-				cell: source => h('span', code(source.state), source.last_error && h('small', isolated(source.last_error))),
+				cell: source => h('span', source.state && code(source.state), source.last_error && h('small', isolated(source.last_error))),
 			},
 			{name: t('col.read'), cell: source => when(source.read_at)},
 			{name: t('col.next'), cell: source => when(source.next_at)},

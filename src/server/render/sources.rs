@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::bytes;
 use crate::admin::when::rfc3339;
 use crate::model::WallMs;
-use crate::source::{Pull, Source, Sources};
+use crate::source::{Pull, Source, Sources, Spool};
 
 #[derive(Serialize)]
 struct SourceShape<'a> {
@@ -31,8 +31,9 @@ struct SpanShape {
     until: String,
 }
 
-/// The kinds of sources: those that are asked, and those that hand in.
+/// The kinds of sources: those that are asked, those whose files are taken, and those that hand in.
 const POLL: &str = "poll";
+const SPOOL: &str = "spool";
 const WEBHOOK: &str = "webhook";
 
 /// The sources.
@@ -52,19 +53,29 @@ pub(in crate::server) fn source(source: &Source, pull: Option<&Pull>) -> Vec<u8>
 
 fn shape<'a>(source: &'a Source, pull: Option<&Pull>) -> SourceShape<'a> {
     let shown = pull.map(Pull::shown);
+    let files = source.spool.as_ref().map(Spool::status);
     let at = |of: fn(&crate::source::PullShown) -> Option<WallMs>| shown.as_ref().and_then(of).map(rfc3339);
     SourceShape {
         name: &source.name,
-        kind: if pull.is_some() { POLL } else { WEBHOOK },
+        kind: if pull.is_some() {
+            POLL
+        } else if files.is_some() {
+            SPOOL
+        } else {
+            WEBHOOK
+        },
         state: shown.as_ref().map(|shown| shown.state.name()),
         cycle: pull.map(|pull| pull.rule.cycle.to_string()),
         cursor: shown.as_ref().and_then(|shown| shown.cursor.clone()),
-        read_at: at(|shown| shown.read_at),
+        read_at: at(|shown| shown.read_at).or_else(|| files.as_ref()?.looked_at.map(rfc3339)),
         next_at: at(|shown| shown.next_at),
-        items: shown.as_ref().map(|shown| shown.items),
-        failures: shown.as_ref().map(|shown| shown.failures),
+        items: shown.as_ref().map(|shown| shown.items).or_else(|| Some(files.as_ref()?.messages)),
+        failures: shown.as_ref().map(|shown| shown.failures).or_else(|| Some(files.as_ref()?.refused)),
         failing_since: at(|shown| shown.failing_since),
-        last_error: shown.as_ref().and_then(|shown| shown.last_error.clone()),
+        last_error: shown
+            .as_ref()
+            .and_then(|shown| shown.last_error.clone())
+            .or_else(|| files.as_ref()?.last_error.clone()),
         asks: shown.as_ref().and_then(|shown| shown.asks),
         forgets_at: at(|shown| shown.forgets_at),
         forgot: shown

@@ -88,11 +88,19 @@ impl Folder {
         for name in [DONE, FAILED] {
             match fs::create_dir(self.dir.join(name)) {
                 Ok(()) => sync(&self.dir)?,
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.own(name)?,
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Whether the place of this name is a folder in this one: a link would lead elsewhere, where nothing of ours is moved or removed.
+    fn own(&self, name: &str) -> io::Result<()> {
+        if fs::symlink_metadata(self.dir.join(name))?.is_dir() {
+            return Ok(());
+        }
+        Err(io::Error::new(ErrorKind::NotADirectory, format!("{name} is no folder of its own, but a link or a file")))
     }
 
     /// The files that wait.
@@ -174,6 +182,7 @@ impl Folder {
 
     /// Removes what was moved to the place of those that were taken before this time.
     pub(super) fn sweep(&self, before: WallMs) -> io::Result<u64> {
+        self.own(DONE)?;
         let mut removed = 0;
         for entry in fs::read_dir(self.dir.join(DONE))? {
             let entry = entry?;
