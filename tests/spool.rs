@@ -202,6 +202,18 @@ fn only_whole_plain_files_are_looked_at() {
 }
 
 #[test]
+fn a_link_in_place_of_done_leads_nowhere() {
+    let mut world = world(ROUTE);
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    symlink(elsewhere.path(), world.dir.path().join("done")).expect("links");
+    world.put("a.json", "{\"id\":1}");
+    let status = world.look();
+    assert!(status.last_error.is_some_and(|why| why.contains("no folder of its own")));
+    assert!(world.bodies().is_empty() && world.files("").contains(&PathBuf::from("a.json")));
+    assert_eq!(fs::read_dir(elsewhere.path()).expect("lists").count(), 0);
+}
+
+#[test]
 fn names_steer_nothing() {
     let mut world = world(ROUTE);
     let names: [&[u8]; 5] = [b"a\n\x1b[31m.json", b"..json", b"%2e%2e%2f.json", b"\xff\xfe.json", "ż.json".as_bytes()];
