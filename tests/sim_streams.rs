@@ -225,7 +225,7 @@ impl World {
         self.sender.turn.turn_out(now, &mut flights).expect("turns");
         flights.into_iter().for_each(|flight| self.depart(flight));
         self.receiver.turn.turn(now).expect("turns");
-        for word in self.keeper.due(&self.sender.turn, self.mono_ms).expect("reads") {
+        for word in self.keeper.due(&self.sender.turn, self.mono_ms, self.now().wall).expect("reads") {
             let ended = if self.plant == Plant::EndsNotTold { Vec::new() } else { word.ended };
             let frame = stream::encode(word.stream.epoch, word.last, &ended, &[]).expect("a frame");
             let question = self.next();

@@ -32,7 +32,7 @@ use crate::source::Peer;
 const LOOK: Duration = Duration::from_millis(200);
 
 /// How long another registry may take to answer a question.
-const WITHIN: Duration = Duration::from_secs(30);
+const WITHIN: Duration = Duration::from_secs(5);
 
 /// The ways in which the sides differ, as the interface spells them.
 const SIDES: [&str; 3] = ["missing", "stale", "unexpected"];

@@ -4,7 +4,7 @@
 //!
 //! What is said, and what becomes of it.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -92,17 +92,30 @@ fn keep(peers: &[Peer], mut engine: Engine, stopped: &Receiver<()>) {
     let began = Instant::now();
     let now_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-        if let Err(error) = turn(&mut keeper, peers, &mut engine, &now_ms) {
+        if let Err(error) = turn(&mut keeper, peers, &mut engine, &now_ms, stopped) {
             log::warn!("streams are not kept now: {error}");
         }
     }
 }
 
-fn turn(keeper: &mut Keeper, peers: &[Peer], engine: &mut Engine, now_ms: &dyn Fn() -> u64) -> Result<(), Error> {
-    for word in keeper.due(&*engine, now_ms())? {
+fn turn(
+    keeper: &mut Keeper,
+    peers: &[Peer],
+    engine: &mut Engine,
+    now_ms: &dyn Fn() -> u64,
+    stopped: &Receiver<()>,
+) -> Result<(), Error> {
+    for word in keeper.due(&*engine, now_ms(), wall())? {
+        if !matches!(stopped.try_recv(), Err(TryRecvError::Empty)) {
+            break;
+        }
         let Some(peer) = peers.iter().find(|peer| peer.destination == word.stream.name) else { continue };
         match peer.ask(word.stream.epoch, word.last, &word.ended, DEADLINE) {
-            Ok(heard) => keeper.heard(engine, &word.stream, &heard, now_ms(), wall())?,
+            // What hinders one stream hinders none of the others.
+            Ok(heard) => match keeper.heard(engine, &word.stream, &heard, now_ms(), wall()) {
+                Ok(()) => {}
+                Err(error) => log::warn!("stream to {:?} is not kept now: {error}", word.stream.name),
+            },
             // Deliveries tell of a peer that is away, and its breaker.
             Err(failure) => log::debug!("stream to {:?}: {}", word.stream.name, failure.detail),
         }

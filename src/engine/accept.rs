@@ -20,6 +20,7 @@ use super::request::Request;
 use super::words::{Accepted, Reply};
 use super::{Engine, answer};
 use crate::error::Error;
+use crate::model::ledger::SOURCE_HEADER;
 use crate::model::ledger::is_of_ledger;
 use crate::model::{Draft, Envelope, Id, Place, Queued};
 use crate::store::{Incoming, KEY_OF_ALL, Store, StoreError, idempotency_hash, idempotency_name};
@@ -32,6 +33,8 @@ pub const REQUEST_BYTES_MAX: u64 = 16 << 20;
 pub const WORD_BYTES_MAX: usize = 512;
 /// The most bytes of a message's own headers, names and values together.
 pub const HEADER_BYTES_MAX: usize = 4_096;
+/// The most headers of a message's own. Empty ones take room, too.
+const HEADERS_MAX: usize = 512;
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_MS: u64 = 86_400_000;
 /// How many idempotency keys are remembered at most: the newest.
@@ -150,7 +153,13 @@ fn check_one(mut draft: Draft, registry: &Registry) -> Result<Incoming, Error> {
             return Err(Error::Invalid(format!("the {name} has {bytes} bytes, {WORD_BYTES_MAX} are allowed")));
         }
     }
-    let header_bytes: usize = envelope.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    // What says where a message came from is ours, and takes nothing of its room.
+    let own = envelope.headers.iter().filter(|(name, _)| name != SOURCE_HEADER && !is_of_ledger(name));
+    let (headers, header_bytes) =
+        own.fold((0, 0), |(count, bytes), (name, value)| (count + 1, bytes + name.len() + value.len()));
+    if headers > HEADERS_MAX {
+        return Err(Error::Invalid(format!("{headers} headers, {HEADERS_MAX} are allowed")));
+    }
     if header_bytes > HEADER_BYTES_MAX {
         return Err(Error::Invalid(format!("the headers have {header_bytes} bytes, {HEADER_BYTES_MAX} are allowed")));
     }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::book::Book;
 use super::draft::{Cause, Draft};
 use super::registry::Registry;
-use super::streams::Heard;
+use super::streams::{EPOCHS_MAX, Heard};
 use crate::model::ledger::{
     Content, ENTRY_BYTES, End, Entry, NUMBER_HEADER, Number, Origin, PAGE_NUMBERS, Page, Print, source_of,
 };
@@ -229,6 +229,10 @@ impl Books {
     /// # Errors
     /// The system gives no random numbers.
     pub(super) fn renew(&mut self, name: &str, stale: u64) -> Result<bool, StoreError> {
+        let any = Stream { side: Side::Out, name: name.into(), epoch: u64::MAX };
+        if !self.has_room(&any, EPOCHS_MAX) {
+            return Ok(false);
+        }
         let Some(count) = self.counts.get_mut(name).filter(|count| count.epoch == stale) else { return Ok(false) };
         *count = Count { epoch: epoch()?, last: 0 };
         let stream = Stream { side: Side::Out, name: name.into(), epoch: count.epoch };

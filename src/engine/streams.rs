@@ -24,16 +24,18 @@ use super::request::Request;
 use super::words::{Accepted, Reply};
 use super::{Engine, Turn};
 use crate::error::Error;
-use crate::model::ledger::{Content, End, Entry, NUMBER_MAX, ORIGIN_HEADER, Origin, Page, Print};
+use crate::model::ledger::{
+    Content, ENTRY_BYTES, End, Entry, NUMBER_MAX, ORIGIN_HEADER, Origin, PAGE_NUMBERS, Page, Print,
+};
 use crate::model::{Id, Place, WallMs};
-use crate::store::{Incoming, KEY_OF_ALL, StoreError};
+use crate::store::{Incoming, KEY_OF_ALL, StoreError, idempotency_hash};
 
 /// How many holes are told at most.
 pub const HOLES_MAX: usize = 256;
 /// How many pages are searched for them where messages come.
 const PAGES_MAX: usize = 64;
 /// How many epochs of one source are known at most: a sender begins one only where it was set back.
-const EPOCHS_MAX: usize = 1_000;
+pub(super) const EPOCHS_MAX: usize = 1_000;
 /// How many ends of messages one request tells at most.
 pub const ENDED_MAX: usize = 10_000;
 
@@ -150,10 +152,22 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    /// The bytes of bodies that it brings along.
+    /// The bytes of bodies that it brings along, and of the pages that it writes.
     pub(super) fn bytes(&self) -> usize {
         let all = self.items.iter().flat_map(|item| &item.incoming);
-        all.map(|one| one.draft.body.len()).sum()
+        let bodies: usize = all.map(|one| one.draft.body.len()).sum();
+        let numbers = self.items.iter().filter_map(|item| item.origin.number).map(|number| number.n);
+        let pages = numbers.chain(self.ended.iter().map(|(n, _)| *n)).map(|n| self.stream.number(n).at().0);
+        bodies + pages.collect::<HashSet<_>>().len() * PAGE_NUMBERS * ENTRY_BYTES
+    }
+
+    /// The hashes of the keys under which messages without a number are known.
+    fn keys(&self) -> impl Iterator<Item = u64> {
+        let unnumbered = self.items.iter().filter(|item| item.origin.number.is_none());
+        unnumbered.flat_map(|item| {
+            let to = item.incoming.iter().map(|one| &one.draft.envelope.destination);
+            to.map(|to| idempotency_hash(&own_key(&self.stream.name, &item.origin, to)))
+        })
     }
 
     /// Checks what came against every limit.
@@ -199,7 +213,8 @@ impl Committer {
         let mut same = stretches.filter(|stretch| stretch.stream == arrivals.stream);
         let is_met = same.any(|stretch| !stretch.numbers.is_disjoint(&numbers));
         let mut lines = arrivals.items.iter().flat_map(|item| &item.incoming).filter_map(|one| self.line(one));
-        if is_met || lines.any(|line| draft.lines.contains(&line)) {
+        let is_repeated = arrivals.keys().any(|hash| draft.repeated.contains(&hash));
+        if is_met || is_repeated || lines.any(|line| draft.lines.contains(&line)) {
             return self.put_off.push(Request::Receive(Box::new(arrivals), reply));
         }
         let Arrivals { stream, last, ended, items } = arrivals;
@@ -208,13 +223,14 @@ impl Committer {
             return reply(Err(Error::Invalid(words)));
         }
         let (mut took, mut fresh, mut own) = (Vec::with_capacity(items.len()), Vec::new(), HashSet::new());
+        let mut repeated = HashSet::new();
         for item in items {
             let met = match self.meet_number(&stream, &item, &own) {
                 Ok(met) => met,
                 Err(error) => return reply(Err(Error::Store(error))),
             };
             let own_number = item.origin.number.map(|number| number.n);
-            match self.arrive(&stream.name, item, met, &mut fresh, draft) {
+            match self.arrive(&stream.name, item, met, (&mut fresh, &mut repeated), draft) {
                 Ok(said) => took.push(said),
                 Err(error) => return reply(Err(Error::Store(error))),
             }
@@ -225,6 +241,7 @@ impl Committer {
         if let Err(error) = self.take_fresh(draft, fresh) {
             return reply(Err(error));
         }
+        draft.repeated.extend(repeated);
         self.registry.books().hear(&stream, last, draft.now.wall);
         let (registry, of, now) = (self.registry.clone(), stream.clone(), draft.now.wall);
         let said = move |accepted: Result<Accepted, Error>| {
@@ -253,8 +270,9 @@ impl Committer {
         Ok(match is_same {
             // One that is no longer here is taken for the same where it can be an edit of it.
             Some(true) | None if item.origin.revision > known.revision => Met::New,
-            Some(true) => Met::Known,
-            Some(false) | None => Met::Unnumbered(true),
+            Some(true) if item.origin.revision < known.revision => Met::Known,
+            // The same revision with another content comes from a sender that was set back.
+            Some(_) | None => Met::Unnumbered(true),
         })
     }
 
@@ -264,8 +282,8 @@ impl Committer {
         source: &str,
         item: Arrived,
         met: Met,
-        fresh: &mut Vec<Incoming>,
-        draft: &mut Draft,
+        (fresh, repeated): (&mut Vec<Incoming>, &mut HashSet<u64>),
+        draft: &Draft,
     ) -> Result<Took, StoreError> {
         let Arrived { mut origin, mut incoming, .. } = item;
         let said = match met {
@@ -274,8 +292,7 @@ impl Committer {
             Met::Unnumbered(is_conflict) => {
                 origin.number = None;
                 for one in &mut incoming {
-                    let to = &one.draft.envelope.destination;
-                    let key = format!("{KEY_OF_ALL}{source}/{}/{}/{to}", origin.id, origin.revision);
+                    let key = own_key(source, &origin, &one.draft.envelope.destination);
                     one.draft.envelope.idempotency_key = Some(key.into());
                 }
                 if is_conflict { Took::Conflict } else { Took::New }
@@ -287,15 +304,20 @@ impl Committer {
             if std::mem::take(&mut is_first) {
                 one.draft.envelope.headers.push((ORIGIN_HEADER.to_owned(), origin.to_string()));
             }
-            let hash = one.draft.envelope.idempotency_key.as_deref().map(crate::store::idempotency_hash);
+            let hash = one.draft.envelope.idempotency_key.as_deref().map(idempotency_hash);
             let is_new = matches!(self.window.look_up(&one.draft, &*self.registry.store)?, Repeated::No)
-                && hash.is_none_or(|hash| draft.repeated.insert(hash));
+                && hash.is_none_or(|hash| !draft.repeated.contains(&hash) && repeated.insert(hash));
             if is_new {
                 fresh.push(self.with_deadline(one, draft.now.wall));
             }
         }
         Ok(if fresh.len() == before && said != Took::Conflict { Took::Known } else { said })
     }
+}
+
+/// What names a message whose number says nothing.
+fn own_key(source: &str, origin: &Origin, to: &str) -> String {
+    format!("{KEY_OF_ALL}{source}/{}/{}/{to}", origin.id, origin.revision)
 }
 
 /// How a stream stands for whoever sends it.
@@ -350,8 +372,9 @@ fn page(registry: &Registry, stream: &Stream, page: u64) -> Result<Page, Error> 
 impl Engine {
     /// Takes what another registry sends, all or none; answers once it is durable. Never blocks: a full engine answers [`Error::Busy`].
     pub fn receive(&self, received: Received, reply: Reply<Heard>) {
-        let has_items = !received.items.is_empty();
-        if let Some(error) = self.shared.no_room().filter(|_| has_items) {
+        // A question takes no room.
+        let takes_room = !received.items.is_empty() || !received.ended.is_empty();
+        if let Some(error) = self.shared.no_room().filter(|_| takes_room) {
             return reply(Err(error));
         }
         match Arrivals::check(received, &self.shared.registry) {

@@ -31,6 +31,8 @@ pub const NODES_MAX: usize = 64;
 /// The highest fork, and the pages that it spans: more than there ever are.
 const LEVEL_MAX: u8 = 10;
 const PAGES_MAX: u64 = BRANCHES.pow(LEVEL_MAX as u32);
+/// The most questions of a comparison: more than as many differences need.
+const QUESTIONS_MAX: usize = 40_000;
 /// How many differences are looked for.
 pub const DIFFERENCES_MAX: usize = 100_000;
 
@@ -191,11 +193,15 @@ pub fn differences<R: Ranges>(
     let pages = side.pages().max(whole.pages).min(PAGES_MAX);
     let level = (0..LEVEL_MAX).find(|level| Node { level: *level, index: 0 }.pages().end >= pages);
     let mut open = if pages == 0 { Vec::new() } else { vec![Node { level: level.unwrap_or(LEVEL_MAX), index: 0 }] };
-    let mut found = Vec::new();
+    let (mut found, mut asked) = (Vec::new(), 0_usize);
     while !open.is_empty() && found.len() < DIFFERENCES_MAX {
         // The last first: so the pages of one fork are done before the next fork is opened, and what is open stays little.
         let nodes = open.split_off(open.len().saturating_sub(NODES_MAX));
         let question = Question { epoch, nodes };
+        asked += 1;
+        if asked > QUESTIONS_MAX {
+            return Err(Broken::There("it differs without end".into()));
+        }
         let answer = ask(&question).map_err(Broken::There)?;
         if answer.parts.len() != question.nodes.len() {
             return Err(Broken::There("the answer has another form than the question".into()));

@@ -22,7 +22,7 @@ use hyper::header::HeaderMap;
 use tokio::time::Instant;
 
 use crate::admin::reconcile;
-use crate::engine::Received;
+use crate::engine::{Received, Took};
 use crate::model::ranges::{self, Question};
 use crate::model::stream::CONTENT_TYPE;
 use crate::source::{Events, Refused, Source, Taken, UNROUTED, Verdict, answer};
@@ -79,7 +79,7 @@ pub(super) async fn deliver(call: Call<'_>) -> Result<Answer, Problem> {
     let read = read.ok_or_else(|| Problem::internal("the delivery could not be read"))?;
     let drafts = match read {
         Ok(Taken::Drafts(drafts)) => drafts,
-        Ok(Taken::Stream(received)) => return stream(call.app, received).await,
+        Ok(Taken::Stream(received)) => return stream(call.app, &source, received).await,
         Ok(Taken::Question(question)) => return ranges(call, source, question).await,
         Ok(Taken::Ping) => {
             source.tally.count(Verdict::Ping, now);
@@ -105,8 +105,16 @@ pub(super) async fn deliver(call: Call<'_>) -> Result<Answer, Problem> {
 }
 
 /// What another registry sends by a stream.
-async fn stream(app: &App, received: Received) -> Result<Answer, Problem> {
+async fn stream(app: &App, source: &Source, received: Received) -> Result<Answer, Problem> {
+    let rests = received.items.iter().flat_map(|item| &item.drafts).any(|to| *to.envelope.destination == *UNROUTED);
     let heard = answered(|reply| app.engine.receive(received, reply)).await?;
+    let is_known = heard.took.iter().all(|took| *took == Took::Known);
+    match (heard.took.is_empty(), is_known, rests) {
+        (true, ..) => {}
+        (false, true, _) => source.tally.count(Verdict::Repeated, now()),
+        (false, false, true) => source.tally.count(Verdict::Unrouted, now()),
+        (false, false, false) => source.tally.count(Verdict::Taken, now()),
+    }
     let body = answer(heard).encode().map_err(|_| Problem::internal("the answer cannot be written"))?;
     Ok(with_type(StatusCode::OK, body, CONTENT_TYPE))
 }

@@ -49,7 +49,7 @@ pub trait Ledgers {
     ///
     /// # Errors
     /// What hinders the read.
-    fn message(&self, stream: &Stream, n: u64, now: WallMs) -> Result<Option<(Id, State, Number)>, Error>;
+    fn message(&self, stream: &Stream, n: u64, now: WallMs) -> Result<Option<Numbered>, Error>;
     /// Sends a message again.
     fn resend(&mut self, id: Id, why: &str);
 }
@@ -77,6 +77,8 @@ pub struct Keeper {
 struct Kept {
     /// When it is due, on the monotonic clock.
     due_ms: u64,
+    /// When the other side was last asked, on the wall clock.
+    asked_at: WallMs,
     /// What ended of what was missing there.
     ended: Vec<(u64, End)>,
     /// Since when there have been holes that nobody here can fill, on the monotonic clock.
@@ -95,7 +97,7 @@ impl Keeper {
     ///
     /// # Errors
     /// What hinders the read.
-    pub fn due(&mut self, node: &impl Ledgers, now_ms: u64) -> Result<Vec<Word>, Error> {
+    pub fn due(&mut self, node: &impl Ledgers, now_ms: u64, wall: WallMs) -> Result<Vec<Word>, Error> {
         let mut words = Vec::new();
         for shown in node.streams()? {
             let StreamShown { stream, is_current, last, theirs, .. } = shown;
@@ -105,7 +107,7 @@ impl Keeper {
             }
             let kept = self.streams.entry(stream.clone()).or_default();
             if kept.due_ms <= now_ms {
-                kept.due_ms = now_ms.saturating_add(EVERY_MS);
+                (kept.due_ms, kept.asked_at) = (now_ms.saturating_add(EVERY_MS), wall);
                 words.push(Word { stream, last, ended: std::mem::take(&mut kept.ended) });
             }
         }
@@ -126,6 +128,7 @@ impl Keeper {
     ) -> Result<(), Error> {
         let (mut ended, mut lost, mut again) = (Vec::new(), 0_u64, 0);
         let mut pages: BTreeMap<u64, Page> = BTreeMap::new();
+        let asked_at = self.streams.get(stream).map_or(WallMs(0), |kept| kept.asked_at);
         let numbers = heard.holes.iter().flat_map(|(from, to)| *from..=*to);
         for n in numbers.take(ENDS_MAX) {
             let (page, at) = stream.number(n).at();
@@ -137,15 +140,22 @@ impl Keeper {
                 // It waits, is out, or was never written down.
                 Entry::Unknown => {}
                 Entry::There(..) if again >= RESENDS_MAX => {}
-                Entry::There(..) => match node.message(stream, n, wall)? {
-                    Some((id, State::Delivered, number)) if number == stream.number(n) => {
+                Entry::There(..) => match node.message(stream, n, wall) {
+                    // It arrived while the other side was asked.
+                    Ok(Some(Numbered { state: State::Delivered, at, .. })) if at >= asked_at => {}
+                    Ok(Some(Numbered { id, state: State::Delivered, number, .. })) if number == stream.number(n) => {
                         node.resend(id, "the other side of the stream does not know it");
                         again += 1;
                     }
                     // It was delivered once, was sent again by a person, and given up.
-                    Some((_, State::Abandoned(why), _)) => ended.push((n, why.into())),
-                    Some((_, State::Queued(_) | State::Sending(_) | State::Failed(_), _)) => {}
-                    Some(_) | None => lost += 1,
+                    Ok(Some(Numbered { state: State::Abandoned(why), .. })) => ended.push((n, why.into())),
+                    Ok(Some(Numbered { state: State::Queued(_) | State::Sending(_) | State::Failed(_), .. })) => {}
+                    Ok(Some(_) | None) => lost += 1,
+                    // It hides none of the others.
+                    Err(error) => {
+                        log::warn!("stream to {:?}: number {n} cannot be looked up: {error}", stream.name);
+                        lost += 1;
+                    }
                 },
             }
         }
@@ -180,10 +190,24 @@ impl Kept {
     }
 }
 
-/// A message and where it stands; `None` where it could not be sent again.
-fn standing(record: &Record) -> Option<(Id, State, Number)> {
+/// A message, and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbered {
+    /// Which.
+    pub id: Id,
+    /// Where it stands,
+    pub state: State,
+    /// and since when.
+    pub at: WallMs,
+    /// Its number.
+    pub number: Number,
+}
+
+/// Where a message stands; `None` where it could not be sent again.
+fn standing(record: &Record) -> Option<Numbered> {
     let can_go = record.body_bytes.is_some();
-    Number::of(&record.envelope).filter(|_| can_go).map(|number| (record.id, record.state, number))
+    let Record { id, state, updated_at: at, .. } = *record;
+    Number::of(&record.envelope).filter(|_| can_go).map(|number| Numbered { id, state, at, number })
 }
 
 impl Ledgers for Engine {
@@ -195,7 +219,7 @@ impl Ledgers for Engine {
         self.ledger_page(stream, page)
     }
 
-    fn message(&self, stream: &Stream, n: u64, _now: WallMs) -> Result<Option<(Id, State, Number)>, Error> {
+    fn message(&self, stream: &Stream, n: u64, _now: WallMs) -> Result<Option<Numbered>, Error> {
         let Some(id) = self.ledger_message(stream, n)? else { return Ok(None) };
         Ok(standing(&self.show(id)?.record))
     }
@@ -219,7 +243,7 @@ impl Ledgers for Turn {
         self.ledger_page(stream, page)
     }
 
-    fn message(&self, stream: &Stream, n: u64, now: WallMs) -> Result<Option<(Id, State, Number)>, Error> {
+    fn message(&self, stream: &Stream, n: u64, now: WallMs) -> Result<Option<Numbered>, Error> {
         let Some(id) = self.ledger_message(stream, n)? else { return Ok(None) };
         Ok(standing(&self.show(id, now)?.record))
     }

@@ -47,7 +47,7 @@ use crate::transport::secret::{Came, Disproof, Proof, digest};
 use self::content::Content;
 use self::event::Event;
 pub use self::event::Events;
-pub use self::keeper::{EVERY_MS, Keeper, Ledgers, Word};
+pub use self::keeper::{EVERY_MS, Keeper, Ledgers, Numbered, Word};
 pub use self::peer::{Peer, is_set_back};
 pub use self::pick::Pick;
 pub use self::preset::{PRESET_NAMES, Preset, Signs, Standing};

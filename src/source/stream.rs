@@ -13,10 +13,11 @@ use std::sync::Arc;
 use super::content::Content;
 use super::{Refused, Source, Sources, UNROUTED, fits};
 use crate::engine::{Heard, Item, Received, Took};
-use crate::model::ledger::SOURCE_HEADER;
+use crate::model::ledger::{SOURCE_HEADER, is_of_ledger};
 use crate::model::stream::{self, Answer, Carried};
 use crate::model::{Draft, Envelope};
 
+use crate::transport::http::check_header;
 use crate::transport::secret::Came;
 
 impl Sources {
@@ -26,6 +27,11 @@ impl Sources {
     /// [`Refused::Malformed`]: it is no frame.
     pub(super) fn receive(&self, source: &Source, came: Came<'_>) -> Result<Received, Refused> {
         let frame = stream::decode(came.body).map_err(|error| Refused::NoFrame(error.to_string()))?;
+        for (name, value) in frame.messages.iter().flat_map(|carried| &carried.envelope.headers) {
+            if !is_of_ledger(name) {
+                check_header(name, value).map_err(|why| Refused::NoFrame(format!("the header {name:?}: {why}")))?;
+            }
+        }
         let items = frame.messages.into_iter().map(|carried| self.item(source, carried));
         Ok(Received {
             source: source.name.clone(),
