@@ -158,8 +158,7 @@ fn command() -> Command {
                 .arg(option("why", "TEXT", "The reason, which is kept in the audit log")),
         )
         .subcommands(lane_verbs())
-        .subcommand(reconcile::verb())
-        .subcommands(record_verbs())
+        .subcommands(std::iter::once(reconcile::verb()).chain(record_verbs()))
         .subcommand(token_verb())
         .subcommand(remote("stats", "Shows the node in figures"))
         .subcommand(filtered(remote("tail", "Follows transitions as they happen")))
