@@ -361,6 +361,24 @@ fn every_block_of_the_page_of_destinations_is_a_configuration() {
 }
 
 #[test]
+fn every_block_of_the_page_of_both_sides_is_a_configuration() {
+    let page = include_str!("../../../docs/both-sides.md");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [shop, erp] = blocks.as_slice() else { panic!("{} blocks", blocks.len()) };
+    let sides = [shop, erp].map(|block| {
+        let config =
+            Config::parse(block, "both-sides.md", &Everything).unwrap_or_else(|wrong| panic!("{block}\n{wrong:?}"));
+        assert!(config.warnings.is_empty(), "{block}\n{:?}", config.warnings);
+        config
+    });
+    // Each is a source to the other by the name that stands in its address.
+    for (here, there, source) in [(&sides[0], &sides[1], "shop"), (&sides[1], &sides[0], "erp")] {
+        assert_eq!(here.peers.len(), 1);
+        assert!(there.sources.find(source).is_some(), "{source}");
+    }
+}
+
+#[test]
 fn who_hears_how_messages_end_is_there_and_tells_nobody_else() {
     let with = |more: &str| {
         format!(
