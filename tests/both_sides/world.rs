@@ -223,7 +223,7 @@ impl World {
             return due;
         }
         node.keeps_at_ms = now.mono_ms + EVERY_MS;
-        for word in node.keeper.due(&node.turn, now.mono_ms).expect("reads") {
+        for word in node.keeper.due(&node.turn, now.mono_ms, now.wall).expect("reads") {
             let frame = stream::encode(word.stream.epoch, word.last, &word.ended, &[]).expect("a frame");
             self.ask(side, Question::Word(word.stream), frame);
         }
