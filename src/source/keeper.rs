@@ -19,14 +19,14 @@
 use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
-use crate::engine::{Act, Engine, Heard, Side, Stream, StreamShown, Turn};
+use crate::engine::{Act, Agreement, Engine, Heard, Side, Stream, StreamShown, Turn};
 use crate::error::Error;
 use crate::model::ledger::{End, Entry, Number, Page};
 use crate::model::{Id, Queued, Record, State, WallMs};
 
 /// How often the other side is told how a stream stands.
 pub const EVERY_MS: u64 = 10_000;
-/// How long a hole that this side cannot fill is left before that is said.
+/// How long holes of what was delivered are left before a person is told.
 const GAP_MS: u64 = 60_000;
 /// How many messages are sent again by one turn.
 const RESENDS_MAX: usize = 500;
@@ -52,6 +52,8 @@ pub trait Ledgers {
     fn message(&self, stream: &Stream, n: u64, now: WallMs) -> Result<Option<Numbered>, Error>;
     /// Sends a message again.
     fn resend(&mut self, id: Id, why: &str);
+    /// Has a person told that a destination lacks what was delivered to it, or lacks nothing any more.
+    fn tell(&self, destination: &Arc<str>, agreement: Agreement, words: String);
 }
 
 /// What is said of a stream.
@@ -81,7 +83,7 @@ struct Kept {
     asked_at: WallMs,
     /// What ended of what was missing there.
     ended: Vec<(u64, End)>,
-    /// Since when there have been holes that nobody here can fill, on the monotonic clock.
+    /// Since when there have been holes of what was delivered, on the monotonic clock.
     lost_since: Option<u64>,
     is_said: bool,
 }
@@ -164,29 +166,28 @@ impl Keeper {
             kept.due_ms = now_ms;
         }
         kept.ended = ended;
-        kept.tell(stream, lost, now_ms);
+        if let Some((agreement, words)) = kept.gap(lost, again, now_ms) {
+            node.tell(&stream.name, agreement, words);
+        }
         Ok(())
     }
 }
 
 impl Kept {
-    /// Says once that holes stay open, and once that they are closed.
-    fn tell(&mut self, stream: &Stream, lost: u64, now_ms: u64) {
-        if lost == 0 {
-            if self.is_said {
-                log::warn!("stream to {:?}: nothing is missing there any more that is not here", stream.name);
-            }
-            (self.lost_since, self.is_said) = (None, false);
-            return;
+    /// What a person is told: once that holes stay open, and once that they are closed. Some messages are `lost` here too, some were sent `again`.
+    fn gap(&mut self, lost: u64, again: usize, now_ms: u64) -> Option<(Agreement, String)> {
+        if lost == 0 && again == 0 {
+            self.lost_since = None;
+            let words = "the stream has no gap any more".to_owned();
+            return std::mem::take(&mut self.is_said).then_some((Agreement::Found, words));
         }
         let since = *self.lost_since.get_or_insert(now_ms);
-        if !self.is_said && now_ms.saturating_sub(since) >= GAP_MS {
-            self.is_said = true;
-            log::error!(
-                "stream to {:?}: {lost} messages were delivered, are not known there, and are no longer here to be sent again",
-                stream.name
-            );
-        }
+        let is_due = !self.is_said && now_ms.saturating_sub(since) >= GAP_MS;
+        self.is_said |= is_due;
+        let words = format!(
+            "the stream has a gap that does not close: of what was delivered it does not know {lost} messages that are no longer here, and {again} that were sent again"
+        );
+        is_due.then_some((Agreement::Lost, words))
     }
 }
 
@@ -232,6 +233,10 @@ impl Ledgers for Engine {
         };
         self.act(id, Act::Resend(Queued::Ready).by("goniec", why), Box::new(said));
     }
+
+    fn tell(&self, destination: &Arc<str>, agreement: Agreement, words: String) {
+        self.tell_agreement(destination, agreement, words);
+    }
 }
 
 impl Ledgers for Turn {
@@ -250,5 +255,27 @@ impl Ledgers for Turn {
 
     fn resend(&mut self, id: Id, why: &str) {
         self.act(id, Act::Resend(Queued::Ready).by("goniec", why), Box::new(drop));
+    }
+
+    /// Whoever drives it looks for himself.
+    fn tell(&self, _destination: &Arc<str>, _agreement: Agreement, _words: String) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_told_once_of_a_gap_that_stays_and_once_that_it_is_closed() {
+        let mut kept = Kept::default();
+        assert_eq!(kept.gap(0, 3, 1_000), None);
+        assert_eq!(kept.gap(0, 0, 2_000), None, "it closed in time, and nobody heard of it");
+        assert_eq!(kept.gap(2, 1, 10_000), None);
+        assert_eq!(kept.gap(2, 0, 10_000 + GAP_MS - 1), None);
+        let told = kept.gap(2, 0, 10_000 + GAP_MS).expect("is told");
+        assert!(told.0 == Agreement::Lost && told.1.contains("know 2 messages"), "{told:?}");
+        assert_eq!(kept.gap(2, 0, 10_000 + 2 * GAP_MS), None, "once");
+        assert_eq!(kept.gap(0, 0, 10_000 + 3 * GAP_MS).expect("is told").0, Agreement::Found);
+        assert_eq!(kept.gap(0, 0, 10_000 + 4 * GAP_MS), None);
     }
 }
