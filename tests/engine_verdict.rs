@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use faulty::Faulty;
 use goniec::engine::{Act, Destination, Reply, Settings, Turn};
 use goniec::model::{Backoff, Class, Failure, Outcome, Receipt, Retry, Sent, Stamp, WallMs};
+use goniec::store::sled::{Options, SledStore};
 use goniec::store::{Query, Store};
 use goniec::{Draft, Id, Message};
 use serde_json::{Value, json};
@@ -155,4 +156,32 @@ fn who_is_sent_again_before_it_was_said_is_said_as_it_ended_last() {
     world.live(2_500);
     let states: Vec<Value> = world.shown().iter().map(|said| said["state"].clone()).collect();
     assert_eq!(states, ["delivered"]);
+}
+
+#[test]
+fn what_was_said_leaves_no_row_behind() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Arc::new(SledStore::open(dir.path(), Options::default()).expect("opens"));
+    let mut erp = Destination::new("erp", |_: &Message| ());
+    erp.on_delivered = vec!["shop".into()];
+    let shop = Destination::new("shop", |_: &Message| ());
+    let mut turn = Turn::open(store.clone(), vec![erp, shop], Settings::default(), Vec::new(), at(0)).expect("opens");
+    turn.accept(vec![order("yes"), order("yes")], Box::new(|said| drop(said.expect("taken"))));
+    for ms in 1..100 {
+        turn.turn(at(ms)).expect("turns");
+    }
+    assert_eq!(store.list(&Query { limit: 9, ..Query::default() }).expect("lists").records.len(), 4);
+    store.close().expect("closes");
+    drop((turn, store));
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    let db = loop {
+        // Threads of the storage engine may hold its lock a moment longer than the registry.
+        match sled::Config::new().path(dir.path().join("sled")).segment_size(2 << 20).open() {
+            Ok(db) => break db,
+            Err(error) => assert!(std::time::Instant::now() < until, "{error}"),
+        }
+        std::thread::yield_now();
+    };
+    let notes = db.open_tree("note").expect("is there");
+    assert_eq!(notes.scan_prefix(b"mverdict/").count(), 0);
 }

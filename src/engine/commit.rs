@@ -157,6 +157,8 @@ impl Committer {
         let entering = self.registry.books().enter(draft, &self.registry)?;
         let own = draft.batch.notes.len();
         let verdicts: Vec<Note> = self.registry.verdicts.notes(draft).collect();
+        // What ends again in the commit that says how it ended before is still to be said.
+        draft.batch.dropped.retain(|key| verdicts.iter().all(|note| note.key != *key));
         draft.batch.notes.extend(entries.into_iter().chain(entering.notes()).chain(verdicts));
         let result = self.registry.store.commit(&draft.batch);
         match &result {

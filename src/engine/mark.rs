@@ -28,7 +28,7 @@ pub struct Mark {
     pub name: Arc<str>,
     /// What the mark must be for any of it to count; `None` where there must be none.
     pub was: Option<Vec<u8>>,
-    /// What it becomes: at most [`MARK_BYTES_MAX`] bytes; empty takes it away.
+    /// What it becomes: at most [`MARK_BYTES_MAX`] bytes; empty removes it, and leaves no row behind.
     pub is: Vec<u8>,
 }
 

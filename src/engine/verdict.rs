@@ -83,7 +83,9 @@ impl Verdicts {
         destinations: impl Iterator<Item = (Dest, &'a Destination)>,
         store: &dyn Store,
     ) -> Result<Verdicts, StoreError> {
-        let wanted = destinations.map(|(dest, rules)| {
+        // Most destinations have nobody who listens.
+        let heard = destinations.filter(|(_, rules)| !rules.on_delivered.is_empty() || !rules.on_abandoned.is_empty());
+        let wanted = heard.map(|(dest, rules)| {
             let (on_delivered, on_abandoned) = (rules.on_delivered.clone(), rules.on_abandoned.clone());
             (dest, Wanted { on_delivered, on_abandoned })
         });
@@ -102,15 +104,16 @@ impl Verdicts {
 
     /// The notes of the verdicts in a batch.
     pub(super) fn notes<'a>(&'a self, draft: &'a Draft) -> impl Iterator<Item = Note> + 'a {
-        let ends = draft.batch.moves.iter().zip(&draft.causes).filter(|(step, cause)| {
-            // Most destinations have nobody who listens.
-            !self.wanted.is_empty() && !self.heard_by(cause.who().dest, step.to).is_empty()
-        });
+        let steps = draft.batch.moves.iter().zip(&draft.causes).filter(|_| !self.wanted.is_empty());
+        let ends = steps.filter(|(step, cause)| !self.heard_by(cause.who().dest, step.to).is_empty());
         ends.map(|(step, _)| Mark { name: name(step.place), was: None, is: value(step.to, draft.now.wall) }.note())
     }
 
     /// The verdicts of a batch that was written are due.
     pub(super) fn came(&self, draft: &Draft, committed: &Committed) {
+        if self.wanted.is_empty() {
+            return;
+        }
         for ((step, moved), cause) in draft.batch.moves.iter().zip(&committed.moved).zip(&draft.causes) {
             if *moved == Moved::Done && !self.heard_by(cause.who().dest, step.to).is_empty() {
                 self.unsaid.lock().push_back((0, step.place));
