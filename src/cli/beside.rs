@@ -9,18 +9,20 @@
 //! How the parts work.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, SystemTime};
 
 use clap::ArgMatches;
 
-use super::Fail;
 use super::pulls::Pulls;
 use super::reconcile::Reconciling;
 use super::serve::server_config;
 use super::spools::Spools;
 use super::streams::Keeping;
+use super::{Fail, STORE};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::model::WallMs;
 use crate::server::{self, Running};
 
 /// What has begun.
@@ -58,15 +60,19 @@ impl Beside {
             self.reconciling.insert(Reconciling::start(engine, std::mem::take(&mut config.reconcile), &config.peers)?);
         let asked = server_config(arguments, config, engine, reconciling);
         let addr = self.running.insert(server::start(engine.clone(), asked)?).addr();
-        self.spools = Some(Spools::start(&config.sources, engine));
+        self.spools = Some(Spools::start(&config.sources, engine)?);
         self.pulls = Some(Pulls::start(&config.sources, engine)?);
         self.keeping = Keeping::begin(std::mem::take(&mut config.peers), engine)?;
         Ok(addr)
     }
 
-    /// Whether all of it runs that must.
+    /// Whether all of it runs.
     pub(super) fn is_running(&self) -> bool {
-        self.running.as_ref().is_some_and(Running::is_running) && self.pulls.as_ref().is_some_and(Pulls::are_running)
+        self.running.as_ref().is_some_and(Running::is_running)
+            && self.pulls.as_ref().is_some_and(Pulls::are_running)
+            && self.spools.as_ref().is_some_and(Spools::are_running)
+            && self.reconciling.as_ref().is_some_and(Reconciling::is_running)
+            && self.keeping.as_ref().is_none_or(Keeping::is_running)
     }
 
     /// Ends it: nothing more comes in.
@@ -83,4 +89,19 @@ impl Beside {
         self.spools.into_iter().for_each(Spools::stop);
         self.reconciling.into_iter().for_each(Reconciling::stop);
     }
+}
+
+/// Begins a thread of this name.
+///
+/// # Errors
+/// The system gives none.
+pub(super) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Fail> {
+    let begun = Builder::new().name(name).spawn(work);
+    begun.map_err(|error| Fail::new(STORE, format!("the system gives no thread: {error}")))
+}
+
+/// The time of day, for whoever works beside the engine.
+pub(super) fn wall() -> WallMs {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    WallMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -8,11 +8,11 @@ use clap::ArgMatches;
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
+use super::beside::wall;
 use super::client::Node;
 use super::messages::field;
 use super::{Fail, NO, USAGE, say, say_json, text, visible};
 use crate::admin::when::{Toward, parse_when};
-use crate::model::WallMs;
 use crate::model::percent::escape;
 
 /// Keys of one page of the node.
@@ -84,9 +84,8 @@ fn listed(node: &Node, arguments: &ArgMatches) -> Result<Vec<Value>, Fail> {
 
 /// The time before which a key that is old enough has been behind.
 fn before(span: &str) -> Result<String, Fail> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let now = WallMs(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-    let at = parse_when(span, Toward::Past, now).map_err(|wrong| Fail::new(USAGE, format!("--older-than: {wrong}")))?;
+    let at =
+        parse_when(span, Toward::Past, wall()).map_err(|wrong| Fail::new(USAGE, format!("--older-than: {wrong}")))?;
     Ok(at.rfc3339())
 }
 

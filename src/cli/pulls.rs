@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use super::{Fail, USAGE};
+use super::Fail;
+use super::beside::{spawn, wall};
 use crate::engine::Engine;
-use crate::model::WallMs;
 use crate::source::{Asker, Pull, Sources};
 
 /// How long a thread rests at most: the clock may have been set meanwhile.
@@ -31,12 +31,11 @@ impl Pulls {
         for pull in &sources.pulls {
             let asker = Asker::new(pull.clone(), sources.clone(), engine.clone());
             let pull = pull.clone();
-            let begun = std::thread::Builder::new().name(format!("goniec-pull-{}", pull.name));
-            match begun.spawn(move || run(asker, &pull)) {
+            match spawn(format!("goniec-pull-{}", pull.name), move || run(asker, &pull)) {
                 Ok(thread) => running.threads.push(thread),
-                Err(error) => {
+                Err(fail) => {
                     running.stop(Duration::ZERO);
-                    return Err(Fail::new(USAGE, format!("the system gives no thread: {error}")));
+                    return Err(fail);
                 }
             }
         }
@@ -66,9 +65,4 @@ fn run(mut asker: Asker, pull: &Pull) {
         let rest = Duration::from_millis(asker.next_turn(now).since(now));
         pull.wait(rest.min(REST_MAX));
     }
-}
-
-fn wall() -> WallMs {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    WallMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

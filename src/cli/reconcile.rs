@@ -11,19 +11,19 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
+use super::beside::{spawn, wall};
 use super::bulk::agreed;
 use super::client::Node;
 use super::messages::field;
-use super::{Fail, NO, STORE, USAGE, remote, say, say_json, switch, text};
+use super::{Fail, NO, USAGE, remote, say, say_json, switch, text};
 use crate::admin::reconcile::{Ask, Plan, Reconciler};
 use crate::engine::Engine;
-use crate::model::WallMs;
 use crate::model::percent::escape;
 use crate::model::ranges::{Answer, Question};
 use crate::source::Peer;
@@ -204,17 +204,21 @@ impl Reconciling {
         let with = |peer: &Peer| Plan::with_registry(peer.destination.clone(), Box::new(Asking(peer.clone())));
         plans.extend(peers.iter().map(with));
         let is_any = !plans.is_empty();
-        let reconciler = Arc::new(Reconciler::new(engine, plans, now())?);
+        let reconciler = Arc::new(Reconciler::new(engine, plans, wall())?);
         let own = Arc::clone(&reconciler);
         let work = move || {
             while !own.is_stopping() {
-                own.turn(now());
+                own.turn(wall());
                 std::thread::park_timeout(LOOK);
             }
         };
-        let thread = is_any.then(|| std::thread::Builder::new().name("goniec-reconcile".into()).spawn(work));
-        let thread = thread.transpose().map_err(|error| Fail::new(STORE, format!("no thread can be had: {error}")))?;
+        let thread = is_any.then(|| spawn("goniec-reconcile".to_owned(), work)).transpose()?;
         Ok(Reconciling { reconciler, thread })
+    }
+
+    /// Whether it runs, where there is anything to compare.
+    pub(super) fn is_running(&self) -> bool {
+        !self.thread.as_ref().is_some_and(JoinHandle::is_finished)
     }
 
     /// What compares.
@@ -237,9 +241,4 @@ impl Reconciling {
             }
         }
     }
-}
-
-fn now() -> WallMs {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    WallMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

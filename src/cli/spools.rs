@@ -11,10 +11,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use super::Fail;
+use super::beside::{spawn, wall};
 use crate::engine::Engine;
-use crate::model::WallMs;
 use crate::source::{Sources, Spooler};
 
 /// Those who look into folders.
@@ -25,14 +26,27 @@ pub(super) struct Spools {
 
 impl Spools {
     /// Begins to look into the folder of each source that has one.
-    pub(super) fn start(sources: &Arc<Sources>, engine: &Engine) -> Spools {
-        let is_over = Arc::new(AtomicBool::new(false));
-        let begun = |mut spooler: Spooler| {
-            let is_over = is_over.clone();
-            thread::spawn(move || run(&mut spooler, &is_over))
-        };
-        let threads = Spooler::all(sources, engine).into_iter().map(begun).collect();
-        Spools { is_over, threads }
+    ///
+    /// # Errors
+    /// The system gives no threads; none of them runs.
+    pub(super) fn start(sources: &Arc<Sources>, engine: &Engine) -> Result<Spools, Fail> {
+        let mut running = Spools { is_over: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
+        for mut spooler in Spooler::all(sources, engine) {
+            let is_over = running.is_over.clone();
+            match spawn("goniec-spool".to_owned(), move || run(&mut spooler, &is_over)) {
+                Ok(thread) => running.threads.push(thread),
+                Err(fail) => {
+                    running.stop();
+                    return Err(fail);
+                }
+            }
+        }
+        Ok(running)
+    }
+
+    /// Whether all of them run.
+    pub(super) fn are_running(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// Ends them.
@@ -51,9 +65,7 @@ fn run(spooler: &mut Spooler, is_over: &AtomicBool) {
     let is_over = || is_over.load(Ordering::SeqCst);
     let look = Duration::from_millis(spooler.look_ms());
     while !is_over() {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = WallMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-        if !spooler.turn(now, &is_over) && !is_over() {
+        if !spooler.turn(wall(), &is_over) && !is_over() {
             thread::park_timeout(look);
         }
     }

@@ -5,21 +5,20 @@
 //! What is said, and what becomes of it.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
-use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
+use super::beside::{spawn, wall};
 use super::client::Node;
 use super::messages::field;
 use super::{Fail, say, say_json};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::model::WallMs;
 use crate::source::{Keeper, Peer};
-use crate::store::StoreError;
 
 /// How many holes of a stream are listed.
 const HOLES_SHOWN: usize = 4;
@@ -39,15 +38,19 @@ impl Keeping {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn begin(peers: Vec<Peer>, engine: &Engine) -> Result<Option<Keeping>, Error> {
+    pub(super) fn begin(peers: Vec<Peer>, engine: &Engine) -> Result<Option<Keeping>, Fail> {
         if peers.is_empty() {
             return Ok(None);
         }
         let (stop, stopped) = channel();
         let engine = engine.clone();
-        let spawned = Builder::new().name("goniec-streams".to_owned()).spawn(move || keep(&peers, engine, &stopped));
-        let thread = spawned.map_err(|error| Error::Store(StoreError::Io(error)))?;
+        let thread = spawn("goniec-streams".to_owned(), move || keep(&peers, engine, &stopped))?;
         Ok(Some(Keeping { stop, thread }))
+    }
+
+    /// Whether it runs.
+    pub(super) fn is_running(&self) -> bool {
+        !self.thread.is_finished()
     }
 
     /// Ends it: at most one question is still waited for.
@@ -121,9 +124,4 @@ fn turn(
         }
     }
     Ok(())
-}
-
-fn wall() -> WallMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    WallMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
