@@ -9,6 +9,7 @@ use faulty::Faulty;
 use goniec::engine::{Act, Destination, Heard, Item, Received, Settings, Side, Stream, StreamShown, Took, Turn};
 use goniec::model::ledger::{Content, End, Entry, NUMBER_MAX, Number, Page};
 use goniec::model::{Class, Envelope, Failure, NodeTag, Outcome, Place, Sent, Stamp, WallMs};
+use goniec::source::Keeper;
 use goniec::store::{Query, Store};
 use goniec::transport::IntoOutcome;
 use goniec::{Draft, Id, Message};
@@ -43,8 +44,12 @@ fn number(turn: &Turn, id: Id) -> Number {
 }
 
 fn stands(turn: &Turn, side: Side) -> StreamShown {
-    let all = turn.streams().expect("reads");
+    let all = turn.streams();
     all.into_iter().find(|shown| shown.stream.side == side).expect("known")
+}
+
+fn holes(turn: &Turn, shown: &StreamShown) -> Vec<(u64, u64)> {
+    turn.stream_holes(&shown.stream, shown.last).expect("reads")
 }
 
 fn page(turn: &Turn, side: Side) -> Page {
@@ -119,7 +124,7 @@ fn what_became_of_each_number_is_kept_and_outlives_a_start() {
     let envelope = Envelope { key: Some("a".into()), ..Envelope::default() };
     for turn in [turn, open(&store)] {
         let shown = stands(&turn, Side::Out);
-        assert_eq!((shown.last, shown.mark, shown.holes.as_slice()), (5, 4, [(5, 5)].as_slice()));
+        assert_eq!((shown.last, shown.mark, holes(&turn, &shown).as_slice()), (5, 4, [(5, 5)].as_slice()));
         let entries: Vec<Entry> = page(&turn, Side::Out).entries().take(5).collect();
         let [Entry::There(_, delivered), rest @ ..] = &entries[..] else { panic!("{entries:?}") };
         assert_eq!(*delivered, Content::of(ids[0], 1, &envelope, b"a"));
@@ -196,7 +201,7 @@ fn what_a_person_removes_is_unknown_again() {
     let id = turn.ledger_message(&shown.stream, 3).expect("reads").expect("there");
     turn.act(id, Act::Delete, Box::new(drop));
     turn.turn(now(3)).expect("turns");
-    assert_eq!(stands(&turn, Side::In).holes, [(3, 3)]);
+    assert_eq!(holes(&turn, &stands(&turn, Side::In)), [(3, 3)]);
     assert_eq!(stands(&turn, Side::In).mark, 2);
     assert_eq!(receive(&mut turn, vec![received(300, &[], vec![item(3, "a", 1)])])[0].took, [Took::New]);
     assert_eq!(stands(&turn, Side::In).mark, 300);
@@ -213,7 +218,7 @@ fn nobody_outside_writes_what_only_a_ledger_says() {
     };
     turn.accept(vec![forge("erp"), forge("peer")], Box::new(drop));
     turn.turn(now(1)).expect("turns");
-    let streams: Vec<Stream> = turn.streams().expect("reads").into_iter().map(|shown| shown.stream).collect();
+    let streams: Vec<Stream> = turn.streams().into_iter().map(|shown| shown.stream).collect();
     assert!(streams.iter().all(|stream| stream.side == Side::Out), "{streams:?}");
     assert_eq!(turn.numbered("peer").map(|(_, last)| last), Some(1));
 }
@@ -233,7 +238,7 @@ fn a_registry_that_was_set_back_counts_anew_and_old_numbers_stay() {
     drop(turn);
     let turn = open(&store);
     assert_eq!(turn.numbered("peer"), Some((anew.epoch, 1)));
-    let shown = turn.streams().expect("reads");
+    let shown = turn.streams();
     assert_eq!(shown.iter().filter(|shown| shown.is_current).count(), 1);
     assert!(shown.iter().all(|shown| shown.mark == 1), "{shown:?}");
 }
@@ -259,4 +264,30 @@ fn a_number_beyond_all_measure_is_refused_and_the_highest_is_taken() {
         let answer = said.lock().expect("no panic").take();
         assert!(matches!(answer, Some(Err(goniec::Error::Invalid(_)))), "{answer:?}");
     }
+}
+
+#[test]
+fn what_a_newer_one_overtook_is_told_as_superseded_where_it_is_missing() {
+    let store = Arc::new(Faulty::default());
+    let peer = Destination { is_numbered: true, latest_wins: true, ..Destination::new("peer", |_: &Message| ()) };
+    let mut turn = Turn::open(store, vec![peer], Settings::default(), Vec::new(), now(0)).expect("opens");
+    let mut at = 0;
+    for body in ["a", "b"] {
+        turn.accept(
+            vec![Message::to("peer").key("k").body(body.as_bytes())],
+            Box::new(|said| drop(said.expect("taken"))),
+        );
+        at += 10;
+        turn.turn(now(at)).expect("turns");
+    }
+    let stream = stands(&turn, Side::Out).stream;
+    let mut keeper = Keeper::new(vec!["peer".into()]);
+    let heard = Heard { took: Vec::new(), mark: 0, highest: 2, holes: vec![(1, 1)] };
+    for round in 1..=2 {
+        assert_eq!(keeper.due(&turn, round * 20_000, now(at + round).wall).len(), 1);
+        keeper.heard(&mut turn, &stream, &heard, round * 20_000, now(at + round).wall).expect("reads");
+        turn.turn(now(at + round)).expect("turns");
+    }
+    let words = keeper.due(&turn, 40_000, now(at + 3).wall);
+    assert_eq!(words.iter().map(|word| word.ended.clone()).collect::<Vec<_>>(), [vec![(1, End::Superseded)]]);
 }

@@ -225,7 +225,7 @@ impl World {
         self.sender.turn.turn_out(now, &mut flights).expect("turns");
         flights.into_iter().for_each(|flight| self.depart(flight));
         self.receiver.turn.turn(now).expect("turns");
-        for word in self.keeper.due(&self.sender.turn, self.mono_ms, self.now().wall).expect("reads") {
+        for word in self.keeper.due(&self.sender.turn, self.mono_ms, self.now().wall) {
             let ended = if self.plant == Plant::EndsNotTold { Vec::new() } else { word.ended };
             let frame = stream::encode(word.stream.epoch, word.last, &ended, &[]).expect("a frame");
             let question = self.next();
@@ -374,7 +374,7 @@ impl World {
 
     /// What is missing, by what both say.
     fn holes(&self) -> Option<String> {
-        let streams = |node: &Node| -> Vec<StreamShown> { node.turn.streams().expect("reads") };
+        let streams = |node: &Node| -> Vec<StreamShown> { node.turn.streams() };
         for out in streams(&self.sender) {
             let there = streams(&self.receiver).into_iter().find(|shown| shown.stream.epoch == out.stream.epoch);
             let known = there.as_ref().map_or(0, |shown| shown.mark);

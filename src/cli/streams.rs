@@ -108,7 +108,7 @@ fn turn(
     now_ms: &dyn Fn() -> u64,
     stopped: &Receiver<()>,
 ) -> Result<(), Error> {
-    for word in keeper.due(&*engine, now_ms(), wall())? {
+    for word in keeper.due(&*engine, now_ms(), wall()) {
         if !matches!(stopped.try_recv(), Err(TryRecvError::Empty)) {
             break;
         }

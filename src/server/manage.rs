@@ -225,8 +225,14 @@ pub(super) async fn stats(call: Call<'_>) -> Result<Answer, Problem> {
 /// `GET /v1/streams`.
 pub(super) async fn streams(call: Call<'_>) -> Result<Answer, Problem> {
     parameters(&call, [])?;
-    let streams = read(&call, |engine| engine.streams()).await?;
-    Ok(json(StatusCode::OK, render::streams(&streams)))
+    let streams = read(&call, |engine| {
+        let each = engine.streams().into_iter().map(|shown| {
+            let holes = engine.stream_holes(&shown.stream, shown.last)?;
+            Ok((shown, holes))
+        });
+        each.collect::<Result<Vec<_>, Error>>()
+    });
+    Ok(json(StatusCode::OK, render::streams(&streams.await?)))
 }
 
 /// `GET /v1/destinations`.

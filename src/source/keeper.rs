@@ -16,8 +16,8 @@
 //!
 //! The clock, threads, and how the other side is asked.
 
-use std::collections::{BTreeMap, btree_map};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::{Act, Agreement, Engine, Heard, Side, Stream, StreamShown, Turn};
 use crate::error::Error;
@@ -30,16 +30,15 @@ pub const EVERY_MS: u64 = 10_000;
 const GAP_MS: u64 = 60_000;
 /// How many messages are sent again by one turn.
 const RESENDS_MAX: usize = 500;
+/// Why a message is sent again, for the audit log.
+const UNKNOWN_THERE: &str = "the other side of the stream does not know it";
 /// How many ends are told by one request.
 const ENDS_MAX: usize = 5_000;
 
 /// What the keeper asks of its registry.
 pub trait Ledgers {
     /// Every side of a stream.
-    ///
-    /// # Errors
-    /// What hinders the read.
-    fn streams(&self) -> Result<Vec<StreamShown>, Error>;
+    fn streams(&self) -> Vec<StreamShown>;
     /// A page of a ledger.
     ///
     /// # Errors
@@ -50,8 +49,8 @@ pub trait Ledgers {
     /// # Errors
     /// What hinders the read.
     fn message(&self, stream: &Stream, n: u64, now: WallMs) -> Result<Option<Numbered>, Error>;
-    /// Sends a message again.
-    fn resend(&mut self, id: Id, why: &str);
+    /// Sends a message again, and says whether it may.
+    fn resend(&mut self, id: Id, why: &str, reply: Box<dyn FnOnce(Result<(), Error>) + Send>);
     /// Has a person told that a destination lacks what was delivered to it, or lacks nothing any more.
     fn tell(&self, destination: &Arc<str>, agreement: Agreement, words: String);
 }
@@ -81,6 +80,8 @@ struct Kept {
     due_ms: u64,
     /// When the other side was last asked, on the wall clock.
     asked_at: WallMs,
+    /// What cannot be sent again, because a newer message of its key has taken its place.
+    overtaken: Arc<Mutex<BTreeSet<u64>>>,
     /// What ended of what was missing there.
     ended: Vec<(u64, End)>,
     /// Since when there have been holes of what was delivered, on the monotonic clock.
@@ -96,12 +97,9 @@ impl Keeper {
     }
 
     /// What is to be said now: of the epoch that is counted in, and of those before in which something is missing there.
-    ///
-    /// # Errors
-    /// What hinders the read.
-    pub fn due(&mut self, node: &impl Ledgers, now_ms: u64, wall: WallMs) -> Result<Vec<Word>, Error> {
+    pub fn due(&mut self, node: &impl Ledgers, now_ms: u64, wall: WallMs) -> Vec<Word> {
         let mut words = Vec::new();
-        for shown in node.streams()? {
+        for shown in node.streams() {
             let StreamShown { stream, is_current, last, theirs, .. } = shown;
             let is_ours = stream.side == Side::Out && self.destinations.contains(&stream.name);
             if !is_ours || !(is_current || theirs < last) {
@@ -113,7 +111,7 @@ impl Keeper {
                 words.push(Word { stream, last, ended: std::mem::take(&mut kept.ended) });
             }
         }
-        Ok(words)
+        words
     }
 
     /// Fills what is missing there, as far as that is known here.
@@ -130,7 +128,9 @@ impl Keeper {
     ) -> Result<(), Error> {
         let (mut ended, mut lost, mut again) = (Vec::new(), 0_u64, 0);
         let mut pages: BTreeMap<u64, Page> = BTreeMap::new();
-        let asked_at = self.streams.get(stream).map_or(WallMs(0), |kept| kept.asked_at);
+        let Kept { asked_at, overtaken, .. } = self.streams.entry(stream.clone()).or_default();
+        let (asked_at, overtaken) = (*asked_at, overtaken.clone());
+        let known = std::mem::take(&mut *lock(&overtaken));
         let numbers = heard.holes.iter().flat_map(|(from, to)| *from..=*to);
         for n in numbers.take(ENDS_MAX) {
             let (page, at) = stream.number(n).at();
@@ -141,12 +141,13 @@ impl Keeper {
                 Entry::Ended(end) => ended.push((n, end)),
                 // It waits, is out, or was never written down.
                 Entry::Unknown => {}
+                Entry::There(..) if known.contains(&n) => ended.push((n, End::Superseded)),
                 Entry::There(..) if again >= RESENDS_MAX => {}
                 Entry::There(..) => match node.message(stream, n, wall) {
                     // It arrived while the other side was asked.
                     Ok(Some(Numbered { state: State::Delivered, at, .. })) if at >= asked_at => {}
                     Ok(Some(Numbered { id, state: State::Delivered, number, .. })) if number == stream.number(n) => {
-                        node.resend(id, "the other side of the stream does not know it");
+                        node.resend(id, UNKNOWN_THERE, refusal(id, n, &overtaken));
                         again += 1;
                     }
                     // It was delivered once, was sent again by a person, and given up.
@@ -191,6 +192,20 @@ impl Kept {
     }
 }
 
+/// What is made of the answer to a message's being sent again: where a newer one has taken its place, that is what became of it.
+fn refusal(id: Id, n: u64, overtaken: &Arc<Mutex<BTreeSet<u64>>>) -> Box<dyn FnOnce(Result<(), Error>) + Send> {
+    let overtaken = overtaken.clone();
+    Box::new(move |answer| match answer {
+        Ok(()) => {}
+        Err(Error::Overtaken { .. }) => drop(lock(&overtaken).insert(n)),
+        Err(error) => log::warn!("message {id} is not sent again: {error}"),
+    })
+}
+
+fn lock(numbers: &Mutex<BTreeSet<u64>>) -> MutexGuard<'_, BTreeSet<u64>> {
+    numbers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A message, and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Numbered {
@@ -212,7 +227,7 @@ fn standing(record: &Record) -> Option<Numbered> {
 }
 
 impl Ledgers for Engine {
-    fn streams(&self) -> Result<Vec<StreamShown>, Error> {
+    fn streams(&self) -> Vec<StreamShown> {
         Engine::streams(self)
     }
 
@@ -225,13 +240,8 @@ impl Ledgers for Engine {
         Ok(standing(&self.show(id)?.record))
     }
 
-    fn resend(&mut self, id: Id, why: &str) {
-        let said = move |answer: Result<_, Error>| {
-            if let Err(error) = answer.map(drop) {
-                log::warn!("message {id} is not sent again: {error}");
-            }
-        };
-        self.act(id, Act::Resend(Queued::Ready).by("goniec", why), Box::new(said));
+    fn resend(&mut self, id: Id, why: &str, reply: Box<dyn FnOnce(Result<(), Error>) + Send>) {
+        self.act(id, Act::Resend(Queued::Ready).by("goniec", why), Box::new(|said| reply(said.map(drop))));
     }
 
     fn tell(&self, destination: &Arc<str>, agreement: Agreement, words: String) {
@@ -240,7 +250,7 @@ impl Ledgers for Engine {
 }
 
 impl Ledgers for Turn {
-    fn streams(&self) -> Result<Vec<StreamShown>, Error> {
+    fn streams(&self) -> Vec<StreamShown> {
         Turn::streams(self)
     }
 
@@ -253,8 +263,8 @@ impl Ledgers for Turn {
         Ok(standing(&self.show(id, now)?.record))
     }
 
-    fn resend(&mut self, id: Id, why: &str) {
-        self.act(id, Act::Resend(Queued::Ready).by("goniec", why), Box::new(drop));
+    fn resend(&mut self, id: Id, why: &str, reply: Box<dyn FnOnce(Result<(), Error>) + Send>) {
+        self.act(id, Act::Resend(Queued::Ready).by("goniec", why), Box::new(|said| reply(said.map(drop))));
     }
 
     /// Whoever drives it looks for himself.

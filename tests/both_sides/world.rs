@@ -223,7 +223,7 @@ impl World {
             return due;
         }
         node.keeps_at_ms = now.mono_ms + EVERY_MS;
-        for word in node.keeper.due(&node.turn, now.mono_ms, now.wall).expect("reads") {
+        for word in node.keeper.due(&node.turn, now.mono_ms, now.wall) {
             let frame = stream::encode(word.stream.epoch, word.last, &word.ended, &[]).expect("a frame");
             self.ask(side, Question::Word(word.stream), frame);
         }
@@ -376,7 +376,7 @@ impl World {
     }
 
     fn streams(&self, side: usize, way: Side) -> Vec<StreamShown> {
-        let all = self.nodes[side].turn.streams().expect("reads");
+        let all = self.nodes[side].turn.streams();
         all.into_iter().filter(|shown| shown.stream.side == way).collect()
     }
 

@@ -133,7 +133,7 @@ impl Pair {
 
     /// The streams that the first side sends.
     pub fn streams(&self) -> usize {
-        self.here.streams().expect("reads").iter().filter(|shown| shown.stream.side == Side::Out).count()
+        self.here.streams().iter().filter(|shown| shown.stream.side == Side::Out).count()
     }
 }
 

@@ -35,9 +35,9 @@ struct HoleShape {
     to: u64,
 }
 
-/// How every side of a stream stands.
-pub(in crate::server) fn streams(all: &[StreamShown]) -> Vec<u8> {
-    let streams = all.iter().map(|shown| StreamShape {
+/// How every side of a stream stands, and what is missing in it.
+pub(in crate::server) fn streams(all: &[(StreamShown, Vec<(u64, u64)>)]) -> Vec<u8> {
+    let streams = all.iter().map(|(shown, holes)| StreamShape {
         role: if shown.stream.side == Side::Out { "sends" } else { "receives" },
         name: &shown.stream.name,
         epoch: format!("{:x}", shown.stream.epoch),
@@ -45,7 +45,7 @@ pub(in crate::server) fn streams(all: &[StreamShown]) -> Vec<u8> {
         last: shown.last,
         mark: shown.mark,
         theirs: (shown.stream.side == Side::Out).then_some(shown.theirs),
-        holes: shown.holes.iter().map(|(from, to)| HoleShape { from: *from, to: *to }).collect(),
+        holes: holes.iter().map(|(from, to)| HoleShape { from: *from, to: *to }).collect(),
         gap_since: shown.gap_since.map(rfc3339),
         heard_at: shown.heard_at.map(rfc3339),
     });
