@@ -291,3 +291,48 @@ fn what_a_newer_one_overtook_is_told_as_superseded_where_it_is_missing() {
     let words = keeper.due(&turn, 40_000, now(at + 3).wall);
     assert_eq!(words.iter().map(|word| word.ended.clone()).collect::<Vec<_>>(), [vec![(1, End::Superseded)]]);
 }
+
+#[test]
+fn what_arrived_while_the_other_side_was_asked_is_not_sent_again() {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store);
+    let id = hand_in(&mut turn, &["a"]).expect("taken")[0];
+    let stream = stands(&turn, Side::Out).stream;
+    let heard = Heard { took: Vec::new(), mark: 0, highest: 1, holes: vec![(1, 1)] };
+    // Asked in the moment in which it arrived, and a moment later.
+    for (round, attempts) in [(1, 1), (2, 2)] {
+        let mut keeper = Keeper::new(vec!["peer".into()]);
+        assert_eq!(keeper.due(&turn, round, now(round).wall).len(), 1);
+        keeper.heard(&mut turn, &stream, &heard, round, now(5).wall).expect("reads");
+        turn.turn(now(5)).expect("turns");
+        assert_eq!(turn.show(id, now(5).wall).expect("there").record.attempts, attempts);
+    }
+}
+
+#[test]
+fn the_same_revision_with_other_content_is_a_conflict_and_taken() {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store);
+    let both = |body| vec![received(1, &[], vec![item(1, body, 2)])];
+    assert_eq!(receive(&mut turn, both("a"))[0].took, [Took::New]);
+    assert_eq!(receive(&mut turn, both("b"))[0].took, [Took::Conflict]);
+    assert_eq!(receive(&mut turn, both("b"))[0].took, [Took::Conflict]);
+    assert_eq!(receive(&mut turn, vec![received(1, &[], vec![item(1, "c", 1)])])[0].took, [Took::Known]);
+    assert_eq!(taken(&store), [b"a", b"b"]);
+}
+
+#[test]
+fn headers_without_end_are_refused_and_end_nothing() {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store);
+    let mut one = item(1, "a", 1);
+    one.drafts[0].envelope.headers.extend((0..600).map(|_| (String::new(), String::new())));
+    let said = Arc::new(Mutex::new(None));
+    let heard = said.clone();
+    let keep = move |answer: Result<Heard, goniec::Error>| *heard.lock().expect("no panic") = Some(answer);
+    turn.receive(received(1, &[], vec![one]), Box::new(keep));
+    turn.turn(now(3)).expect("turns");
+    let answer = said.lock().expect("no panic").take().expect("answered");
+    assert!(matches!(&answer, Err(goniec::Error::Invalid(why)) if why.contains("headers")), "{answer:?}");
+    assert_eq!(receive(&mut turn, vec![received(1, &[], vec![item(1, "a", 1)])])[0].took, [Took::New]);
+}

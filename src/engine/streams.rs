@@ -326,3 +326,16 @@ fn heard(registry: &Registry, stream: &Stream, took: Vec<Took>, now: WallMs) -> 
     book.gap(!holes.is_empty(), now);
     Ok(Heard { took, mark: book.mark, highest: book.highest, holes })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_page_that_ends_would_write_counts_towards_what_waits() {
+        let stream = Stream { side: Side::In, name: "shop".into(), epoch: 7 };
+        let ended = (0..100).map(|page| (1 + page * 1_000, End::Cancelled)).collect();
+        let arrivals = Arrivals { stream, last: 0, ended, items: Vec::new() };
+        assert_eq!(arrivals.bytes(), 100 * PAGE_NUMBERS * ENTRY_BYTES);
+    }
+}
