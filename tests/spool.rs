@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use goniec::config::{Config, Process};
-use goniec::engine::{Destination, Engine, Settings};
-use goniec::model::WallMs;
-use goniec::source::{SpoolStatus, Spooler, UNROUTED};
+use goniec::engine::{Act, Destination, Engine, Settings};
+use goniec::model::{Queued, WallMs};
+use goniec::source::{SpoolStatus, Spooler, UNROUTED, Unrouted};
 use goniec::store::memory::{MemoryDisk, MemoryStore};
 use goniec::store::{Query, Store};
 use goniec::{Message, Record};
@@ -199,6 +199,41 @@ fn only_whole_plain_files_are_looked_at() {
     assert_eq!((status.taken, status.refused, status.waiting, status.last_error), (0, 0, 0, None));
     assert!(world.bodies().is_empty() && world.files("done").is_empty());
     assert_eq!(world.files("").len(), 7, "they are left alone");
+}
+
+#[test]
+fn what_rested_goes_on_with_the_version_that_it_brought() {
+    let mut world = world("");
+    world.put("a.ndjson", r#"{"body":{"id":1},"key":"k","type":"order","version":7}"#);
+    world.look();
+    let rests = world.records()[0].0.clone();
+    assert_eq!((&*rests.envelope.destination, rests.envelope.version), (UNROUTED, Some(7)));
+    world.engine.shutdown(std::time::Duration::from_secs(10)).expect("ends");
+    // The routes were written, and the node was started again.
+    let config = format!(
+        "[destination.erp]\nurl = \"http://127.0.0.1:1/\"\n[source.orders]\nspool = {:?}\n[[route]]\nto = [\"erp\"]\n",
+        world.dir.path()
+    );
+    let sources = Config::parse(&config, "test", &Process).expect("sound").sources;
+    let unrouted = Unrouted::new(sources);
+    let destinations = vec![Destination::new("erp", |_: &Message| ()), Destination::new(UNROUTED, unrouted.clone())];
+    let store = Arc::new(MemoryStore::open(&world.disk).expect("opens"));
+    let engine = Engine::start(store, destinations, Settings::default(), Vec::new()).expect("starts");
+    unrouted.hands_to(&engine);
+    engine.act_wait(rests.id, Act::Resend(Queued::Ready)).expect("is sent again");
+    let query = Query { limit: 9, ..Query::default() };
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let gone_on = loop {
+        let page = engine.list(&query).expect("lists");
+        let erp = page.messages.into_iter().find(|shown| &*shown.record.envelope.destination == "erp");
+        if let Some(shown) = erp {
+            break shown.record;
+        }
+        assert!(std::time::Instant::now() < until, "it does not go on");
+        std::thread::yield_now();
+    };
+    assert_eq!((gone_on.envelope.version, gone_on.envelope.key.as_deref()), (Some(7), Some("k")));
+    engine.shutdown(std::time::Duration::from_secs(10)).expect("ends");
 }
 
 #[test]
