@@ -25,6 +25,8 @@ use crate::model::percent::{hex, unhex};
 
 /// Where files go that were taken.
 const DONE: &str = "done";
+/// What a file is called while it is moved. It begins with a dot, so it is not looked at.
+const HELD: &str = ".goniec-taken";
 /// Where files go that cannot be read.
 const FAILED: &str = "failed";
 /// How the name ends of a text that says why.
@@ -143,26 +145,43 @@ impl Folder {
         Ok((Identity::of(name, &file.metadata()?) == identity).then_some((file, identity)))
     }
 
-    /// Moves a file that was taken. Whether it is still the one that was.
+    /// Moves a file that was taken. What was odd about it, in words.
     pub(super) fn done(&self, file: &Identity) -> io::Result<Option<String>> {
-        let name = file.name();
-        let to = free(&self.dir.join(DONE), &name)?;
-        self.carry(&name, &to)?;
-        let moved = identity(&to)?.map(|moved| Identity { name: file.name.clone(), ..moved });
-        if moved.as_ref().is_none_or(|moved| moved == file) {
-            return Ok(None);
+        // Under this name nobody puts another one in its place, so that what is looked at is what is moved.
+        fs::rename(self.dir.join(file.name()), self.dir.join(HELD))?;
+        self.settle(Some(file))
+    }
+
+    /// Brings to its end what was being moved, where a process ended over it: this file was taken, and nothing else.
+    pub(super) fn settle(&self, taken: Option<&Identity>) -> io::Result<Option<String>> {
+        let held = OsStr::new(HELD);
+        let Some(found) = identity(&self.dir.join(HELD))? else { return Ok(None) };
+        let Some(taken) = taken.filter(|taken| taken.inode == found.inode) else {
+            let name = taken.map_or_else(|| OsString::from("file"), Identity::name);
+            self.put_back(&name)?;
+            return Ok(Some("another file came in its place while it was taken: that one is taken for itself".into()));
+        };
+        let is_same = Identity { name: taken.name.clone(), ..found } == *taken;
+        self.carry(held, &free(&self.dir.join(DONE), &taken.name())?)?;
+        let bytes = taken.bytes;
+        let odd = format!("it was written to while it was taken: what changed after {bytes} bytes was not taken");
+        Ok((!is_same).then_some(odd))
+    }
+
+    /// Gives what was not taken its name again; where that has come anew, a number before it: what stands behind the dot says what it is.
+    fn put_back(&self, name: &OsStr) -> io::Result<()> {
+        for number in 0..NUMBERS_MAX {
+            let mut to = OsString::new();
+            if number > 0 {
+                to.push(format!("{number}."));
+            }
+            to.push(name);
+            match rename_new(&self.dir.join(HELD), &self.dir.join(to)) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                other => return other.and_then(|()| sync(&self.dir)),
+            }
         }
-        if moved.is_some_and(|moved| moved.inode == file.inode) {
-            let bytes = file.bytes;
-            return Ok(Some(format!(
-                "it was written to while it was taken: what changed after {bytes} bytes was not taken"
-            )));
-        }
-        // Another one had come in its place, and waits its turn.
-        fs::hard_link(&to, self.dir.join(&name))?;
-        fs::remove_file(&to)?;
-        sync(&self.dir)?;
-        Ok(Some("another file came in its place while it was taken: that one is taken for itself".into()))
+        Err(io::Error::new(ErrorKind::AlreadyExists, "its name is taken with every number"))
     }
 
     /// Moves a file that cannot be read, and leaves a text beside it.
@@ -219,6 +238,23 @@ fn identity(path: &Path) -> io::Result<Option<Identity>> {
     }
 }
 
+/// Renames a file where nothing has the new name.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Some file systems cannot.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {}
+            other => return Ok(other?),
+        }
+    }
+    if is_taken(to)? {
+        return Err(ErrorKind::AlreadyExists.into());
+    }
+    fs::rename(from, to)
+}
+
 /// A path in this folder that is not taken, nor is that of a text beside it.
 fn free(folder: &Path, name: &OsStr) -> io::Result<PathBuf> {
     let name = name.as_bytes();
@@ -260,4 +296,35 @@ fn tell(path: &Path, why: &str) -> io::Result<()> {
 
 fn sync(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_process_ended_over_is_moved_or_put_back() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new(dir.path());
+        folder.prepare().expect("is prepared");
+        let put = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("writes");
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).ok();
+        put("a.csv", "taken");
+        let taken = folder.identity(OsStr::new("a.csv")).expect("reads").expect("is there");
+        // It ended between the two moves.
+        fs::rename(dir.path().join("a.csv"), dir.path().join(HELD)).expect("moves");
+        assert_eq!(folder.settle(Some(&taken)).expect("settles"), None);
+        assert_eq!((read("done/a.csv").as_deref(), read(HELD)), (Some("taken"), None));
+        // Another one had come under its name; and a third, meanwhile.
+        for (third, back) in [(None, "a.csv"), (Some("third"), "1.a.csv")] {
+            third.into_iter().for_each(|text| put("a.csv", text));
+            put(HELD, "another");
+            assert!(folder.settle(Some(&taken)).expect("settles").is_some_and(|odd| odd.contains("another file")));
+            assert_eq!((read(back).as_deref(), read(HELD)), (Some("another"), None));
+            assert_eq!(third, third.and(read("a.csv").as_deref()));
+        }
+        put(HELD, "nobody knows");
+        folder.settle(None).expect("settles");
+        assert_eq!(read("file").as_deref(), Some("nobody knows"));
+    }
 }

@@ -207,7 +207,10 @@ impl Spooler {
 
     /// Brings to its end what the mark tells of.
     fn finish(&mut self, now: WallMs, is_over: &dyn Fn() -> bool) -> Result<(), Stop> {
-        let Some(progress) = self.progress().map_err(Stop::All)? else { return Ok(()) };
+        let progress = self.progress().map_err(Stop::All)?;
+        let taken = progress.as_ref().filter(|progress| progress.stage == Stage::Taken);
+        self.odd(self.folder.settle(taken.map(|progress| &progress.file)))?;
+        let Some(progress) = progress else { return Ok(()) };
         let name = progress.file.name();
         let is_there = self.folder.identity(&name).map_err(all)?.as_ref() == Some(&progress.file);
         match (&progress.stage, is_there) {
@@ -296,11 +299,14 @@ impl Spooler {
     }
 
     fn moved(&self, file: &Identity) -> Result<(), Stop> {
-        let name = shown(&file.name());
-        let odd = self.folder.done(file);
-        let odd = odd.map_err(|error| Stop::All(format!("{name} was taken and cannot be moved: {error}")))?;
+        self.odd(self.folder.done(file))
+    }
+
+    /// Says what was odd about a file that was taken.
+    fn odd(&self, moved: io::Result<Option<String>>) -> Result<(), Stop> {
+        let odd = moved.map_err(|error| Stop::All(format!("what was taken cannot be moved: {error}")))?;
         if let Some(odd) = odd {
-            log::error!("source {:?}: {name}: {odd}", self.source);
+            log::error!("source {:?}: a file that was taken: {odd}", self.source);
         }
         Ok(())
     }
