@@ -4,6 +4,9 @@
 
 #![allow(dead_code, reason = "each harness uses its part")]
 
+#[path = "dice.rs"]
+mod dice;
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,6 +17,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+#[allow(unused_imports, reason = "each harness uses its part")]
+pub use dice::Dice;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The number of the next request.
@@ -21,26 +27,6 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// What was acknowledged: id to body.
 pub type Ledger = Arc<Mutex<HashMap<String, Vec<u8>>>>;
-
-/// A small generator, so that a printed seed tells the run.
-pub struct Dice(pub u64);
-
-impl Dice {
-    /// From `GONIEC_SEED`, or the clock; printed.
-    pub fn new(name: &str) -> Dice {
-        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-        let seed = std::env::var("GONIEC_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(u64::from(clock) + 1);
-        println!("seed of {name}: {seed}");
-        Dice(seed)
-    }
-
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
 
 /// How often a harness goes round: `or`, unless the environment says otherwise.
 pub fn rounds(variable: &str, or: u64) -> u64 {

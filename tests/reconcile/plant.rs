@@ -1,5 +1,8 @@
 //! Registries and manifests whose differences are known, because they were planted.
 
+#[path = "../common/dice.rs"]
+mod dice;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,30 +14,12 @@ use goniec::store::memory::MemoryStore;
 use goniec::store::{Batch, Expect, Incoming, Move, Query, StateName, Store};
 use goniec::{Message, State};
 
+pub use dice::Dice;
+
 /// When everything is compared: a day after the epoch of the ids.
 pub const NOW: WallMs = WallMs(1_790_000_000_000);
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 86_400_000;
-
-/// A small generator, so that a printed seed tells the run.
-pub struct Dice(pub u64);
-
-impl Dice {
-    /// From `GONIEC_SEED`, or the clock; printed.
-    pub fn new(name: &str) -> Dice {
-        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-        let seed = std::env::var("GONIEC_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(u64::from(clock) + 1);
-        println!("seed of {name}: {seed}");
-        Dice(seed)
-    }
-
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
 
 /// What becomes of a key in a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

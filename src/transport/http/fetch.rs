@@ -12,12 +12,12 @@
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-use ureq::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
-use ureq::http::{Request, StatusCode};
+use ureq::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use ureq::http::{Method, StatusCode};
 
+use super::Http;
 use super::client::Stream;
-use super::exchange::{self, Time};
-use super::{ANSWER_BYTES_MAX, ANSWER_WAIT, EXCERPT_BYTES_MAX, Http, attempt, drain, excerpt};
+use super::exchange::{Time, no};
 use crate::model::Failure;
 
 /// How long a read may wait for the next bytes.
@@ -47,21 +47,10 @@ impl Http {
 
     fn ask_for(&self, deadline: Duration) -> Result<Fetched, Failure> {
         let (target, until, time) = (self.target()?, Instant::now() + deadline, Time::begin(deadline));
-        let answer = self.exchange(&target.peer, time, |pass| {
-            let mut request = Request::new(());
-            *request.uri_mut() = target.uri.clone();
-            let headers = request.headers_mut();
-            headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-            headers.extend(self.fixed.clone());
-            headers.remove(CONTENT_TYPE);
-            self.credentials.authorise(headers, pass);
-            Ok(request)
-        })?;
+        let make = |pass: Option<&_>| Ok(self.question(&Method::GET, target, Some("*/*"), pass));
+        let answer = self.exchange(&target.peer, time, make)?;
         if answer.status() != StatusCode::OK {
-            attempt::hurry(ANSWER_WAIT);
-            let failure = exchange::refused(&answer, &target.peer);
-            let (body, _) = drain(answer, ANSWER_BYTES_MAX, EXCERPT_BYTES_MAX);
-            return Err(Failure { excerpt: excerpt(&body), ..failure });
+            return Err(no(answer, &target.peer, time.now));
         }
         let (headers, text) = (answer.headers(), |value: &HeaderValue| value.to_str().ok().map(str::to_owned));
         let left = length(headers);

@@ -12,13 +12,11 @@
 
 use std::time::Duration;
 
-use ureq::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use ureq::http::{Method, Request, Response, StatusCode};
+use ureq::http::{Method, Response, StatusCode};
 
-use super::exchange::Time;
-use super::probe::leads_elsewhere;
-use super::{ANSWER_BYTES_MAX, ANSWER_WAIT, EXCERPT_BYTES_MAX, Http, Target};
-use super::{attempt, drain, excerpt, exchange, retry_after};
+use super::exchange::{Time, no};
+use super::probe::{leads_elsewhere, stands_well};
+use super::{ANSWER_BYTES_MAX, Http, Target, drain};
 use crate::model::percent::escape;
 use crate::model::{Class, Failure, Sent};
 
@@ -45,15 +43,8 @@ impl Address {
         if parts.iter().any(|part| part.contains(['{', '}'])) {
             return Err(format!("of what stands in braces only {CURSOR} is known"));
         }
-        let host = url.split_once("://").map_or("", |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default();
-        if host.contains('{') || url.contains('#') {
-            return Err("the cursor stands in the path or in the query of the URL, and nowhere else".into());
-        }
         let address = Address { parts };
-        Target::parse(&address.sample())?;
-        if leads_elsewhere(&address.sample()) {
-            return Err("a segment of the URL's path is `.` or `..`; write it without".into());
-        }
+        stands_well(url, &address.sample(), "the cursor stands")?;
         Ok(address)
     }
 
@@ -92,16 +83,7 @@ impl Http {
         }
         // The texts of a target quote it, and a cursor is none of theirs.
         let target = Target::parse(&url).map_err(|_| wrong("the cursor makes no URL"))?;
-        let make = |pass: Option<&_>| {
-            let mut request = Request::new(());
-            *request.method_mut() = Method::GET;
-            *request.uri_mut() = target.uri.clone();
-            *request.headers_mut() = self.fixed.clone();
-            request.headers_mut().remove(CONTENT_TYPE);
-            request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
-            self.credentials.authorise(request.headers_mut(), pass);
-            Ok(request)
-        };
+        let make = |pass: Option<&_>| Ok(self.question(&Method::GET, &target, Some("application/json"), pass));
         let answer = self.exchange(&target.peer, time, make)?;
         match answer.status() {
             StatusCode::NO_CONTENT => {
@@ -109,7 +91,7 @@ impl Http {
                 Ok(None)
             }
             status if status.is_success() => whole(answer, &target.peer).map(Some),
-            _ => Err(refused(answer, &target.peer, time)),
+            _ => Err(no(answer, &target.peer, time.now)),
         }
     }
 }
@@ -125,15 +107,6 @@ fn whole(answer: Response<ureq::Body>, peer: &str) -> Result<Vec<u8>, Failure> {
         format!("{peer} did not finish its page of which {} bytes came", body.len())
     };
     Err(Failure::new(Class::Protocol, Sent::Answered, detail))
-}
-
-fn refused(answer: Response<ureq::Body>, peer: &str, time: Time) -> Failure {
-    attempt::hurry(ANSWER_WAIT);
-    let failure = exchange::refused(&answer, peer);
-    let asked = answer.headers().get(RETRY_AFTER);
-    let retry_after_ms = asked.and_then(|value| retry_after::parse(value.as_bytes(), time.now));
-    let (body, _) = drain(answer, ANSWER_BYTES_MAX, EXCERPT_BYTES_MAX);
-    Failure { retry_after_ms, excerpt: excerpt(&body), ..failure }
 }
 
 #[cfg(test)]

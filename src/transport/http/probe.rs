@@ -14,8 +14,8 @@
 
 use std::time::Duration;
 
-use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use ureq::http::{Method, Request, Response};
+use ureq::http::header::RETRY_AFTER;
+use ureq::http::{Method, Response};
 
 use super::answer::{BODY_BYTES_MAX, Seen};
 use super::exchange::Time;
@@ -68,16 +68,8 @@ impl Question {
             let hint = "say in `found` what means that the message is there, or name it by {id}";
             return Err(format!("a key alone tells nothing, as a short one may stand in any answer; {hint}"));
         }
-        let host = url.trim().split_once("://").map_or("", |(_, rest)| rest).split(['/', '?']).next().unwrap_or("");
-        if host.contains('{') || url.contains('#') {
-            return Err("the message is named in the path or in the query of the URL, and nowhere else".into());
-        }
         let question = Question { method, parts, presence, limit: DEADLINE_MAX };
-        let sample = question.sample();
-        Target::parse(&sample)?;
-        if leads_elsewhere(&sample) {
-            return Err("a segment of the URL's path is `.` or `..`; write it without".into());
-        }
+        stands_well(url.trim(), &question.sample(), "the message is named")?;
         Ok(question)
     }
 
@@ -141,6 +133,22 @@ fn parts(url: &str) -> Result<Vec<Part>, String> {
     }
 }
 
+/// Whether names stand where they may in a URL, and lead nowhere else in it; `sample` is the URL with some, `what` begins the sentence about them.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(super) fn stands_well(url: &str, sample: &str, what: &str) -> Result<(), String> {
+    let host = url.split_once("://").map_or("", |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default();
+    if host.contains('{') || url.contains('#') {
+        return Err(format!("{what} in the path or in the query of the URL, and nowhere else"));
+    }
+    Target::parse(sample)?;
+    if leads_elsewhere(sample) {
+        return Err("a segment of the URL's path is `.` or `..`; write it without".into());
+    }
+    Ok(())
+}
+
 /// Whether a segment of the path is `.` or `..`, which servers take for another path. A dot may be written as `%2e`.
 pub(super) fn leads_elsewhere(url: &str) -> bool {
     let path = url.split('?').next().unwrap_or_default();
@@ -171,15 +179,7 @@ impl Http {
             // The texts of a target quote it, and a name is none of theirs.
             Err(_) => return unknown(Class::Rule, "the name of the message makes no URL".into()),
         };
-        let make = |pass: Option<&_>| {
-            let mut request = Request::new(());
-            *request.method_mut() = question.method.clone();
-            *request.uri_mut() = target.uri.clone();
-            *request.headers_mut() = self.fixed.clone();
-            request.headers_mut().remove(CONTENT_TYPE);
-            self.credentials.authorise(request.headers_mut(), pass);
-            Ok(request)
-        };
+        let make = |pass: Option<&_>| Ok(self.question(&question.method, &target, None, pass));
         let asked_id = question.parts.contains(&Part::Id).then_some(&*id);
         match self.exchange(&target.peer, time, make) {
             Ok(answer) => judged(question, answer, &target.peer, asked_id, wall()),
