@@ -142,7 +142,7 @@ fn what_is_not_whole_or_not_understood_changes_nothing() {
         ("text/csv", "key,version,hash,changed\na,1,beef,\n", "is not SHA-256 in hex"),
         ("text/csv", "key,version,hash,changed\na,1,,2h\n", "the time \"2h\" is not"),
         ("text/csv", "key,version,hash,changed\n\"a,1,,\n", "line 2: it ends in the middle"),
-        ("text/csv", "key,version,hash,changed\n\"a\"b,1,,\n", "behind a closed quote"),
+        ("text/csv", "key,version,hash,changed\n\"a\"b,1,,\n", "behind the closing quote"),
         ("text/csv", &long, "more than 65536 bytes"),
         ("application/x-ndjson", "{\"key\":\"a\"}\n{\"key\":\n", "line 2: it is no JSON"),
         ("application/x-ndjson", "{\"version\":1}\n", "line 1: it has no key"),

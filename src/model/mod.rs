@@ -12,6 +12,7 @@ pub mod cause;
 pub mod chain;
 pub mod codec;
 pub mod cron;
+pub(crate) mod csv;
 pub mod forecast;
 pub mod hash;
 pub mod id;

@@ -18,6 +18,7 @@ use super::manifest::{Column, DOCUMENT_BYTES_MAX, Fields, LINE_BYTES_MAX, Line, 
 use crate::admin::when::{Toward, parse_when};
 use crate::engine::WORD_BYTES_MAX;
 use crate::model::WallMs;
+use crate::model::csv;
 use crate::model::percent::{hex, unhex};
 use crate::transport::filter::{Document, Filter};
 
@@ -40,14 +41,14 @@ pub(super) fn csv(from: &mut dyn Read, is_bounded: bool, fields: &Fields, each: 
     }
     let head = rows.text.trim_start_matches('\u{feff}').to_owned();
     let separator = [',', ';', '\t'].into_iter().rev().max_by_key(|sign| head.matches(*sign).count()).unwrap_or(',');
-    let names = cells(&head, separator)?;
+    let names = csv::fields(&head, separator)?;
     let spots = Spots::find(fields, &names)?;
     let mut count = 0;
     while rows.next(true)? {
         if rows.text.is_empty() {
             continue;
         }
-        let line = cells(&rows.text, separator).and_then(|row| spots.line(&names, &row));
+        let line = csv::fields(&rows.text, separator).and_then(|row| spots.line(&names, &row));
         line.and_then(&mut *each).map_err(|wrong| rows.said(&wrong))?;
         count += 1;
     }
@@ -161,37 +162,6 @@ impl<'a> Rows<'a> {
 
     fn said(&self, wrong: &str) -> String {
         format!("line {}: {wrong}", self.number)
-    }
-}
-
-/// The cells of a line of CSV.
-fn cells(line: &str, separator: char) -> Result<Vec<String>, String> {
-    let mut cells = Vec::new();
-    let mut letters = line.chars().peekable();
-    loop {
-        let mut cell = String::new();
-        if letters.next_if_eq(&'"').is_some() {
-            loop {
-                match letters.next() {
-                    Some('"') if letters.next_if_eq(&'"').is_none() => break,
-                    Some(letter) => cell.push(letter),
-                    None => return Err("a quote is never closed".into()),
-                }
-            }
-        } else {
-            while let Some(letter) = letters.next_if(|letter| *letter != separator) {
-                if letter == '"' {
-                    return Err("a quote stands within a cell".into());
-                }
-                cell.push(letter);
-            }
-        }
-        cells.push(cell);
-        match letters.next() {
-            Some(letter) if letter == separator => {}
-            Some(_) => return Err("something stands behind a closed quote".into()),
-            None => return Ok(cells),
-        }
     }
 }
 

@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 
 use super::super::handed::{self, LINE_BYTES_MAX};
 use crate::engine::REQUEST_BYTES_MAX;
+use crate::model::csv::fields;
 
 /// How the records of a file are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,48 +230,6 @@ impl<R: BufRead> Records<R> {
         let pairs: Vec<String> = self.head.iter().zip(row).map(pair).collect();
         Ok(Record { line, bytes: format!("{{{}}}", pairs.join(",")).into_bytes() })
     }
-}
-
-/// The fields of a row without its end.
-fn fields(row: &str, separator: char) -> Result<Vec<String>, String> {
-    let mut fields = Vec::new();
-    let mut rest = row;
-    loop {
-        let field;
-        (field, rest) = match rest.strip_prefix('"') {
-            Some(quoted) => unquoted(quoted)?,
-            None => {
-                let (plain, after) = rest.split_at(rest.find(separator).unwrap_or(rest.len()));
-                if plain.contains('"') {
-                    return Err("a quote stands within a field that is not quoted".into());
-                }
-                (plain.to_owned(), after)
-            }
-        };
-        fields.push(field);
-        rest = match (rest.is_empty(), rest.strip_prefix(separator)) {
-            (true, _) => return Ok(fields),
-            (false, Some(after)) => after,
-            (false, None) => return Err("something stands behind the closing quote of a field".into()),
-        };
-    }
-}
-
-/// What stands within quotes, the first of which was read, and what is left behind them.
-fn unquoted(text: &str) -> Result<(String, &str), String> {
-    let mut field = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('"') {
-        field.push_str(before);
-        match after.strip_prefix('"') {
-            Some(on) => {
-                field.push('"');
-                rest = on;
-            }
-            None => return Ok((field, after)),
-        }
-    }
-    Err("a quote that is opened is not closed".into())
 }
 
 /// The record, where it is JSON.
