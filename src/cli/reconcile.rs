@@ -158,7 +158,9 @@ fn show(shown: &Value) -> Result<(), Fail> {
     }
     for side in SIDES.into_iter().filter(|side| count(shown, side) > 0) {
         let of = shown.get(side).unwrap_or(&Value::Null);
-        say(&format!("  {side:<20} {}, the oldest of {}", count(shown, side), field(of, "oldest_at")))?;
+        let oldest = field(of, "oldest_at");
+        let oldest = if oldest.is_empty() { String::new() } else { format!(", the oldest of {oldest}") };
+        say(&format!("  {side:<20} {}{oldest}", count(shown, side)))?;
         for sample in of.get("samples").and_then(Value::as_array).into_iter().flatten() {
             let words = ["key", "id", "at", "why"].map(|name| field(sample, name));
             say(&format!("    {}", words.join("  ").trim_end()))?;
