@@ -110,7 +110,7 @@ impl PlacedNote {
 pub struct Incoming {
     /// What the caller handed in.
     pub draft: Draft,
-    /// The number of its destination, from [`Store::destination`].
+    /// The number of its destination, from [`super::Store::destination`].
     pub dest: Dest,
     /// What it waits for.
     pub wait: Queued,
@@ -213,7 +213,7 @@ pub struct Amendment {
 /// What a commit did.
 #[derive(Debug, Clone, Default)]
 pub struct Committed {
-    /// The number to hand to [`Store::sync`].
+    /// The number to hand to [`super::Store::sync`].
     pub number: CommitNo,
     /// The ids of the accepted, in the order of [`Batch::accepts`], with their places.
     pub accepted: Vec<(Id, Place)>,
