@@ -12,7 +12,7 @@ use goniec::config::{Config, Process};
 use goniec::engine::{Act, Destination, Engine, Settings};
 use goniec::model::{Queued, WallMs};
 use goniec::source::{SpoolStatus, Spooler, UNROUTED, Unrouted};
-use goniec::store::memory::{MemoryDisk, MemoryStore};
+use goniec::store::memory::{DiskFault, MemoryDisk, MemoryStore};
 use goniec::store::{Query, Store};
 use goniec::{Message, Record};
 use serde_json::Value;
@@ -414,6 +414,25 @@ fn on_a_full_disk_files_wait() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     check_each_once(&world, 100);
+}
+
+#[test]
+fn a_file_moves_only_once_its_messages_are_durable() {
+    let mut world = world("");
+    world.put("orders.ndjson", many(3));
+    world.disk.fail_sync(0, DiskFault::Io);
+    for _ in 0..3 {
+        let status = world.look();
+        assert!(status.last_error.is_some(), "{status:?}");
+        assert!(world.dir.path().join("orders.ndjson").exists(), "what it brought may be gone");
+    }
+    assert!(world.engine.shutdown(std::time::Duration::from_secs(10)).is_err(), "the disk failed");
+    world.disk.crash(1);
+    world.disk.heal();
+    (world.store, world.engine, world.spooler) = run(&world.disk, &world.sources);
+    world.look();
+    check_each_once(&world, 3);
+    assert!(!world.dir.path().join("orders.ndjson").exists());
 }
 
 #[test]

@@ -74,9 +74,10 @@ impl Engine {
     /// The mark of this name, as it was last written; `None` where there is none.
     ///
     /// # Errors
-    /// What hinders the read.
+    /// What hinders the read. An engine that failed gives none: what it wrote last may not have become durable, and nobody may go on from there.
     pub fn mark(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(mark::read(&*self.shared.registry.store, name)?)
+        let mark = mark::read(&*self.shared.registry.store, name)?;
+        self.failure().map_or(Ok(mark), Err)
     }
 
     /// Whether these messages can be taken at all, as far as they and the limits tell. Nothing is kept.
