@@ -195,11 +195,11 @@ fn a_foreign_or_newer_directory_is_refused_and_left_as_it_was() {
     let dir = tempfile::tempdir().expect("a directory");
     drop(open(&dir));
     let format = dir.path().join("format");
-    let text = std::fs::read_to_string(&format).expect("reads").replace("format 2", "format 3");
+    let text = std::fs::read_to_string(&format).expect("reads").replace("format 3", "format 4");
     std::fs::write(&format, &text).expect("writes");
     let before = listing(dir.path());
     let error = SledStore::open(dir.path(), options()).err().expect("refused");
-    assert!(error.to_string().contains("format 3"), "{error}");
+    assert!(error.to_string().contains("format 4"), "{error}");
     assert_eq!(listing(dir.path()), before);
 }
 

@@ -9,10 +9,9 @@
 
 use serde::Serialize;
 
+use super::entry::{ENTRY_BYTES, Laid, Owned, SHARED_BYTES};
 use super::keys;
-use super::layout::{
-    CHUNK_MESSAGES_MAX, ENTRY_BYTES, Entry, Kept, RANGE_CHUNKS, ROW_BYTES_MAX, Tree, dest_key, encode, place_key,
-};
+use super::layout::{CHUNK_MESSAGES_MAX, Kept, RANGE_CHUNKS, ROW_BYTES_MAX, Tree, dest_key, encode, place_key};
 use super::plan::Plan;
 use super::slot::{Flags, Hour, Slot, Stat};
 use crate::model::{Envelope, Id, Place, Queued, State, Told, WallMs};
@@ -34,6 +33,7 @@ struct Filling {
     number: u64,
     body: Vec<u8>,
     stat: Stat,
+    last: Option<Owned>,
 }
 
 impl Plan<'_> {
@@ -73,7 +73,7 @@ impl Plan<'_> {
         // Never before the chunk made before it, so that chunks can be searched by time.
         self.head.last_ms = self.head.last_ms.max(self.now.0);
         let made_at = WallMs(self.head.last_ms);
-        Filling { number, body: made_at.0.to_be_bytes().to_vec(), stat: Stat::new(made_at) }
+        Filling { number, body: made_at.0.to_be_bytes().to_vec(), stat: Stat::new(made_at), last: None }
     }
 
     /// Writes the filter of the range that is full, and begins the next.
@@ -111,19 +111,20 @@ impl Plan<'_> {
         }
         let body = &incoming.draft.body;
         let room = ROW_BYTES_MAX.saturating_sub(filling.body.len() + ENTRY_BYTES + fixed.len());
-        let kept = if body.len() <= room { Kept::Inline } else { Kept::Parts };
-        if kept == Kept::Parts {
+        let laid = Laid::of(body, room, filling.last.as_ref());
+        if laid.needs_parts() {
             self.parts(place, 1, body);
         }
-        let body_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
-        let inline: &[u8] = if kept == Kept::Inline { body } else { &[] };
-        Entry { fixed: &fixed, fixed_in_parts, body: inline, body_bytes, kept, gone: false }.write(&mut filling.body);
+        let entry = laid.entry(&fixed, fixed_in_parts, body);
+        entry.write(&mut filling.body);
+        let body_bytes = entry.body_bytes;
+        filling.last = laid.last(place.slot(), body, filling.last.take());
         let slot = Slot {
             state,
             flags: Flags {
                 deadline: envelope.deadline.is_some(),
                 alias: id.place() != place,
-                parts: fixed_in_parts || kept == Kept::Parts,
+                parts: fixed_in_parts || laid.kept == Kept::Parts,
                 behind: state.is_final() && self.is_clock_behind(),
                 ..Flags::default()
             },
@@ -188,7 +189,12 @@ impl Filling {
         let fixed_bytes = 80 + text_bytes + header_bytes;
         let body_bytes = incoming.draft.body.len();
         let alone = 8 + ENTRY_BYTES + fixed_bytes + body_bytes;
-        let here = if alone > ROW_BYTES_MAX { 0 } else { body_bytes };
+        let is_shared = self.last.as_ref().is_some_and(|last| last.is_of(&incoming.draft.body));
+        let here = match is_shared {
+            true => SHARED_BYTES,
+            false if alone > ROW_BYTES_MAX => 0,
+            false => body_bytes,
+        };
         let fixed_here = if fixed_bytes > FIXED_BYTES_MAX { 0 } else { fixed_bytes };
         self.stat.len() < CHUNK_MESSAGES_MAX && self.body.len() + ENTRY_BYTES + fixed_here + here <= ROW_BYTES_MAX
     }

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use super::head::{Change, Counters, Head};
 use super::layout::{Tree, dest_key, group_key, place_key};
-use super::open::{self, Held, Identity};
+use super::open::{self, Held};
 use super::plan::View;
 use super::slot::{Slot, Stat};
 use super::trees::Writes;
@@ -44,7 +44,7 @@ impl Fresh {
         let held = open::hold_for_salvage(dir, cache_bytes)?;
         let seal = held.identity.seal;
         if let Some(node) = node {
-            open::write_format(&held.paths, Identity { node, seal })?;
+            open::write_format(&held.paths, held.identity.with_node(node))?;
         }
         let view = open::view(&held.paths, seal, cache_bytes)?;
         let (writes, change) = (Writes::default(), Change::default());

@@ -17,19 +17,20 @@ use std::path::{Path, PathBuf};
 
 use super::accept::{FIXED_BYTES_MAX, hour};
 use super::carried::{Bytes, Chunk, End, Line, Message, Registry, Tried, VERSION, Versioned};
+use super::entry::{ENTRY_BYTES, Entry, Laid, Owned};
 use super::export::Exported;
 use super::fresh::Fresh;
 use super::head::Head;
 use super::keys;
 use super::layout::{
-    CHUNK_MESSAGES_MAX, ENTRY_BYTES, Edit, Entry, Fixed, Kept, RANGE_CHUNKS, ROW_BYTES_MAX, Tree, edit_row, encode,
-    encode_attempt, numbered_key, part_key, place_key,
+    CHUNK_MESSAGES_MAX, Edit, Fixed, Kept, RANGE_CHUNKS, ROW_BYTES_MAX, Tree, edit_row, encode, encode_attempt,
+    numbered_key, part_key, place_key,
 };
 use super::open;
 use super::slot::{Flags, Hour, Slot, Stat};
 use super::{Options, Paths};
 use crate::model::chain::Link;
-use crate::model::{Place, Queued, State, Told, WallMs};
+use crate::model::{Body, Place, Queued, State, Told, WallMs};
 use crate::store::{Dest, NOTE_KEY_BYTES_MAX, Note, StoreError, idempotency_hash, key_hash};
 
 /// The most bytes of a line: the largest body, escaped, with room to spare.
@@ -153,6 +154,7 @@ struct Filling {
     slots: usize,
     body: Vec<u8>,
     stat: Stat,
+    last: Option<Owned>,
 }
 
 /// A message of which not all bodies have come.
@@ -262,7 +264,7 @@ impl<'a> Import<'a> {
         }
         let body = chunk.made_at.0.to_be_bytes().to_vec();
         let (number, slots) = (chunk.number, usize::from(chunk.slots));
-        self.filling = Some(Filling { number, slots, body, stat: Stat::new(chunk.made_at) });
+        self.filling = Some(Filling { number, slots, body, stat: Stat::new(chunk.made_at), last: None });
         Ok(())
     }
 
@@ -320,7 +322,7 @@ impl<'a> Import<'a> {
         let (bytes, edit) = body.parts().map_err(Wrong::Line)?;
         coming.slot.flags.bodiless = bytes.is_none();
         match edit {
-            None => self.first(&mut coming, bytes.as_deref())?,
+            None => self.first(&mut coming, bytes.map(Body::from))?,
             Some(edit) => {
                 let body_bytes = bytes.as_ref().map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
                 let (at, who, why, content_type) = (edit.at, edit.who, edit.why, edit.content_type);
@@ -337,7 +339,7 @@ impl<'a> Import<'a> {
     }
 
     /// What lies in the chunk of a message.
-    fn first(&mut self, coming: &mut Coming, body: Option<&[u8]>) -> Result<(), Wrong> {
+    fn first(&mut self, coming: &mut Coming, body: Option<Body>) -> Result<(), Wrong> {
         let Message { id, supersedes, ref envelope, .. } = coming.message;
         let mut fixed = Vec::new();
         encode(&Fixed { id, supersedes, envelope: envelope.clone() }, &mut fixed)?;
@@ -346,23 +348,21 @@ impl<'a> Import<'a> {
             self.parts(coming, 0, &fixed)?;
             fixed.clear();
         }
-        let filled = self.filling.as_ref().map_or(0, |filling| filling.body.len());
-        let room = ROW_BYTES_MAX.checked_sub(filled + ENTRY_BYTES + fixed.len());
+        let Some(filling) = &self.filling else { return Ok(()) };
+        let room = ROW_BYTES_MAX.checked_sub(filling.body.len() + ENTRY_BYTES + fixed.len());
         let room = room.ok_or_else(|| said("more stands in its chunk than one can hold"))?;
-        let kept = match body {
-            Some(body) if body.len() <= room => Kept::Inline,
-            Some(_) => Kept::Parts,
-            None => Kept::Removed,
+        let laid = match &body {
+            Some(body) => Laid::of(body, room, filling.last.as_ref()),
+            None => Laid::REMOVED,
         };
         let bytes = body.unwrap_or_default();
-        if kept == Kept::Parts {
-            self.parts(coming, 1, bytes)?;
+        if laid.needs_parts() {
+            self.parts(coming, 1, &bytes)?;
         }
-        let inline: &[u8] = if kept == Kept::Inline { bytes } else { &[] };
-        let body_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let entry = Entry { fixed: &fixed, fixed_in_parts, body: inline, body_bytes, kept, gone: false };
+        coming.slot.flags.parts |= laid.kept == Kept::Parts;
         if let Some(filling) = &mut self.filling {
-            entry.write(&mut filling.body);
+            laid.entry(&fixed, fixed_in_parts, &bytes).write(&mut filling.body);
+            filling.last = laid.last(coming.place.slot(), &bytes, filling.last.take());
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! | tree     | key (big-endian)           | body of the row                                            | written |
 //! |----------|----------------------------|------------------------------------------------------------|---------|
-//! | `chunk`  | chunk 8                    | made at 8, then up to 64 [entries](Entry)                  | once; rewritten by erasure |
+//! | `chunk`  | chunk 8                    | made at 8, then up to 64 [entries](super::entry::Entry)                  | once; rewritten by erasure |
 //! | `stat`   | chunk 8                    | made at 8, then a [slot](super::slot::Slot) a message      | with the chunk, and once per commit that changes it |
 //! | `open`   | chunk 8                    | nothing                                                    | while a message of the chunk is not final |
 //! | `bad`    | place 8                    | nothing                                                    | while abandoned, but for superseded |
@@ -32,8 +32,10 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Attempt, Envelope, Id, Place, WallMs, codec};
 use crate::store::StoreError;
 
-/// The format of a registry. A registry of a higher one is refused before anything is written.
-pub(super) const FORMAT: u32 = 2;
+/// The format of a registry. A registry of a higher one is refused before anything is written. Since 3, messages of a chunk may share a body.
+pub(super) const FORMAT: u32 = 3;
+/// The oldest format whose rows read as they do in this one.
+pub(super) const FORMAT_OLDEST: u32 = 2;
 /// The most bytes of a chunk, an edit or a part. sled keeps up to 19 rows in a page, and a page of more than a quarter segment (512 KiB) becomes a
 /// file of its own that nothing ever syncs; so this must stay under 27,000.
 pub(super) const ROW_BYTES_MAX: usize = 17_400;
@@ -226,6 +228,12 @@ pub(super) fn place_key(place: Place) -> [u8; 8] {
     place.to_u64().to_be_bytes()
 }
 
+/// How the keys of all places of a chunk begin: a place ends with its slot.
+pub(super) fn chunk_prefix(key: &[u8; 8]) -> &[u8] {
+    let (_slot, chunk) = key.split_last().unwrap_or((&0, key));
+    chunk
+}
+
 /// The key of an attempt or an edit: the place, then a number.
 pub(super) fn numbered_key(place: Place, number: u16) -> [u8; 10] {
     let mut key = [0; 10];
@@ -343,100 +351,6 @@ pub(super) enum Kept {
     Parts,
     /// Nowhere any more.
     Removed,
-}
-
-/// One message in a chunk: flags 1, envelope's length 4, body's length 4, then both.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry<'a> {
-    /// The encoded [`Fixed`]; empty where it lies in parts or is gone.
-    pub(super) fixed: &'a [u8],
-    pub(super) fixed_in_parts: bool,
-    /// The body; empty where it lies in parts or was removed.
-    pub(super) body: &'a [u8],
-    pub(super) body_bytes: u32,
-    pub(super) kept: Kept,
-    /// The message was deleted.
-    pub(super) gone: bool,
-}
-
-const FIXED_IN_PARTS: u8 = 1;
-const BODY_IN_PARTS: u8 = 2;
-const BODY_REMOVED: u8 = 4;
-const GONE: u8 = 8;
-/// What an entry takes beside its envelope and body.
-pub(super) const ENTRY_BYTES: usize = 9;
-
-impl Entry<'_> {
-    pub(super) const ERASED: Entry<'static> =
-        Entry { fixed: &[], fixed_in_parts: false, body: &[], body_bytes: 0, kept: Kept::Removed, gone: true };
-
-    pub(super) fn write(&self, into: &mut Vec<u8>) {
-        let flags = if self.fixed_in_parts { FIXED_IN_PARTS } else { 0 }
-            | match self.kept {
-                Kept::Inline => 0,
-                Kept::Parts => BODY_IN_PARTS,
-                Kept::Removed => BODY_REMOVED,
-            }
-            | if self.gone { GONE } else { 0 };
-        into.push(flags);
-        into.extend_from_slice(&u32::try_from(self.fixed.len()).unwrap_or(u32::MAX).to_be_bytes());
-        into.extend_from_slice(&self.body_bytes.to_be_bytes());
-        into.extend_from_slice(self.fixed);
-        into.extend_from_slice(self.body);
-    }
-}
-
-/// The messages of a chunk, as its row holds them.
-pub(super) struct Entries<'a> {
-    pub(super) made_at: WallMs,
-    pub(super) list: Vec<Entry<'a>>,
-}
-
-/// Reads the entry at the front.
-fn entry<'a>(cursor: &mut Cursor<'a>) -> Option<Entry<'a>> {
-    let flags = cursor.u8()?;
-    let fixed_bytes = usize::try_from(cursor.u32()?).ok()?;
-    let body_bytes = cursor.u32()?;
-    let fixed = cursor.take(fixed_bytes)?;
-    let kept = match flags & (BODY_IN_PARTS | BODY_REMOVED) {
-        0 => Kept::Inline,
-        BODY_IN_PARTS => Kept::Parts,
-        _ => Kept::Removed,
-    };
-    let inline = if kept == Kept::Inline { usize::try_from(body_bytes).ok()? } else { 0 };
-    let body = cursor.take(inline)?;
-    let fixed_in_parts = flags & FIXED_IN_PARTS != 0;
-    Some(Entry { fixed, fixed_in_parts, body, body_bytes, kept, gone: flags & GONE != 0 })
-}
-
-impl<'a> Entries<'a> {
-    pub(super) fn read(body: &'a [u8]) -> Option<Entries<'a>> {
-        let mut cursor = Cursor(body);
-        let made_at = WallMs(cursor.u64()?);
-        let mut list = Vec::new();
-        while !cursor.0.is_empty() {
-            list.push(entry(&mut cursor)?);
-        }
-        Some(Entries { made_at, list })
-    }
-
-    /// One message of the row.
-    pub(super) fn one(body: &'a [u8], slot: u8) -> Option<Entry<'a>> {
-        let mut cursor = Cursor(body);
-        let _made_at = cursor.u64()?;
-        for _ in 0..slot {
-            entry(&mut cursor)?;
-        }
-        entry(&mut cursor)
-    }
-
-    pub(super) fn write(&self) -> Vec<u8> {
-        let mut body = self.made_at.0.to_be_bytes().to_vec();
-        for entry in &self.list {
-            entry.write(&mut body);
-        }
-        body
-    }
 }
 
 /// Reads numbers from the front of bytes.

@@ -16,6 +16,7 @@
 
 mod accept;
 mod carried;
+mod entry;
 mod export;
 mod fresh;
 mod head;
@@ -132,13 +133,14 @@ impl SledStore {
     pub fn open(dir: &Path, options: Options) -> Result<SledStore, StoreError> {
         let held = open::hold(dir, options.cache_bytes)?;
         let view = open::view(&held.paths, held.identity.seal, options.cache_bytes)?;
+        open::raise_format(&held)?;
         let store = SledStore::assemble(held, view, options)?;
         store.restore_ballast();
         Ok(store)
     }
 
     fn assemble(held: Held, view: View, options: Options) -> Result<SledStore, StoreError> {
-        let Held { paths, identity: Identity { node, seal }, lock } = held;
+        let Held { paths, identity: Identity { node, seal, .. }, lock } = held;
         let names = start::names(&view.trees)?;
         let range = start::range(&view)?;
         let db = OpenOptions::new().read(true).write(true).open(&paths.db).map_err(open::disk)?;

@@ -13,7 +13,8 @@
 //!
 //! # What holds
 //!
-//! * A registry of another format is refused before anything is written.
+//! * A registry of a format that is not known is refused before anything is written. One of an older format is read as it is, and says that it has
+//!   the newer one before the first commit.
 //! * A registry whose making was interrupted is made anew; nobody was promised anything yet. That it was is decided under the lock.
 //! * What sled recovered is compared with the witness before anybody sees it.
 //!
@@ -27,7 +28,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::head::{Counters, Head};
-use super::layout::{FORMAT, Seal, Tree, damaged, group_key};
+use super::layout::{FORMAT, FORMAT_OLDEST, Seal, Tree, damaged, group_key};
 use super::plan::View;
 use super::trees::{Trees, Writes};
 use super::witness::{Testimony, Witness};
@@ -69,6 +70,7 @@ impl Paths {
 pub(super) struct Identity {
     pub(super) node: NodeTag,
     pub(super) seal: Seal,
+    format: u32,
 }
 
 /// A registry that is ours alone, not yet opened.
@@ -243,19 +245,30 @@ fn make(paths: &Paths, cache_bytes: u64) -> Result<Identity, StoreError> {
 }
 
 impl Identity {
+    /// The same for a registry that goes on with the ids of another one.
+    pub(super) fn with_node(self, node: NodeTag) -> Identity {
+        Identity { node, ..self }
+    }
+
     /// What a new registry is.
     fn draw() -> Identity {
         let random = || std::hash::RandomState::new().build_hasher().finish();
         let node = NodeTag::new(u16::try_from(random() & 0xfff).unwrap_or(0));
-        Identity { node, seal: Seal(u32::try_from(random() >> 32).unwrap_or(0)) }
+        Identity { node, seal: Seal(u32::try_from(random() >> 32).unwrap_or(0)), format: FORMAT }
     }
 }
 
-/// Writes what this directory is.
+/// Lets a registry of an older format say that it has the newer one.
+pub(super) fn raise_format(held: &Held) -> Result<(), StoreError> {
+    if held.identity.format == FORMAT { Ok(()) } else { write_format(&held.paths, held.identity) }
+}
+
+/// Writes what this directory is. What it says before is as long: it is written over in its place, which takes no room and is never half done.
 pub(super) fn write_format(paths: &Paths, identity: Identity) -> Result<(), StoreError> {
     let (node, Seal(salt)) = (identity.node.to_u16(), identity.seal);
     let text = format!("goniec registry\nformat {FORMAT}\nnode {node:03x}\nsalt {salt:08x}\n");
-    let mut file = File::create(&paths.format).map_err(disk)?;
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&paths.format);
+    let mut file = opened.map_err(disk)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(disk)
 }
 
@@ -272,22 +285,24 @@ pub(super) fn read_format(paths: &Paths) -> Result<Option<Identity>, StoreError>
     if lines.next() != Some("goniec registry") {
         return Err(StoreError::Foreign(format!("{path} does not say that this is a goniec registry")));
     }
-    match lines.next().and_then(|line| line.strip_prefix("format ")).and_then(|number| number.parse::<u32>().ok()) {
-        Some(FORMAT) => {}
+    let number =
+        lines.next().and_then(|line| line.strip_prefix("format ")).and_then(|number| number.parse::<u32>().ok());
+    let format = match number {
+        Some(format @ FORMAT_OLDEST..=FORMAT) => format,
         Some(other) => {
             return Err(StoreError::Foreign(format!(
-                "the registry has format {other}, and this goniec reads and writes format {FORMAT}"
+                "the registry has format {other}, and this goniec reads formats {FORMAT_OLDEST} to {FORMAT}"
             )));
         }
         None => return Err(StoreError::Foreign(format!("{path} does not say its format"))),
-    }
+    };
     let mut number = |name: &str| {
         let hex = lines.next().and_then(|line| line.strip_prefix(name));
         hex.and_then(|hex| u32::from_str_radix(hex, 16).ok())
     };
     let (node, salt) = (number("node ").and_then(|node| u16::try_from(node).ok()), number("salt "));
     match (node, salt) {
-        (Some(node), Some(salt)) => Ok(Some(Identity { node: NodeTag::new(node), seal: Seal(salt) })),
+        (Some(node), Some(salt)) => Ok(Some(Identity { node: NodeTag::new(node), seal: Seal(salt), format })),
         (None, _) | (_, None) => Err(StoreError::Damaged(format!("{path} does not say its node and its salt"))),
     }
 }

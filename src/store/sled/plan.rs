@@ -9,16 +9,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::entry::Entries;
 use super::head::{Change, Counters, Head};
 use super::hot::Hot;
 use super::layout::{
-    ATTEMPTS_MAX, Edit, Kept, ROW_BYTES_MAX, Tree, damaged, edit_row, encode_attempt, group_key, numbered_key,
-    part_key, place_key,
+    ATTEMPTS_MAX, Edit, Kept, ROW_BYTES_MAX, Tree, chunk_prefix, damaged, edit_row, encode_attempt, group_key,
+    numbered_key, part_key, place_key,
 };
 use super::slot::{Arrival, Slot, Stat};
 use super::trees::{Trees, Writes};
 use super::write::Refused;
-use super::{read, retain, start};
+use super::{read, start};
 
 use crate::model::{Abandoned, Attempt, Delivery, Id, NodeTag, Place, State, WallMs};
 use crate::store::{Amendment, Batch, Committed, Move, Moved, StateName, StoreError};
@@ -55,6 +56,15 @@ pub(super) struct Touched {
     dirty: bool,
     erased: BTreeSet<u8>,
     pub(super) stripped: BTreeSet<u8>,
+    /// Whether something of what is erased or stripped lies in parts.
+    pub(super) has_parts: bool,
+}
+
+impl Touched {
+    fn new(stat: Stat, was_open: Option<u64>, dirty: bool) -> Touched {
+        let (erased, stripped) = (BTreeSet::new(), BTreeSet::new());
+        Touched { stat, was_open, dirty, erased, stripped, has_parts: false }
+    }
 }
 
 /// The plan of one commit.
@@ -180,10 +190,7 @@ impl<'a> Plan<'a> {
             };
             let Some(stat) = stat else { return Ok(None) };
             let was_open = stat.mark(chunk);
-            let _none = self.touched.insert(
-                chunk,
-                Touched { stat, was_open, dirty: false, erased: BTreeSet::new(), stripped: BTreeSet::new() },
-            );
+            let _none = self.touched.insert(chunk, Touched::new(stat, was_open, false));
         }
         Ok(self.touched.get_mut(&chunk))
     }
@@ -197,10 +204,7 @@ impl<'a> Plan<'a> {
 
     /// A chunk that this commit makes.
     pub(super) fn made(&mut self, chunk: u64, stat: Stat) {
-        let _none = self.touched.insert(
-            chunk,
-            Touched { stat, was_open: None, dirty: true, erased: BTreeSet::new(), stripped: BTreeSet::new() },
-        );
+        let _none = self.touched.insert(chunk, Touched::new(stat, None, true));
     }
 
     pub(super) fn put(&mut self, tree: Tree, key: &[u8], body: &[u8]) {
@@ -396,9 +400,11 @@ impl<'a> Plan<'a> {
         {
             self.writes.remove(Tree::Alias, &fixed.id.to_bytes());
         }
-        self.forget(Tree::Att, slot.flags.attempts, place)?;
-        self.forget(Tree::Over, slot.revision > 1, place)?;
-        self.forget(Tree::Part, slot.flags.parts, place)?;
+        let prefix = place_key(place);
+        self.forget(Tree::Att, slot.flags.attempts, &prefix)?;
+        self.forget(Tree::Over, slot.revision > 1, &prefix)?;
+        // Who else needs its first body, the chunk knows.
+        self.forget_parts(slot.flags.parts, place, |revision| revision != 1)?;
         if slot.is_bad() {
             self.mark(Tree::Bad, &place_key(place), false);
         }
@@ -409,22 +415,30 @@ impl<'a> Plan<'a> {
         if let Some(touched) = self.touched.get_mut(&place.chunk()) {
             touched.stat.erase(place.slot());
             touched.dirty = true;
+            touched.has_parts |= slot.flags.parts;
             let _new = touched.erased.insert(place.slot());
         }
         Ok(true)
     }
 
-    /// Removes the rows of a message from a tree, if it has any there.
-    pub(super) fn forget(&mut self, tree: Tree, any: bool, place: Place) -> Result<(), StoreError> {
+    /// Removes the rows whose keys begin so from a tree, if there are any.
+    fn forget(&mut self, tree: Tree, any: bool, prefix: &[u8]) -> Result<(), StoreError> {
         if any {
-            let prefix = place_key(place);
-            self.writes.take_back(tree, &prefix);
-            let mut walk = self.view.trees.under(tree, &prefix)?;
+            self.writes.take_back(tree, prefix);
+            let mut walk = self.view.trees.under(tree, prefix)?;
             while let Some(row) = walk.forth() {
                 self.writes.remove(tree, &row?.0);
             }
         }
         Ok(())
+    }
+
+    /// Removes the parts of a message's bodies, if there are any: those of these revisions.
+    pub(super) fn forget_parts(&mut self, any: bool, place: Place, of: impl Fn(u16) -> bool) -> Result<(), StoreError> {
+        let newest = self.slot(place)?.map_or(0, |slot| slot.revision);
+        (0..=newest)
+            .filter(|revision| any && of(*revision))
+            .try_for_each(|revision| self.forget(Tree::Part, true, &numbered_key(place, revision)))
     }
 
     /// Writes what the touched chunks and the head have become.
@@ -441,6 +455,7 @@ impl<'a> Plan<'a> {
             if touched.stat.is_empty() {
                 // The empty status row stays until the floor has passed it: it tells a deleted chunk from a lost one.
                 self.writes.remove(Tree::Chunk, &key);
+                self.forget(Tree::Part, touched.has_parts, chunk_prefix(&place_key(Place::new(chunk, 0))))?;
                 touched.stat.clear();
             } else if !touched.erased.is_empty() || !touched.stripped.is_empty() {
                 self.rewrite(chunk, &touched)?;
@@ -467,11 +482,16 @@ impl<'a> Plan<'a> {
     /// Rewrites a chunk without the messages that were deleted and the bodies that were removed.
     fn rewrite(&mut self, chunk: u64, touched: &Touched) -> Result<(), StoreError> {
         let key = chunk.to_be_bytes();
-        let erased: Vec<u8> = touched.erased.iter().copied().collect();
-        let bare: Vec<u8> = touched.stripped.iter().copied().collect();
-        let body = self.view.trees.row(Tree::Chunk, &key, |row| retain::rewritten(row.body, &erased, &bare))?;
-        let body = body.ok_or_else(|| damaged(Tree::Chunk, &key, "it is missing"))?;
+        let rewritten = self.view.trees.row(Tree::Chunk, &key, |row| {
+            let mut entries = Entries::read(row.body)?;
+            let freed = entries.remove(&touched.erased, &touched.stripped)?;
+            Some((entries.write(), freed))
+        })?;
+        let (body, freed) = rewritten.ok_or_else(|| damaged(Tree::Chunk, &key, "it is missing"))?;
         self.put(Tree::Chunk, &key, &body);
+        for owner in freed {
+            self.forget(Tree::Part, true, &numbered_key(Place::new(chunk, owner), 1))?;
+        }
         Ok(())
     }
 }

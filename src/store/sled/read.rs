@@ -9,10 +9,9 @@
 
 use std::sync::Arc;
 
+use super::entry::Entries;
 use super::head::Head;
-use super::layout::{
-    Cursor, Edit, Entries, Fixed, Kept, Tree, damaged, decode, name, numbered_key, part_key, place_key,
-};
+use super::layout::{Cursor, Edit, Fixed, Kept, Tree, damaged, decode, name, numbered_key, part_key, place_key};
 use super::slot::{Arrival, Slot, Stat};
 use super::trees::Trees;
 use crate::model::{Abandoned, Attempt, Body, Delivery, Id, Message, Place, Record, Sent, State, codec};
@@ -38,6 +37,8 @@ struct First {
     fixed: Fixed,
     body: Option<Body>,
     kept: Kept,
+    /// The message under whose place its parts lie, where it is in parts.
+    owner: Place,
     body_bytes: u32,
 }
 
@@ -50,10 +51,11 @@ fn first(trees: &Trees, place: Place, with_body: bool) -> Result<Option<First>, 
         }
         let body = (with_body && entry.kept == Kept::Inline).then(|| Body::from(entry.body));
         let fixed = if entry.fixed_in_parts { None } else { Some(decode::<Fixed>(entry.fixed)?) };
-        Some(Some((fixed, body, entry.kept, entry.body_bytes)))
+        let owner = entry.owner.map_or(place, |slot| Place::new(place.chunk(), slot));
+        Some(Some((fixed, body, entry.kept, owner, entry.body_bytes)))
     })?;
     let Some(found) = read else { return Err(damaged(Tree::Chunk, &key, "it is missing")) };
-    let Some((fixed, body, kept, body_bytes)) = found else { return Ok(None) };
+    let Some((fixed, body, kept, owner, body_bytes)) = found else { return Ok(None) };
     let fixed = match fixed {
         Some(fixed) => fixed,
         None => {
@@ -61,7 +63,7 @@ fn first(trees: &Trees, place: Place, with_body: bool) -> Result<Option<First>, 
             decode(&bytes).ok_or_else(|| damaged(Tree::Part, &part_key(place, 0, 0), "it is no envelope"))?
         }
     };
-    Ok(Some(First { fixed, body, kept, body_bytes }))
+    Ok(Some(First { fixed, body, kept, owner, body_bytes }))
 }
 
 /// What never changes of the message at this place.
@@ -213,7 +215,7 @@ pub(super) fn load(trees: &Trees, head: &Head, place: Place) -> Result<Option<Lo
         content_type = edit.content_type.clone();
         body_of(trees, place, slot.revision, edit.kept, edit.body_bytes, inline)?
     } else {
-        body_of(trees, place, 1, first.kept, first.body_bytes, first.body)?
+        body_of(trees, first.owner, 1, first.kept, first.body_bytes, first.body)?
     };
     let message = Message {
         id: first.fixed.id,
@@ -251,7 +253,7 @@ pub(super) fn revision(trees: &Trees, head: &Head, place: Place, number: u16) ->
         let first = first(trees, place, true)?.ok_or_else(|| lost(place))?;
         return Ok(Some(Revision {
             number,
-            body: body_of(trees, place, number, first.kept, first.body_bytes, first.body)?,
+            body: body_of(trees, first.owner, number, first.kept, first.body_bytes, first.body)?,
             content_type: first.fixed.envelope.content_type,
             at: first.fixed.id.accepted_at(),
             who: String::new(),

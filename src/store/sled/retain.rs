@@ -16,7 +16,7 @@
 
 use std::ops::Range;
 
-use super::layout::{Entries, Entry, Kept, RANGE_CHUNKS, Tree, encode_edit, part_key, place_key};
+use super::layout::{Kept, RANGE_CHUNKS, Tree, encode_edit, place_key};
 use super::plan::Plan;
 use super::read;
 use super::slot::{Slot, Stat};
@@ -107,18 +107,11 @@ impl Plan<'_> {
                 self.put(Tree::Over, &key, &body);
             }
         }
-        if slot.flags.parts {
-            let mut walk = self.view.trees.under(Tree::Part, &place_key(place))?;
-            while let Some(row) = walk.forth() {
-                let (key, _) = row?;
-                // Revision 0 is the envelope's.
-                if !key.starts_with(part_key(place, 0, 0).get(..10).unwrap_or(&[])) {
-                    self.writes.remove(Tree::Part, &key);
-                }
-            }
-        }
+        // Revision 0 is the envelope's.
+        self.forget_parts(slot.flags.parts, place, |revision| revision > 1)?;
         self.set(place, &slot);
         if let Some(touched) = self.touched.get_mut(&place.chunk()) {
+            touched.has_parts |= slot.flags.parts;
             let _new = touched.stripped.insert(place.slot());
         }
         Ok(())
@@ -150,24 +143,6 @@ impl Plan<'_> {
         }
         Ok(self.head.floor > before)
     }
-}
-
-/// The entry of a message whose body was removed.
-pub(super) fn stripped<'a>(entry: &Entry<'a>) -> Entry<'a> {
-    Entry { body: &[], kept: Kept::Removed, ..entry.clone() }
-}
-
-/// Erases and strips messages in the body of a chunk.
-pub(super) fn rewritten(body: &[u8], erased: &[u8], bare: &[u8]) -> Option<Vec<u8>> {
-    let mut entries = Entries::read(body)?;
-    for number in bare {
-        let entry = entries.list.get_mut(usize::from(*number))?;
-        *entry = stripped(entry);
-    }
-    for number in erased {
-        *entries.list.get_mut(usize::from(*number))? = Entry::ERASED;
-    }
-    Some(entries.write())
 }
 
 /// What may go now: delivered messages of a chunk go together, and so do abandoned ones, and bodies.

@@ -18,9 +18,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 
+use super::entry::{Entries, Entry};
 use super::fresh::Fresh;
 use super::head::{Counters, Head};
-use super::layout::{Cursor, Entries, Entry, Fixed, Kept, Tree, decode, numbered_key, place_key};
+use super::layout::{Cursor, Fixed, Kept, Tree, decode, numbered_key, place_key};
 use super::open::{self, Paths};
 use super::search::Found;
 use super::slot::{Flags, Hour, Slot, Stat};
@@ -156,18 +157,39 @@ impl Carry<'_> {
         for chunk in head.floor..head.next_chunk {
             let messages = self.row(Tree::Chunk, &chunk.to_be_bytes())?;
             let stat = self.status(chunk, made_at, messages.as_ref().map(|(_, body)| body.as_slice()))?;
+            let entries = messages.as_ref().and_then(|(_, body)| Entries::read(body));
             made_at = made_at.max(stat.made_at());
             for (number, slot) in stat.slots() {
                 self.salvaged.messages += 1;
                 let place = Place::new(chunk, number);
                 self.new.message(place, &slot);
-                for tree in [Tree::Att, Tree::Over, Tree::Part] {
+                for tree in [Tree::Att, Tree::Over] {
                     self.rows(tree, &place_key(place))?;
+                }
+                if let Some(entry) = entries.as_ref().and_then(|entries| entries.list.get(usize::from(number))) {
+                    self.parts(place, entry)?;
                 }
             }
             self.new.chunk(chunk, messages.as_ref().map(|(commit, body)| (*commit, body.as_slice())), &stat)?;
         }
         Ok(())
+    }
+
+    /// Carries what lies in parts of a message. The parts of bodies that were removed are in the file too: they stay behind.
+    fn parts(&mut self, place: Place, entry: &Entry<'_>) -> Result<(), StoreError> {
+        let mut needed = Vec::new();
+        if entry.fixed_in_parts {
+            needed.push(numbered_key(place, 0));
+        }
+        if let Some(owner) = entry.parts_at(place.slot()) {
+            needed.push(numbered_key(Place::new(place.chunk(), owner), 1));
+        }
+        for row in self.found.under(Tree::Over, &place_key(place)) {
+            let (key, _, body) = row.map_err(open::disk)?;
+            let is_in_parts = read::read_edit(&body).is_some_and(|(edit, _)| edit.kept == Kept::Parts);
+            needed.extend(<[u8; 10]>::try_from(key).ok().filter(|_| is_in_parts));
+        }
+        needed.iter().try_for_each(|key| self.rows(Tree::Part, key))
     }
 
     fn row(&self, tree: Tree, key: &[u8]) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
@@ -307,7 +329,7 @@ impl Carry<'_> {
                 bodiless: kept == Kept::Removed,
                 deadline: envelope.is_some_and(|envelope| envelope.deadline.is_some()),
                 alias: fixed.as_ref().is_some_and(|fixed| fixed.id.place() != place),
-                parts: self.found.under(Tree::Part, &prefix).next().is_some(),
+                parts: entry.kept == Kept::Parts || self.found.under(Tree::Part, &prefix).next().is_some(),
                 ..Flags::default()
             },
             hour: Hour::default(),
