@@ -12,6 +12,7 @@
 //! returning   a destination with a rate that comes back to many messages       against its rate; the same
 //! rules       lives over HTTP with a rule over the answers                     against none; the same
 //! workers     lives at several concurrencies                                   against the least of them; the same
+//! shared      messages to three destinations with one body                      against a body each; the same
 //! lists       lists, keys, figures and the console of a node with many messages  only when asked for
 //! streams     from a backlog of one node into the registry of another            only when asked for
 //! idle        memory of a node that has nothing to do
@@ -47,6 +48,7 @@ mod node;
 mod redis;
 mod returning;
 mod rules;
+mod shared;
 mod sink;
 mod streams;
 mod table;
@@ -93,6 +95,7 @@ const PARTS: &[(&str, bool, Run)] = &[
     ("returning", false, returning::run),
     ("rules", false, rules::run),
     ("workers", false, workers::run),
+    ("shared", false, shared::run),
     ("lists", false, lists::run),
     ("streams", false, streams::run),
     ("idle", true, waiting::idle),
@@ -122,7 +125,7 @@ pub(super) fn verb() -> Command {
             option(
                 "only",
                 "PART",
-                "One part; can be given several times. Only when named run batches, keys, hung, slow, returning, rules, workers, lists, streams, memory and start",
+                "One part; can be given several times. Only when named run batches, keys, hung, slow, returning, rules, workers, shared, lists, streams, memory and start",
             )
             .action(ArgAction::Append)
             .value_parser(clap::builder::PossibleValuesParser::new(names)),
