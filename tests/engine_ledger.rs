@@ -321,6 +321,34 @@ fn the_same_revision_with_other_content_is_a_conflict_and_taken() {
     assert_eq!(taken(&store), [b"a", b"b"]);
 }
 
+/// A sender that is put back twice may edit a message in three ways, each the second.
+#[test]
+fn each_content_of_one_revision_is_taken_once() {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store);
+    let mut took = |body| receive(&mut turn, vec![received(1, &[], vec![item(1, body, 2)])])[0].took[0];
+    assert_eq!(
+        [took("a"), took("b"), took("c"), took("b"), took("c")],
+        [Took::New, Took::Conflict, Took::Conflict, Took::Conflict, Took::Conflict]
+    );
+    assert_eq!(taken(&store), [b"a", b"b", b"c"]);
+}
+
+/// A start between a new epoch and its first message does not go back to the old one.
+#[test]
+fn a_new_epoch_is_written_with_the_next_commit() {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store);
+    let first = hand_in(&mut turn, &["a"]).expect("taken");
+    let (stale, _) = turn.numbered("peer").expect("numbered");
+    assert!(turn.begin_epoch("peer", stale).expect("random"));
+    let anew = turn.numbered("peer");
+    turn.act(first[0], Act::Resend(goniec::model::Queued::Ready), Box::new(drop));
+    turn.turn(now(2)).expect("turns");
+    drop(turn);
+    assert_eq!(open(&store).numbered("peer"), anew);
+}
+
 #[test]
 fn headers_without_end_are_refused_and_end_nothing() {
     let store = Arc::new(Faulty::default());

@@ -15,7 +15,7 @@
 //!
 //! How messages travel, and what a number means to whoever sent it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -67,6 +67,8 @@ pub(super) struct Count {
 pub(super) struct Books {
     books: BTreeMap<Stream, Book>,
     counts: BTreeMap<Arc<str>, Count>,
+    /// The names whose epoch was drawn since, and is not yet written down.
+    drawn: BTreeSet<Arc<str>>,
 }
 
 /// What a commit writes into ledgers.
@@ -224,7 +226,8 @@ impl Books {
         book.gap(!heard.holes.is_empty(), now);
     }
 
-    /// From now on messages for this destination are counted anew, where they are still counted in this epoch.
+    /// From now on messages for this destination are counted anew, where they are still counted in this epoch. The next commit writes that down,
+    /// so that no start goes back to it.
     ///
     /// # Errors
     /// The system gives no random numbers.
@@ -237,6 +240,7 @@ impl Books {
         *count = Count { epoch: epoch()?, last: 0 };
         let stream = Stream { side: Side::Out, name: name.into(), epoch: count.epoch };
         let _new = self.book_mut(&stream);
+        self.drawn.insert(stream.name);
         Ok(true)
     }
 
@@ -245,7 +249,8 @@ impl Books {
     /// # Errors
     /// What hinders the read.
     pub(super) fn enter(&self, draft: &mut Draft, registry: &Registry) -> Result<Entering, StoreError> {
-        let mut entering = Entering::default();
+        let drawn = self.drawn.iter().filter_map(|name| Some((name.clone(), self.count(name)?)));
+        let mut entering = Entering { counts: drawn.collect(), ..Entering::default() };
         let is_numbered = |dest: Dest| registry.rules(dest).filter(|rules| rules.is_numbered).map(|rules| &rules.name);
         for (position, incoming) in draft.batch.accepts.iter_mut().enumerate() {
             if let Some(name) = is_numbered(incoming.dest) {
@@ -302,6 +307,7 @@ impl Books {
             // One that began anew meanwhile stays so.
             if let Some(own) = self.counts.get_mut(&name).filter(|own| own.epoch == count.epoch) {
                 *own = count;
+                self.drawn.remove(&name);
             }
         }
         let mut touched: Vec<Stream> = Vec::new();

@@ -4,7 +4,7 @@
 //!
 //! * Whether a number is known is decided by the committer, after everything that was written before: two requests with the same number are taken
 //!   one after the other.
-//! * A number that came with another message is a conflict: that message is taken once all the same, known by its sender's id and revision.
+//! * A number that came with another message is a conflict: that message is taken once all the same, known by its sender's id and what it says.
 //! * The answer tells of what is durable.
 //!
 //! # What it does not know
@@ -162,7 +162,7 @@ impl Arrivals {
         let unnumbered = self.items.iter().filter(|item| item.origin.number.is_none());
         unnumbered.flat_map(|item| {
             let to = item.incoming.iter().map(|one| &one.draft.envelope.destination);
-            to.map(|to| idempotency_hash(&own_key(&self.stream.name, &item.origin, to)))
+            to.map(|to| idempotency_hash(&own_key(&self.stream.name, &item.origin, item.content, to)))
         })
     }
 
@@ -281,14 +281,14 @@ impl Committer {
         (fresh, repeated): (&mut Vec<Incoming>, &mut HashSet<u64>),
         draft: &Draft,
     ) -> Result<Took, StoreError> {
-        let Arrived { mut origin, mut incoming, .. } = item;
+        let Arrived { mut origin, content, mut incoming } = item;
         let said = match met {
             Met::Known => return Ok(Took::Known),
             Met::New => Took::New,
             Met::Unnumbered(is_conflict) => {
                 origin.number = None;
                 for one in &mut incoming {
-                    let key = own_key(source, &origin, &one.draft.envelope.destination);
+                    let key = own_key(source, &origin, content, &one.draft.envelope.destination);
                     one.draft.envelope.idempotency_key = Some(key.into());
                 }
                 if is_conflict { Took::Conflict } else { Took::New }
@@ -311,9 +311,9 @@ impl Committer {
     }
 }
 
-/// What names a message whose number says nothing.
-fn own_key(source: &str, origin: &Origin, to: &str) -> String {
-    format!("{KEY_OF_ALL}{source}/{}/{}/{to}", origin.id, origin.revision)
+/// What names a message whose number says nothing: by what it says too, as whoever is set back twice may edit one in two ways.
+fn own_key(source: &str, origin: &Origin, content: Content, to: &str) -> String {
+    format!("{KEY_OF_ALL}{source}/{}/{:x}/{to}", origin.id, content.said())
 }
 
 /// How a stream stands for whoever sends it.

@@ -225,7 +225,9 @@ impl Content {
         Content { digest: whole.first_chunk().copied().unwrap_or_default(), revision }
     }
 
-    fn to_u64(self) -> u64 {
+    /// In one number: never [`UNSAID`].
+    #[must_use]
+    pub fn said(self) -> u64 {
         let [a, b, c, d, e, f] = self.digest;
         let [high, low] = self.revision.to_be_bytes();
         u64::from_be_bytes([a, b, c, d, e, f, high, low])
@@ -247,7 +249,7 @@ impl Entry {
     pub fn said(self) -> u64 {
         match self {
             Entry::Unknown => UNSAID,
-            Entry::There(_, content) => content.to_u64(),
+            Entry::There(_, content) => content.said(),
             Entry::Ended(end) => u64::MAX - u64::from(end as u8),
         }
     }

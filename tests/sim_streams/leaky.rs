@@ -24,6 +24,27 @@ pub enum Plant {
     EndsNotTold,
     /// What is missing is never sent again, on a receiver whose syncs lie.
     HolesIgnored,
+    /// A sender that was put back hears of it and counts on.
+    EpochKept,
+    /// A sender that was put back counts anew until it is started again.
+    EpochForgotten,
+}
+
+impl Plant {
+    pub const FAULTS: [Plant; 7] = [
+        Plant::NoDedup,
+        Plant::LedgerNotWritten,
+        Plant::CountNotWritten,
+        Plant::EndsNotTold,
+        Plant::HolesIgnored,
+        Plant::EpochKept,
+        Plant::EpochForgotten,
+    ];
+
+    /// Whether it shows only where a registry is put back.
+    pub fn is_of_restores(self) -> bool {
+        matches!(self, Plant::EpochKept | Plant::EpochForgotten)
+    }
 }
 
 /// A store that leaves out some notes.
@@ -33,12 +54,16 @@ pub struct Leaky {
 }
 
 impl Leaky {
-    fn loses(&self, key: &[u8]) -> bool {
-        let is_known = || self.inner.note(key).is_ok_and(|note| note.is_some());
+    fn loses(&self, key: &[u8], value: &[u8]) -> bool {
+        let known = || self.inner.note(key).ok().flatten();
+        let is_known = || known().is_some();
+        // A count begins with its epoch.
+        let is_anew = || known().is_some_and(|known| known.get(..8) != value.get(..8));
         match self.plant {
             Plant::LedgerNotWritten => key.starts_with(b"li"),
             Plant::CountNotWritten => key.starts_with(b"lc") && is_known(),
-            Plant::Nothing | Plant::NoDedup | Plant::EndsNotTold | Plant::HolesIgnored => false,
+            Plant::EpochForgotten => key.starts_with(b"lc") && is_anew(),
+            Plant::Nothing | Plant::NoDedup | Plant::EndsNotTold | Plant::HolesIgnored | Plant::EpochKept => false,
         }
     }
 }
@@ -46,8 +71,8 @@ impl Leaky {
 impl Store for Leaky {
     fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         let mut batch = batch.clone();
-        batch.notes.retain(|note| !self.loses(&note.key));
-        batch.pages.retain(|page| !self.loses(&page.note.key));
+        batch.notes.retain(|note| !self.loses(&note.key, &note.value));
+        batch.pages.retain(|page| !self.loses(&page.note.key, &page.note.value));
         self.inner.commit(&batch)
     }
     fn destination(&self, name: &str) -> Result<Dest, StoreError> {

@@ -72,6 +72,14 @@ impl MemoryDisk {
         disk.opening += 1;
     }
 
+    /// A disk of its own with what is safe on this one by now, and without its faults: a backup, and what is put back from one.
+    #[must_use]
+    pub fn copy(&self) -> MemoryDisk {
+        let disk = self.lock();
+        let (image, durable, witness) = (disk.durable.clone(), disk.durable.clone(), disk.witness);
+        MemoryDisk { shared: Arc::new(Mutex::new(Disk { image, durable, witness, ..Disk::default() })) }
+    }
+
     /// Lets the write after the next `after` ones fail, half done.
     pub fn fail_write(&self, after: u64, fault: DiskFault) {
         let mut disk = self.lock();
