@@ -2,6 +2,8 @@
 //!
 //! The engine and the HTTP client are real, the other side is a socket on loopback; only the clock is the test's.
 
+#[path = "common/asked.rs"]
+mod node;
 #[path = "common/peer.rs"]
 #[allow(dead_code, reason = "each harness uses its part")]
 mod peer;
@@ -11,116 +13,11 @@ mod told;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use goniec::Message;
-use goniec::config::{Config, Process};
-use goniec::engine::{Destination, Engine, Kind, Rule, Settings};
-use goniec::model::WallMs;
-use goniec::source::{Asker, Pull, PullState, Sources, UNROUTED, Unrouted};
+use goniec::source::{PullState, UNROUTED};
 use goniec::store::Query;
-use goniec::store::memory::{MemoryDisk, MemoryStore};
+use goniec::store::memory::MemoryDisk;
+use node::{DAY, MINUTE, NOON, PATIENCE, World, answer, config};
 use peer::{Peer, Request};
-use told::Told;
-
-/// Noon on Monday, 23 November 2026, UTC.
-const NOON: WallMs = WallMs(1_795_435_200_000);
-const MINUTE: u64 = 60_000;
-const DAY: u64 = 86_400_000;
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A node that asks one source, `erp`, whose clock is the test's.
-struct World {
-    disk: MemoryDisk,
-    engine: Engine,
-    told: Told,
-    pull: Arc<Pull>,
-    asker: Asker,
-    now: WallMs,
-}
-
-/// A source of this URL, asked every minute; what it brings goes to `shop`.
-fn config(url: &str, poll: &str, more: &str) -> Arc<Sources> {
-    let cycle = if poll.contains("cycle") { "" } else { "cycle = \"every 1m\", " };
-    let text = format!(
-        "[destination.shop]\nurl = \"http://127.0.0.1:1/\"\n[source.erp]\npoll = {{ url = \"{url}\", {cycle}{poll} }}\n{more}\n\
-         [[route]]\nfrom = \"erp\"\nto = [\"shop\"]\n"
-    );
-    Config::parse(&text, "test", &Process).unwrap_or_else(|wrong| panic!("{wrong:?}")).sources
-}
-
-impl World {
-    fn new(url: &str, poll: &str, more: &str) -> World {
-        World::over(MemoryDisk::new(), config(url, poll, more), NOON)
-    }
-
-    fn over(disk: MemoryDisk, sources: Arc<Sources>, now: WallMs) -> World {
-        let store = MemoryStore::open(&disk).expect("a store");
-        let told = Told::default();
-        let rule = Rule { kinds: vec![Kind::Source], ..Rule::all(told.clone(), 1) };
-        let unrouted = Destination::new(UNROUTED, Unrouted::new(sources.clone()));
-        let shop = Destination::new("shop", |_: &Message| ());
-        let engine = Engine::start(Arc::new(store), vec![shop, unrouted], Settings::default(), vec![rule]);
-        let engine = engine.expect("an engine");
-        let pull = sources.pull("erp").expect("it is asked").clone();
-        let asker = Asker::new(pull.clone(), sources, engine.clone());
-        World { disk, engine, told, pull, asker, now }
-    }
-
-    /// The same node after a stop, later.
-    fn again(self, sources: Arc<Sources>, later_ms: u64) -> World {
-        let World { disk, engine, now, .. } = self;
-        engine.shutdown(Duration::from_secs(5)).expect("ends");
-        World::over(disk, sources, now.plus(later_ms))
-    }
-
-    /// Lives so long, from turn to turn.
-    fn live(&mut self, ms: u64) {
-        let until = self.now.plus(ms);
-        loop {
-            self.asker.turn(self.now);
-            let next = self.asker.next_turn(self.now);
-            if next > until {
-                self.now = until;
-                return;
-            }
-            self.now = next;
-        }
-    }
-
-    /// The bodies that were taken for a destination, oldest first.
-    fn bodies(&self, to: &str) -> Vec<String> {
-        let query = Query {
-            destinations: self.engine.destination(to).into_iter().collect(),
-            limit: 1_000_000,
-            scan_max: usize::MAX,
-            ..Query::default()
-        };
-        let page = self.engine.list(&query).expect("lists");
-        let body = |id| self.engine.revision(id, None).expect("reads").and_then(|revision| revision.body);
-        let text = |id| String::from_utf8_lossy(&body(id).expect("a body")).into_owned();
-        page.messages.iter().rev().map(|shown| text(shown.record.id)).collect()
-    }
-
-    /// Waits until somebody was told all of this.
-    fn is_told(&self, expect: &[&str]) {
-        let until = Instant::now() + PATIENCE;
-        let mut told = Vec::new();
-        while told.len() < expect.len() {
-            assert!(Instant::now() < until, "told {told:?}, not {expect:?}");
-            told.append(&mut self.told.take());
-            std::thread::yield_now();
-        }
-        told.sort_unstable();
-        assert_eq!(told, expect);
-    }
-
-    fn last_error(&self) -> String {
-        self.pull.shown().last_error.unwrap_or_default()
-    }
-}
-
-fn answer(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-}
 
 /// What stands in the question's query under this name.
 fn asked(request: &Request, name: &str) -> String {
@@ -413,6 +310,23 @@ fn a_cursor_that_stays_brings_what_is_new_of_its_page_and_more_without_a_place_t
     world.live(2 * MINUTE);
     assert!(world.last_error().contains("says that there is more"), "{}", world.last_error());
     assert_eq!((world.bodies("shop").len(), peer.requests().len() - by_then), (5, 2));
+}
+
+#[test]
+fn pages_that_go_in_a_circle_are_told_and_not_followed() {
+    let peer = Peer::start(|line| {
+        while let Some(request) = line.request() {
+            let next = if asked(&request, "since") == "a" { "b" } else { "a" };
+            line.send(answer("200 OK", &format!("{{\"items\":[\"to {next}\"],\"next\":\"{next}\"}}")));
+        }
+    });
+    let mut world = World::new(&peer.url("/?since={cursor}"), &format!("{CURSOR}, ask_above = 1000"), "");
+    world.pull.ask(true);
+    world.asker.turn(world.now);
+    assert_eq!(world.bodies("shop"), ["\"to a\"", "\"to b\""], "the page that leads back is not taken");
+    assert!(world.last_error().contains("in a circle"), "{}", world.last_error());
+    world.live(3 * MINUTE);
+    world.is_told(&["erp source-failing"]);
 }
 
 #[test]

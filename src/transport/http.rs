@@ -28,6 +28,7 @@ mod headers;
 mod oauth;
 mod outcome;
 mod page;
+mod page_body;
 mod pass;
 mod probe;
 mod raw;
@@ -56,6 +57,7 @@ pub use self::headers::{RESERVED, check as check_header, is_reserved};
 
 pub use self::oauth::{Grant, OAuth, TokenKeeper};
 pub use self::page::{Address, PAGE_BYTES_MAX};
+pub use self::page_body::PageBody;
 pub use self::probe::Question;
 pub use self::session::Session;
 pub use self::tls::Tls;

@@ -8,7 +8,7 @@ use super::{DAY, Kind, MS, Rule, SECOND, YEAR, rule};
 use crate::model::rate::RATE_COUNT_MAX;
 
 /// The systems whose answers are known.
-const PRESETS: &[&str] =
+pub(super) const PRESETS: &[&str] =
     &["baselinker", "odoo-jsonrpc", "shopify-graphql", "soap-fault", "standard", "woocommerce-batch"];
 
 /// The most messages of a batch.

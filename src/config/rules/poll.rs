@@ -4,6 +4,7 @@
 //!
 //! What is built from the values.
 
+use super::destination::PRESETS;
 use super::{DAY, Kind, MS, Rule, SECOND, YEAR, rule};
 
 /// The rules.
@@ -18,7 +19,20 @@ pub(super) const RULES: &[Rule] = &[
         "source.*.poll.url",
         Kind::Url,
         "",
-        "Where it is asked, by `GET`. `{cursor}` in its path or query is where the last page said that the next begins, percent-encoded; nothing at first. Required.",
+        "Where it is asked. `{cursor}` in its path or query is where the last page said that the next begins, percent-encoded; nothing at first. Required.",
+    ),
+    rule("source.*.poll.method", Kind::Choice(&["GET", "POST"]), "GET", "How it is asked. `POST` needs a `body`."),
+    rule(
+        "source.*.poll.body",
+        Kind::Text,
+        "",
+        "What is posted there: JSON, or the fields of a form as `name=value&name=value`, in which `{cursor}` stands. In JSON it is a number, and in quotes, as `\"{cursor}\"`, a text, at first `null`; in a form goniec encodes it, and JSON in a field is JSON.",
+    ),
+    rule(
+        "source.*.poll.content_type",
+        Kind::Text,
+        "application/json",
+        "What the body is: `application/json` or what ends in `+json`, or `application/x-www-form-urlencoded`.",
     ),
     rule(
         "source.*.poll.cycle",
@@ -39,10 +53,44 @@ pub(super) const RULES: &[Rule] = &[
         "Where the next page begins, in the page: a text or a number. Where it is not there, `null` or empty, the cursor stays.",
     ),
     rule(
+        "source.*.poll.begin",
+        Kind::Text,
+        "",
+        "The cursor of the very first page, where there is none yet: `0`, or a date from which on it is read.",
+    ),
+    rule(
         "source.*.poll.more",
         Kind::Filter,
         "",
         "Whether there is more now, in the page. Without it there is while a page has something new, and another cursor. At most 100 pages are read in a cycle.",
+    ),
+    rule(
+        "source.*.poll.preset",
+        Kind::Choice(PRESETS),
+        "",
+        "The rules of a kind of system that is known, as destinations have them: which answers with 200 are errors, and where their words stand.",
+    ),
+    rule(
+        "source.*.poll.success",
+        Kind::OneOrMore,
+        "",
+        "What a 2xx must be to count as a page: one of these rules, of which every condition must hold. Any other is a failure.",
+    ),
+    rule("source.*.poll.success.status", Kind::Statuses, "", "Its status."),
+    rule("source.*.poll.success.body", Kind::Filter, "", "Must be true of the page: `.errors == null`."),
+    rule("source.*.poll.success.when", Kind::Filter, "", "Must be true of `{status, headers, body}`."),
+    rule("source.*.poll.answers", Kind::Table, "", "What an answer that is no page says."),
+    rule(
+        "source.*.poll.answers.reason",
+        Kind::Filter,
+        "",
+        "Its own words, out of `{status, headers, body}`: `.body.errors[0].message`.",
+    ),
+    rule(
+        "source.*.poll.answers.retry_after",
+        Kind::Filter,
+        "",
+        "The seconds for which it wants to be left alone, out of the same. The header `Retry-After` wins.",
     ),
     rule("source.*.poll.timeout", Kind::Span(10 * MS, 3_600 * SECOND), "30s", "How long one question may take."),
     rule(

@@ -1,7 +1,7 @@
 //! Systems that are asked: in each cycle a source is read from where it was left, page by page.
 //!
 //! ```text
-//! cycle ─▶ GET …?since={cursor} ─▶ items ─▶ routes ─▶ messages and the next cursor, one commit ─▶ the next page, while there is more
+//! cycle ─▶ GET …?since={cursor}, or POST with a body ─▶ items ─▶ routes ─▶ messages and the next cursor, one commit ─▶ the next page, while there is more
 //! ```
 //!
 //! # What holds
@@ -37,8 +37,10 @@ pub use self::reading::PAGES_MAX;
 /// How a source is asked.
 #[derive(Debug)]
 pub struct PullRule {
-    /// Where.
+    /// Where, and with which body.
     pub address: Address,
+    /// The cursor of its very first page; empty where it has none.
+    pub begin: String,
     /// When.
     pub cycle: Cycle,
     /// What of a page becomes messages.

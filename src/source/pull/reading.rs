@@ -4,7 +4,8 @@
 //!
 //! * The messages of a page and where the next one begins are one commit. A page that is more than one commit takes is several, and the mark says after each how
 //!   many of its items were taken: what comes again after a kill is not taken again.
-//! * A page whose cursor stays is taken as far as it is new. Of pages without end, [`PAGES_MAX`] are read at a time.
+//! * A page whose cursor stays is taken as far as it is new. Of pages without end, [`PAGES_MAX`] are read at a time; one that leads back to an earlier one of the same
+//!   reading is not taken, and ends it.
 //! * Nothing is taken that cannot be taken whole: an item that is too large stops its source, and is told, until somebody looks at it.
 //!
 //! # What it does not know
@@ -133,10 +134,15 @@ impl<'a> Reading<'a> {
         {
             return Ok(Ended::Asks(count));
         }
+        let mut read = HashSet::new();
         for _ in 0..PAGES_MAX {
-            let at = self.kept.progress.clone().unwrap_or_default();
+            let at = self.kept.progress.clone().unwrap_or_else(|| Progress::at(&self.pull.rule.begin));
             let body = self.ask(&at.cursor)?;
             let page = Page::of(&self.pull.rule, body.as_deref(), &at.cursor)?;
+            read.insert(at.cursor.clone());
+            if page.goes_on(!page.items.is_empty()).is_some_and(|next| read.contains(next)) {
+                return Err(Trouble::new("its pages go in a circle: the next cursor was read a moment ago".into()));
+            }
             if !self.take(&at, &page)? {
                 break;
             }
@@ -146,7 +152,7 @@ impl<'a> Reading<'a> {
 
     /// To how many messages the first reading comes, where that is more than may come unasked. Nothing of it is kept, on disk or in memory.
     fn too_many(&self) -> Result<Option<u64>, Trouble> {
-        let (mut cursor, mut count) = (String::new(), 0_u64);
+        let (mut cursor, mut count) = (self.pull.rule.begin.clone(), 0_u64);
         for _ in 0..PAGES_MAX {
             let body = self.ask(&cursor)?;
             let page = Page::of(&self.pull.rule, body.as_deref(), &cursor)?;

@@ -289,7 +289,7 @@ fn unread(source: &str, error: Option<load::Error<&str>>) -> Misparse {
 
 impl Misparse {
     /// What is wrong where `part` begins in `source`; at its beginning where it is not a part of it.
-    fn at(source: &str, part: &str, problem: String) -> Misparse {
+    pub(in crate::transport) fn at(source: &str, part: &str, problem: String) -> Misparse {
         let offset = part.as_ptr().addr().checked_sub(source.as_ptr().addr()).filter(|at| *at <= source.len());
         let before = source.get(..offset.unwrap_or(0)).unwrap_or_default();
         let line = before.matches('\n').count() + 1;

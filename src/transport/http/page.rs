@@ -1,10 +1,10 @@
-//! The pages of a system that is asked for what is new: `GET https://shop.example/events?since={cursor}`.
+//! The pages of a system that is asked for what is new: `GET https://shop.example/events?since={cursor}`, or a `POST` with a body.
 //!
 //! # What holds
 //!
-//! * It is asked with the headers and the authorisation that a destination has; the question has no body and is not signed.
+//! * It is asked with the headers and the authorisation that a destination has; the question is not signed.
 //! * The cursor is percent-encoded and makes no segment `.` or `..` of the path, so that it leads nowhere else; the host is fixed.
-//! * It follows no redirect. A page is read whole within its deadline and [`PAGE_BYTES_MAX`], or not at all.
+//! * It follows no redirect. A page is read whole within its deadline and [`PAGE_BYTES_MAX`], or not at all; what the rules over its answers say is no yes is no page.
 //!
 //! # What it does not know
 //!
@@ -12,25 +12,32 @@
 
 use std::time::Duration;
 
+use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use ureq::http::{Method, Response, StatusCode};
 
-use super::exchange::{Time, no};
+use super::answer::Seen;
+use super::exchange::{Time, no, refused};
+use super::page_body::PageBody;
 use super::probe::{leads_elsewhere, stands_well};
-use super::{ANSWER_BYTES_MAX, Http, Target, drain};
+use super::{ANSWER_BYTES_MAX, EXCERPT_BYTES_MAX, Http, Target, client, drain, excerpt, retry_after};
 use crate::model::percent::escape;
-use crate::model::{Class, Failure, Sent};
+use crate::model::{Class, Failure, Outcome, Sent, WallMs};
 
 /// The longest page, in bytes.
 pub const PAGE_BYTES_MAX: usize = 16 << 20;
 
-/// What stands in an address where the cursor goes.
-const CURSOR: &str = "{cursor}";
+/// What stands where the cursor goes.
+pub(super) const CURSOR: &str = "{cursor}";
+/// What a page is.
+const JSON: &str = "application/json";
 
-/// Where a page is asked for.
+/// Where a page is asked for, and with which body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// What stands before, between and after the cursors.
     parts: Vec<String>,
+    /// It is asked by `POST` with this; by `GET` without.
+    body: Option<PageBody>,
 }
 
 impl Address {
@@ -43,15 +50,38 @@ impl Address {
         if parts.iter().any(|part| part.contains(['{', '}'])) {
             return Err(format!("of what stands in braces only {CURSOR} is known"));
         }
-        let address = Address { parts };
+        let address = Address { parts, body: None };
         stands_well(url, &address.sample(), "the cursor stands")?;
         Ok(address)
+    }
+
+    /// Asks by `POST` with this body.
+    #[must_use]
+    pub fn posting(self, body: PageBody) -> Address {
+        Address { body: Some(body), ..self }
     }
 
     /// Whether it says where to go on.
     #[must_use]
     pub fn has_cursor(&self) -> bool {
-        self.parts.len() > 1
+        self.parts.len() > 1 || self.body.as_ref().is_some_and(PageBody::has_cursor)
+    }
+
+    /// Whether a page can be asked for with this cursor.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn takes(&self, cursor: &str) -> Result<(), String> {
+        self.question(cursor).map(drop)
+    }
+
+    /// The URL and the body of the page at this cursor.
+    fn question(&self, cursor: &str) -> Result<(String, Option<String>), String> {
+        let url = self.url(cursor);
+        if leads_elsewhere(&url) {
+            return Err("the cursor makes another path of the URL".into());
+        }
+        Ok((url, self.body.as_ref().map(|body| body.write(cursor)).transpose()?))
     }
 
     /// The URL of a page whose cursor is `0`.
@@ -77,21 +107,53 @@ impl Http {
     fn asked(&self, address: &Address, cursor: &str, deadline: Duration) -> Result<Option<Vec<u8>>, Failure> {
         let time = Time::begin(deadline);
         let wrong = |why: &str| Failure::new(Class::Rule, Sent::No, why.to_owned());
-        let url = address.url(cursor);
-        if leads_elsewhere(&url) {
-            return Err(wrong("the cursor makes another path of the URL"));
-        }
+        let (url, written) = address.question(cursor).map_err(|why| wrong(&why))?;
         // The texts of a target quote it, and a cursor is none of theirs.
         let target = Target::parse(&url).map_err(|_| wrong("the cursor makes no URL"))?;
-        let make = |pass: Option<&_>| Ok(self.question(&Method::GET, &target, Some("application/json"), pass));
-        let answer = self.exchange(&target.peer, time, make)?;
+        let answer = match (&address.body, &written) {
+            (Some(body), Some(written)) => {
+                let make = |pass: Option<&_>| {
+                    let mut request = self.question(&Method::POST, &target, Some(JSON), pass);
+                    request.headers_mut().insert(CONTENT_TYPE, body.content_type().clone());
+                    Ok(request.map(|()| written.as_bytes()))
+                };
+                self.exchange(&target.peer, time, make)?
+            }
+            (_, _) => {
+                let make = |pass: Option<&_>| Ok(self.question(&Method::GET, &target, Some(JSON), pass));
+                self.exchange(&target.peer, time, make)?
+            }
+        };
         match answer.status() {
             StatusCode::NO_CONTENT => {
                 drain(answer, ANSWER_BYTES_MAX, 0);
                 Ok(None)
             }
-            status if status.is_success() => whole(answer, &target.peer).map(Some),
+            status if status.is_success() => self.sound(answer, &target.peer, time.now).map(Some),
             _ => Err(no(answer, &target.peer, time.now)),
+        }
+    }
+
+    /// The page that this answer is, where the rules do not say that it is none.
+    fn sound(&self, answer: Response<ureq::Body>, peer: &str, now: WallMs) -> Result<Vec<u8>, Failure> {
+        if self.answers.is_empty() {
+            return whole(answer, peer);
+        }
+        let status = answer.status().as_u16();
+        let headers = client::listed(answer.headers());
+        let asked = answer.headers().get(RETRY_AFTER);
+        let retry_after_ms = asked.and_then(|value| retry_after::parse(value.as_bytes(), now));
+        let detail = refused(&answer, peer).detail;
+        let body = whole(answer, peer)?;
+        let seen = Seen { status, headers: &headers, body: Some(&body), is_of_many: false };
+        match self.answers.judge(seen, &detail) {
+            Outcome::Delivered(_) => Ok(body),
+            Outcome::Failed(failure) => {
+                // Where it gave its reason, the beginning of the page would only repeat it.
+                let beginning = body.get(..EXCERPT_BYTES_MAX).unwrap_or(&body);
+                let excerpt = if failure.detail == detail { excerpt(beginning) } else { None };
+                Err(Failure { retry_after_ms: retry_after_ms.or(failure.retry_after_ms), excerpt, ..failure })
+            }
         }
     }
 }
