@@ -3,11 +3,11 @@
 #[path = "common/told.rs"]
 mod told;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
-use goniec::engine::{Act, Destination, Kind, Rule, RuleShown, Settings, Turn};
+use goniec::engine::{Act, Agreement, Alert, Channel, Destination, Kind, Rule, RuleShown, Settings, Turn};
 use goniec::model::timetable::Hours;
 use goniec::model::{Class, Failure, Outcome, Queued, Receipt, Retry, Sent, Stamp, WallMs};
 use goniec::store::memory::{MemoryDisk, MemoryStore};
@@ -170,4 +170,54 @@ fn who_is_awake_hears_of_what_fails_anew_though_another_sleeps() {
     assert_eq!(night.pager.take(), ["erp rejected"], "it was refused again");
     assert_eq!(night.pass(9 * HOUR_MS), ["erp rejected"], "and the morning tells it once");
     assert_eq!(night.pager.take(), Vec::<String>::new());
+}
+
+/// Writes down the reason and the words.
+struct Words(Arc<Mutex<Vec<String>>>);
+
+impl Channel for Words {
+    fn tell(&self, alert: &Alert) -> Result<(), String> {
+        let words = format!("{} {}", alert.reason, alert.detail.as_deref().unwrap_or_default());
+        self.0.lock().expect("whole").push(words);
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        "words".into()
+    }
+}
+
+#[test]
+fn what_comparisons_found_in_the_night_is_told_of_each() {
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hours = Hours { open: None, closed: vec![QUIET.parse().expect("hours")] };
+    let rule = Rule { hours, ..Rule::all(Words(said.clone()), 0) };
+    let midnight = Stamp { wall: NOON.plus(11 * HOUR_MS), mono_ms: 0 };
+    let destinations = vec![Destination::new("erp", |_: &Message| ())];
+    let store = Arc::new(MemoryStore::open(&MemoryDisk::new()).expect("opens"));
+    let mut turn = Turn::open(store, destinations, Settings::default(), vec![rule], midnight).expect("opens");
+    let erp = "erp".into();
+    for (minute, (comparison, agreement, words)) in (1..).zip([
+        ("stock", Agreement::Found, "stock: all is there"),
+        ("orders", Agreement::Lost, "orders: 2 are missing"),
+        ("orders", Agreement::Lost, "orders: 3 are missing"),
+        ("orders", Agreement::Unread, "orders: no answer"),
+        ("prices", Agreement::Lost, "prices: 1 is missing"),
+        ("stream", Agreement::Lost, "the stream has a gap"),
+        ("stream", Agreement::Found, "the stream has no gap"),
+    ]) {
+        turn.tell_agreement(&erp, comparison, agreement, words.to_owned());
+        let now = Stamp { wall: midnight.wall.plus(minute * MINUTE_MS), mono_ms: minute * MINUTE_MS };
+        turn.turn(now).expect("turns");
+    }
+    assert!(said.lock().expect("whole").is_empty(), "it is night");
+    turn.turn(Stamp { wall: midnight.wall.plus(8 * HOUR_MS), mono_ms: 8 * HOUR_MS }).expect("turns");
+    assert_eq!(
+        *said.lock().expect("whole"),
+        [
+            "unread orders: no answer",
+            "out-of-sync orders: 3 are missing; prices: 1 is missing",
+            "in-sync stock: all is there; the stream has no gap",
+        ]
+    );
 }

@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use super::Engine;
 use super::alert::{IN_SYNC, OUT_OF_SYNC, UNREAD};
+use super::notice::Notice;
+use super::{Engine, Turn};
 
 /// What became of the agreement with a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +32,19 @@ impl Agreement {
 }
 
 impl Engine {
-    /// Has a person told of what became of the agreement with a destination.
-    pub fn tell_agreement(&self, destination: &Arc<str>, agreement: Agreement, words: String) {
-        self.shared.registry.note_of(destination.clone(), agreement.reason(), words);
+    /// Has a person told of what became of the agreement with a destination, by this comparison. What another found is told all the same.
+    pub fn tell_agreement(&self, destination: &Arc<str>, comparison: &str, agreement: Agreement, words: String) {
+        self.shared.registry.note_of(notice(destination, comparison, agreement, words));
     }
+}
+
+impl Turn {
+    /// Has a person told, as [`Engine::tell_agreement`].
+    pub fn tell_agreement(&self, destination: &Arc<str>, comparison: &str, agreement: Agreement, words: String) {
+        self.registry.note_of(notice(destination, comparison, agreement, words));
+    }
+}
+
+fn notice(destination: &Arc<str>, comparison: &str, agreement: Agreement, words: String) -> Notice {
+    Notice::new(destination.clone(), agreement.reason(), words).about(comparison)
 }

@@ -21,8 +21,9 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::incident::{Incident, Lookout};
+use super::notice::Notice;
 use super::overdue::{self, Overdue};
-use super::registry::{Notice, Registry};
+use super::registry::Registry;
 use super::rule::{Kind, Rule};
 use super::told::{RuleShown, Rules};
 use crate::model::{Id, Place, Record, Stamp, State, WallMs};
@@ -139,7 +140,7 @@ pub(super) struct Alerter {
     /// When a channel that failed is tried again, by rule.
     failed_until: HashMap<usize, u64>,
     /// What cannot be read and what became of destinations, and which rules have yet to tell of it.
-    noted: Vec<(Cause, String, HashSet<usize>)>,
+    noted: Vec<(Notice, HashSet<usize>)>,
     /// Untold messages of which nothing can be read: told of as damage.
     unreadable: HashSet<Place>,
     overdue: Overdue,
@@ -180,25 +181,22 @@ impl Alerter {
         }
         self.next_look_ms = now.mono_ms.saturating_add(LOOK_MS);
         self.look(registry);
-        let damaged = |what| (Arc::from("*"), DAMAGED, what);
+        let damaged = |what: String| Notice::new(Arc::from("*"), DAMAGED, what);
         let mut notices: Vec<Notice> = registry.fresh_damage().into_iter().map(damaged).collect();
         notices.append(&mut registry.fresh_notices());
         notices.append(&mut self.overdue.look(registry, now));
         let (mut stirred, mut over) = self.lookout.look(registry, now);
         notices.append(&mut stirred);
         self.over.append(&mut over);
-        for (destination, what, why) in notices {
-            let kind = Kind::of(what);
-            // What it was before is of no more interest.
-            self.noted.retain(|((of, reason), ..)| *of != destination || Kind::of(reason) != kind || kind.is_of_many());
-            let cause = (destination, what);
-            let rules = self.rules_for(&cause);
-            self.noted.push((cause, why, rules));
+        for notice in notices {
+            self.noted.retain(|(before, _)| !notice.takes_the_place_of(before));
+            let rules = self.rules_for(&notice.cause);
+            self.noted.push((notice, rules));
         }
         for rule in 0..self.rules.all().len() {
             self.tell(rule, registry, now, go_on);
         }
-        self.noted.retain(|(.., rules)| !rules.is_empty());
+        self.noted.retain(|(_, rules)| !rules.is_empty());
         let told: Vec<(Place, WallMs)> = self
             .known
             .iter()
@@ -323,22 +321,27 @@ impl Alerter {
         go_on: &dyn Fn() -> bool,
     ) -> Result<(), String> {
         let Some(rule) = self.rules.all().get(number) else { return Ok(()) };
-        let concerned = self.noted.iter().filter(|(.., rules)| rules.contains(&number));
-        let causes: BTreeSet<Cause> = concerned.map(|(cause, ..)| cause.clone()).collect();
+        let concerned = self.noted.iter().filter(|(_, rules)| rules.contains(&number));
+        // What became so last is told last: a person, and whatever reads along, believes that.
+        let mut causes: Vec<Cause> = Vec::new();
+        for (Notice { cause, .. }, _) in concerned {
+            causes.retain(|known| known != cause);
+            causes.push(cause.clone());
+        }
         for (destination, reason) in causes {
             let about = (number, (destination.clone(), reason));
             if !go_on() || self.must_wait(rule, &about, now) {
                 continue;
             }
-            let is_it = |cause: &Cause| *cause == about.1;
-            let of = || self.noted.iter().filter(|(cause, _, rules)| is_it(cause) && rules.contains(&number));
+            let is_it = |notice: &Notice| notice.cause == about.1;
+            let of = || self.noted.iter().filter(|(notice, rules)| is_it(notice) && rules.contains(&number));
             let told = || Alert {
                 destination: destination.clone(),
                 reason,
                 messages: u64::try_from(of().count()).unwrap_or(u64::MAX),
                 sample: None,
                 sample_key: None,
-                detail: of().next().map(|(_, what, _)| what.clone()),
+                detail: detail(of().map(|(notice, _)| notice)),
                 since: now.wall,
             };
             let alert = if reason == LATE { overdue::compose(&destination, registry, now) } else { Some(told()) };
@@ -346,7 +349,7 @@ impl Alerter {
             if let Some(alert) = &alert {
                 self.rules.tell(number, alert, now.wall)?;
             }
-            for (_, _, rules) in self.noted.iter_mut().filter(|(cause, ..)| is_it(cause)) {
+            for (_, rules) in self.noted.iter_mut().filter(|(notice, _)| is_it(notice)) {
                 rules.remove(&number);
             }
             self.told_until.insert(about, now.mono_ms.saturating_add(rule.digest_ms));
@@ -405,6 +408,14 @@ impl Alerter {
     fn of_cause(&self, (number, cause): &(usize, Cause)) -> Vec<Place> {
         self.yet_to_tell(*number).filter(|(_, of)| *of == cause).map(|(place, _)| place).collect()
     }
+}
+
+/// What the first of these says; of several things each says its own.
+fn detail<'a>(mut notices: impl Iterator<Item = &'a Notice>) -> Option<String> {
+    let first = notices.next()?;
+    let others = notices.filter(|notice| notice.about != first.about);
+    let words: Vec<&str> = std::iter::once(first).chain(others).map(|notice| notice.words.as_str()).collect();
+    Some(words.join("; "))
 }
 
 fn compose(cause: &Cause, places: &[Place], registry: &Registry) -> Option<Alert> {

@@ -25,7 +25,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::alert::{INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS, RECOVERED};
-use super::registry::{Notice, Registry};
+use super::notice::Notice;
+use super::registry::Registry;
 use super::settle::must_be_told;
 use crate::error::Error;
 use crate::model::cause::{Cause, words};
@@ -347,13 +348,14 @@ impl Lookout {
                     self.told.remove(&incident.number);
                     if told.is_some() {
                         let lasted = show_span((now.wall.0.saturating_sub(incident.first_at.0) / 1_000).max(1) * 1_000);
-                        notices.push((name, RECOVERED, format!("{}; it is over after {lasted}", incident.summary())));
+                        let words = format!("{}; it is over after {lasted}", incident.summary());
+                        notices.push(Notice::new(name, RECOVERED, words));
                     }
                     over.push(incident);
                 }
                 Ok(false) => {
                     if let Some(reason) = incident.news(told) {
-                        notices.push((name, reason, incident.summary()));
+                        notices.push(Notice::new(name, reason, incident.summary()));
                         self.told.insert(incident.number, (incident.first_at, reason));
                     }
                 }

@@ -46,6 +46,7 @@ mod mark;
 mod meet;
 mod named;
 mod news;
+mod notice;
 mod overdue;
 mod parcel;
 mod pause;

@@ -19,7 +19,8 @@ use std::sync::Arc;
 use super::ages::Standing;
 use super::alarm::{JUMP_MS, gap};
 use super::alert::{ACTIVE, Alert, LATE, ON_TIME, SILENT, WILL_BE_LATE};
-use super::registry::{Notice, Registry};
+use super::notice::Notice;
+use super::registry::Registry;
 use super::words::Destination;
 use crate::model::forecast::{Drain, Forecast, Sample};
 use crate::model::span::show_span;
@@ -96,7 +97,7 @@ impl Overdue {
                 let mut ages = registry.ages();
                 (ages.standing(line.dest, now), ages.steady_ms(now))
             };
-            let mut tell = |reason, why| notices.push((line.rules.name.clone(), reason, why));
+            let mut tell = |reason, why: String| notices.push(Notice::new(line.rules.name.clone(), reason, why));
             if let Some(lateness) = &mut line.lateness {
                 lateness.foresee(line.dest, &line.rules.hours, registry, now);
                 if let Some((reason, why)) = lateness.look(&standing) {

@@ -23,6 +23,7 @@ use super::incident::Incidents;
 use super::lane::Entry;
 use super::ledger::Books;
 use super::news::Who;
+use super::notice::Notice;
 use super::pause::{self, Cause, Pause};
 use super::pending::Steer;
 use super::schedule::Scheduler;
@@ -73,9 +74,6 @@ struct Damage {
 
 /// How many things that cannot be read are remembered.
 const DAMAGE_MAX: usize = 100;
-
-/// A destination, what became of it, and why.
-pub(super) type Notice = (Arc<str>, &'static str, String);
 
 pub(super) type Watcher = Box<dyn FnMut(&Transition) -> bool + Send>;
 
@@ -375,24 +373,24 @@ impl Registry {
 
     /// Has a person told that the registry takes nothing new, or takes it again.
     pub(super) fn note_room(&self, is_full: bool, words: String) {
-        self.notices().push((Arc::from("*"), if is_full { FULL } else { HAS_ROOM }, words));
+        self.note_of(Notice::new(Arc::from("*"), if is_full { FULL } else { HAS_ROOM }, words));
     }
 
-    /// Has a person told of this, of a source or a destination of this name.
-    pub(super) fn note_of(&self, name: Arc<str>, reason: &'static str, words: String) {
-        self.notices().push((name, reason, words));
+    /// Has a person told of this.
+    pub(super) fn note_of(&self, notice: Notice) {
+        self.notices().push(notice);
     }
 
     /// Has a person told of what became of a destination.
     fn note(&self, dest: Dest, reason: &'static str, why: &str) {
-        self.notices().push((self.name(dest), reason, why.to_owned()));
+        self.note_of(Notice::new(self.name(dest), reason, why));
     }
 
     pub(super) fn name(&self, dest: Dest) -> Arc<str> {
         self.names.get(usize::from(dest.0)).cloned().unwrap_or_else(|| Arc::from("?"))
     }
 
-    /// What has become of destinations since this was last asked: name, what, why.
+    /// What has become of destinations since this was last asked.
     pub(super) fn fresh_notices(&self) -> Vec<Notice> {
         std::mem::take(&mut self.notices())
     }

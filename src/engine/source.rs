@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::alert::{SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_READ};
+use super::notice::Notice;
 
 /// What becomes of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,6 @@ impl SourceNews {
 impl Engine {
     /// Has a person told of what became of a source, and why.
     pub fn note_source(&self, source: &Arc<str>, news: SourceNews, why: String) {
-        self.shared.registry.note_of(source.clone(), news.reason(), why);
+        self.shared.registry.note_of(Notice::new(source.clone(), news.reason(), why));
     }
 }

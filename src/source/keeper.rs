@@ -30,6 +30,8 @@ pub const EVERY_MS: u64 = 10_000;
 const GAP_MS: u64 = 60_000;
 /// How many messages are sent again by one turn.
 const RESENDS_MAX: usize = 500;
+/// What a person is told of beside comparisons.
+const ITSELF: &str = "the stream itself";
 /// Why a message is sent again, for the audit log.
 const UNKNOWN_THERE: &str = "the other side of the stream does not know it";
 /// How many ends are told by one request.
@@ -245,7 +247,7 @@ impl Ledgers for Engine {
     }
 
     fn tell(&self, destination: &Arc<str>, agreement: Agreement, words: String) {
-        self.tell_agreement(destination, agreement, words);
+        self.tell_agreement(destination, ITSELF, agreement, words);
     }
 }
 

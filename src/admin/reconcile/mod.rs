@@ -71,6 +71,10 @@ struct Kept {
     found: Option<Found>,
     /// What was sent again since everything was there.
     sent: HashSet<Id>,
+    /// How many were missing or stale when a person was last told, since the start: what is told of rests in memory, and what nobody heard of is told anew,
+    told: u64,
+    /// and whether a person was told that it cannot be read.
+    is_told_unread: bool,
 }
 
 /// A comparison as it is shown.
@@ -228,8 +232,7 @@ impl Reconciler {
             Ok((mut report, found)) => {
                 report.behind_since = (report.lacking() > 0).then(|| before.behind_since.unwrap_or(now));
                 report.queued = before.queued.clone();
-                report.told = before.told;
-                self.tell(number, plan, &before, &mut report);
+                self.tell(number, plan, &before, &report);
                 let goes = plan.is_queued && report.lacking() > 0;
                 report.asks = goes.then(|| self.asks(number, plan, &before, &report, &found)).flatten();
                 let is_queued = goes && report.asks.is_none();
@@ -249,11 +252,13 @@ impl Reconciler {
             }
             Err(why) => {
                 log::warn!("reconcile {}: {}", plan.name, why.escape_debug());
-                if before.failure.is_none() {
-                    let words = format!("{}: {why}", plan.name);
-                    self.engine.tell_agreement(&plan.scope.destination, Agreement::Unread, words);
+                let is_told = self.of(number, |kept| {
+                    kept.found = None;
+                    std::mem::replace(&mut kept.is_told_unread, true)
+                });
+                if is_told == Some(false) {
+                    self.say(plan, Agreement::Unread, &why);
                 }
-                self.of(number, |kept| kept.found = None);
                 self.keep(number, plan, Report { failure: Some(Failed { at: now, why }), ..before });
             }
         }
@@ -275,27 +280,31 @@ impl Reconciler {
         }
     }
 
-    /// Has a person told of what has grown, and that it is over: once for all comparisons of a destination.
-    fn tell(&self, number: usize, plan: &Plan, before: &Report, report: &mut Report) {
-        let (lacking, about) = (report.lacking(), &plan.scope.destination);
-        let words = |plan: &Plan, report: &Report| {
+    /// Has a person told of what has grown, and that it is over: the destination agrees once all that compares it does.
+    fn tell(&self, number: usize, plan: &Plan, before: &Report, report: &Report) {
+        let (lacking, is_of) = (report.lacking(), &plan.scope.destination);
+        let told = self.of(number, |kept| {
+            kept.is_told_unread = false;
+            let now = if lacking == 0 { 0 } else { kept.told.max(lacking) };
+            std::mem::replace(&mut kept.told, now)
+        });
+        if lacking > told.unwrap_or(0) {
             let (missing, stale) = (report.missing.count, report.stale.count);
-            format!("{}: {missing} keys are missing there, {stale} are stale", plan.name)
-        };
-        let others: Vec<String> = {
-            let kept = self.kept();
-            let all = self.plans.iter().zip(&*kept).enumerate();
-            let others = all.filter(|(other, (plan, _))| *other != number && plan.scope.destination == *about);
-            let lacking = others.map(|(_, of)| of).filter(|(_, kept)| kept.report.lacking() > 0);
-            lacking.map(|(plan, kept)| words(plan, &kept.report)).collect()
-        };
-        if lacking > report.told {
-            let all = [vec![words(plan, report)], others].concat().join("; ");
-            self.engine.tell_agreement(about, Agreement::Lost, all);
-        } else if lacking == 0 && (report.told > 0 || before.failure.is_some()) && others.is_empty() {
-            self.engine.tell_agreement(about, Agreement::Found, format!("{}: all is there", plan.name));
+            self.say(plan, Agreement::Lost, &format!("{missing} keys are missing there, {stale} are stale"));
+        } else if lacking == 0 && (before.lacking() > 0 || before.failure.is_some()) {
+            let mut others = self.shown();
+            others.retain(|other| other.destination == *is_of && other.name != plan.name && other.report.lacking() > 0);
+            if others.is_empty() {
+                return self.say(plan, Agreement::Found, "all is there");
+            }
+            let others: Vec<&str> = others.iter().map(|other| &*other.name).collect();
+            self.say(plan, Agreement::Lost, &format!("all is there; still out of sync: {}", others.join(", ")));
         }
-        report.told = if lacking == 0 { 0 } else { report.told.max(lacking) };
+    }
+
+    fn say(&self, plan: &Plan, agreement: Agreement, words: &str) {
+        let words = format!("{}: {words}", plan.name);
+        self.engine.tell_agreement(&plan.scope.destination, &plan.name, agreement, words);
     }
 
     /// Remembers a report, durably; one that cannot be written is remembered until the process ends.

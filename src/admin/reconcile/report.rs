@@ -40,8 +40,6 @@ pub struct Report {
     pub queued: Option<Queued>,
     /// Why the rule sent nothing again, and leaves it to a person.
     pub asks: Option<String>,
-    /// How many were missing or stale when a person was last told.
-    pub told: u64,
     /// The lines of the last list that had not shrunk, or by which a person had something sent again.
     pub believed_lines: u64,
 }
