@@ -2,6 +2,8 @@
 
 #![cfg(feature = "cli")]
 
+#[path = "sources/crowd.rs"]
+mod crowd;
 #[path = "common/peer.rs"]
 #[allow(dead_code, reason = "each harness uses its part")]
 mod peer;

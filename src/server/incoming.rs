@@ -28,10 +28,11 @@ use crate::model::stream::CONTENT_TYPE;
 use crate::source::{Events, Refused, Source, Taken, UNROUTED, Verdict, answer};
 use crate::transport::secret::{Came, Disproof};
 
+use super::budget::Budget;
 use super::intake::{now, taken};
 use super::listen::{App, answered, blocking};
 use super::manage::read as ask;
-use super::payload::{Answer, Budget};
+use super::payload::Answer;
 use super::problem::Problem;
 use super::render;
 use super::routes::{Call, INTAKE_BYTES_MAX, json, with_type};
@@ -58,12 +59,18 @@ pub(super) fn admit(app: &App, peer: IpAddr, headers: &HeaderMap, name: &str) ->
     Ok(source.clone())
 }
 
-/// The most bytes of a body of this source, and out of whose room they are: whoever has proved nothing yet takes none from those who have.
+/// The most bytes of a body of this source, and out of which room they are: whoever has proved nothing yet takes none from those who have, and a backlog
+/// that another registry hands over none from those who do not come again.
 pub(super) fn room<'a>(app: &'a App, source: &Source) -> (usize, &'a Rc<Budget>) {
     let one = usize::try_from(app.engine.settings().body_bytes_max).unwrap_or(INTAKE_BYTES_MAX);
     let is_one = source.events == Events::None && !source.is_stream;
     let bytes_max = if is_one { one.min(INTAKE_BYTES_MAX) } else { INTAKE_BYTES_MAX };
-    (bytes_max, if source.proof.is_in_head() { &app.budget } else { &app.strangers })
+    let budget = match (source.is_stream, source.proof.is_in_head()) {
+        (true, _) => &app.peers,
+        (false, true) => &app.budget,
+        (false, false) => &app.strangers,
+    };
+    (bytes_max, budget)
 }
 
 /// `POST /v1/in/{source}`.

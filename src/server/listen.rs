@@ -30,12 +30,12 @@ use tokio::time::{Instant, sleep};
 use crate::engine::Engine;
 
 use super::ServerConfig;
+use super::budget::Budget;
 use super::codes::Codes;
 use super::guard::{Guarded, HEAD_BYTES_MAX, HEADERS_MAX, Wire};
 use super::guesses::Guesses;
 use super::incoming::Disbelief;
 use super::keyring::Keyring;
-use super::payload::Budget;
 use super::routes;
 use super::session::Sessions;
 
@@ -54,6 +54,8 @@ pub(super) struct App {
     pub(super) budget: Rc<Budget>,
     /// The bodies in memory of those who prove with them who they are.
     pub(super) strangers: Rc<Budget>,
+    /// The bodies in memory that other registries send.
+    pub(super) peers: Rc<Budget>,
     /// When the server stops: within which limit.
     pub(super) stopped: watch::Receiver<Option<Duration>>,
     /// How many follow the events.
@@ -88,6 +90,7 @@ impl App {
         App {
             budget: Rc::new(Budget::new(config.bodies_bytes_max)),
             strangers: Rc::new(Budget::new(config.strangers_bytes_max)),
+            peers: Rc::new(Budget::new(config.peers_bytes_max)),
             keyring: config.keyring(&engine),
             engine,
             config,
@@ -255,8 +258,8 @@ impl Crowd {
 
 /// One IPv4 address; of IPv6 the 64 bits that one customer gets.
 pub(super) fn neighbourhood(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
     }
 }
@@ -282,11 +285,18 @@ pub(super) async fn before_stop<T>(
     stopped: &mut watch::Receiver<Option<Duration>>,
     work: impl Future<Output = T>,
 ) -> Option<T> {
-    let mut stop = pin!(stopped.wait_for(Option::is_some));
-    let mut work = pin!(work);
-    poll_fn(|cx| match stop.as_mut().poll(cx) {
-        Poll::Ready(_) => Poll::Ready(None),
-        Poll::Pending => work.as_mut().poll(cx).map(Some),
+    before(stopped.wait_for(Option::is_some), work).await.ok()
+}
+
+/// What the work comes to.
+///
+/// # Errors
+/// What else came first.
+pub(super) async fn before<T, E>(other: impl Future<Output = E>, work: impl Future<Output = T>) -> Result<T, E> {
+    let (mut other, mut work) = (pin!(other), pin!(work));
+    poll_fn(|cx| match other.as_mut().poll(cx) {
+        Poll::Ready(came) => Poll::Ready(Err(came)),
+        Poll::Pending => work.as_mut().poll(cx).map(Ok),
     })
     .await
 }

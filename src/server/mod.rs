@@ -6,7 +6,7 @@
 //! routes   the one table: method, path, right, handler
 //! access   token, session, Host and Origin; session: who shows a token in a browser; codes: links that open a session once
 //! keyring  who holds which token; tokens: how they are made and revoked; guesses: who was wrong too often
-//! payload  bodies both ways: limits, deadlines, minimum rate, one budget for all of them
+//! payload  bodies both ways: limits, deadlines, minimum rate; budget: the memory for them, and who makes way in it
 //! incoming POST /v1/in/{source}: what systems hand in by themselves
 //! intake   POST /v1/messages, POST /v1/send/{destination}
 //! manage   what is read, and what a person asks of a message
@@ -34,6 +34,7 @@
 
 mod access;
 mod alerts;
+mod budget;
 mod bulk;
 mod codes;
 mod console;
@@ -104,10 +105,13 @@ pub struct ServerConfig {
     pub idle_ms_max: u64,
     /// How long a peer may leave an answer unread.
     pub stall_ms_max: u64,
-    /// Bytes of request bodies in memory at once, over all connections.
+    /// Bytes of request bodies in memory at once, over all connections. Where they are spent, of the bodies that are still coming the largest of whoever
+    /// holds most is refused; so it is in the rooms below.
     pub bodies_bytes_max: usize,
     /// Besides these, bytes of bodies that are not believed before they are read: those of webhooks, which are signed.
     pub strangers_bytes_max: usize,
+    /// Besides these, bytes of bodies that other registries send: twice what one of them has under way.
+    pub peers_bytes_max: usize,
 }
 
 /// A server that runs. Dropping it leaves the server running until the process ends.
@@ -210,6 +214,7 @@ impl ServerConfig {
             stall_ms_max: 30_000,
             bodies_bytes_max: 128 << 20,
             strangers_bytes_max: 32 << 20,
+            peers_bytes_max: 64 << 20,
         }
     }
 

@@ -3,13 +3,11 @@
 //! # What holds
 //!
 //! * A request's body has a limit in bytes, a deadline for the whole, and after a grace a minimum rate.
-//! * All bodies in memory together have one budget; beyond it requests are answered `429`.
+//! * Bodies in memory have a budget; who has to make way in it is answered `429`.
 //! * A body that is too large is read on for a while and thrown away, so that the peer hears why.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +17,8 @@ use hyper::header::{EXPECT, HeaderMap};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, timeout_at};
 
+use super::budget::Part;
+use super::listen::before;
 use super::problem::Problem;
 
 /// What the server answers.
@@ -41,19 +41,6 @@ pub(super) struct Taken {
     _part: Part,
 }
 
-/// The bytes of bodies that may be in memory at once.
-#[derive(Debug)]
-pub(super) struct Budget {
-    used: Cell<usize>,
-    bytes_max: usize,
-}
-
-#[derive(Debug)]
-struct Part {
-    budget: Rc<Budget>,
-    bytes: usize,
-}
-
 /// The limits of one body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyLimits {
@@ -70,39 +57,14 @@ const BYTES_PER_S_MIN: u64 = 1_024;
 /// How much of a body that is too large is read and thrown away.
 const DISCARD_BYTES_MAX: usize = 32 << 20;
 
-impl Budget {
-    pub(super) fn new(bytes_max: usize) -> Budget {
-        Budget { used: Cell::new(0), bytes_max }
-    }
-}
-
-impl Part {
-    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let used = self.budget.used.get().saturating_add(bytes);
-        if used > self.budget.bytes_max {
-            return Err(Problem::crowded("there are too many request bodies at once"));
-        }
-        self.budget.used.set(used);
-        self.bytes += bytes;
-        Ok(())
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        self.budget.used.set(self.budget.used.get().saturating_sub(self.bytes));
-    }
-}
-
 /// Reads the whole body.
 pub(super) async fn take(
     headers: &HeaderMap,
     mut body: Incoming,
     limits: BodyLimits,
-    budget: &Rc<Budget>,
+    part: Part,
 ) -> Result<Taken, Problem> {
     let begun = Instant::now();
-    let mut part = Part { budget: Rc::clone(budget), bytes: 0 };
     let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if told > limits.bytes_max {
         // A peer that asked whether to continue has its answer and sends nothing.
@@ -114,9 +76,12 @@ pub(super) async fn take(
     let mut first: Option<Bytes> = None;
     let mut all: Vec<u8> = Vec::new();
     let mut bytes = 0;
-    while let Some(data) = next(&mut body, begun, limits.whole, bytes).await? {
+    loop {
+        let (come, must_go) = (next(&mut body, begun, limits.whole, bytes), part.makes_way());
+        let Some(data) = before(must_go, come).await?? else { break };
         bytes += data.len();
         if bytes > limits.bytes_max {
+            drop((first, all, part));
             discard(&mut body, begun + limits.whole).await;
             return Err(Problem::too_large(limits.bytes_max));
         }
@@ -132,6 +97,7 @@ pub(super) async fn take(
             }
         }
     }
+    part.is_whole();
     let bytes = first.unwrap_or_else(|| Bytes::from(all));
     Ok(Taken { bytes, _part: part })
 }

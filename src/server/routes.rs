@@ -92,7 +92,8 @@ async fn judge(app: &Rc<App>, peer: IpAddr, head: Head, request: Request<Incomin
             None => (route.bytes_max, &app.budget),
         };
         let limits = BodyLimits { bytes_max, whole: Duration::from_millis(app.config.body_ms_max) };
-        let body = take(&parts.headers, body, limits, budget).await?;
+        let part = budget.part(source.as_ref().map(|source| source.name.clone()), peer);
+        let body = take(&parts.headers, body, limits, part).await?;
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let call = Call { app, peer, who, source, headers: parts.headers, name, second, query, body };
         dispatch(route.handler, call).await
