@@ -192,7 +192,7 @@ fn an_end_fills_its_hole_until_the_message_comes_after_all() {
 }
 
 #[test]
-fn what_a_person_removes_is_unknown_again() {
+fn what_a_person_removes_ended_and_comes_again_only_where_it_is_sent_again() {
     let store = Arc::new(Faulty::default());
     let mut turn = open(&store);
     receive(&mut turn, vec![received(300, &[], (1..=300).map(|n| item(n, "a", 1)).collect())]);
@@ -201,10 +201,11 @@ fn what_a_person_removes_is_unknown_again() {
     let id = turn.ledger_message(&shown.stream, 3).expect("reads").expect("there");
     turn.act(id, Act::Delete, Box::new(drop));
     turn.turn(now(3)).expect("turns");
-    assert_eq!(holes(&turn, &stands(&turn, Side::In)), [(3, 3)]);
-    assert_eq!(stands(&turn, Side::In).mark, 2);
-    assert_eq!(receive(&mut turn, vec![received(300, &[], vec![item(3, "a", 1)])])[0].took, [Took::New]);
+    assert_eq!(holes(&turn, &stands(&turn, Side::In)), []);
     assert_eq!(stands(&turn, Side::In).mark, 300);
+    assert_eq!(page(&turn, Side::In).entry(2), Entry::Ended(End::Deleted));
+    assert_eq!(receive(&mut turn, vec![received(300, &[], vec![item(3, "a", 1)])])[0].took, [Took::New]);
+    assert!(matches!(page(&turn, Side::In).entry(2), Entry::There(..)));
 }
 
 #[test]

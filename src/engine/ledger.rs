@@ -289,7 +289,7 @@ impl Books {
                 entering.page(&stream, number.n, self, registry)?.end(number, End::Deleted);
             }
             if let Some((stream, _, number)) = came(&record.envelope) {
-                entering.page(&stream, number.n, self, registry)?.take_out(number, record.place);
+                entering.page(&stream, number.n, self, registry)?.remove(number, record.place);
             }
         }
         for came in draft.accepts.iter().filter_map(|accepting| accepting.stretch.as_ref()) {
@@ -424,10 +424,10 @@ impl Written {
         }
     }
 
-    /// It was removed from where it lay.
-    fn take_out(&mut self, number: Number, place: Place) {
+    /// A person removed it from where it lay. It may have gone on from here, so nobody is asked for it: it came, and ended.
+    fn remove(&mut self, number: Number, place: Place) {
         if matches!(self.page.entry(number.at().1), Entry::There(known, _) if known == place) {
-            self.set(number, Entry::Unknown);
+            self.set(number, Entry::Ended(End::Deleted));
         }
     }
 }

@@ -73,6 +73,7 @@ fn sources() -> Arc<Sources> {
     };
     let address = Address::parse("http://127.0.0.1:1/?since={cursor}").expect("an address");
     let rule = PullRule {
+        begin: String::new(),
         cycle: Cycle::Every(60_000),
         items: Items::new(Filter::parse(".items[]").expect("a filter")),
         cursor: Filter::parse(".next").ok(),
