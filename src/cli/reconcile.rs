@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// The ways in which the sides differ, as the interface spells them.
-const SIDES: [&str; 3] = ["missing", "stale", "unexpected"];
+const SIDES: [&str; 4] = ["missing", "stale", "conflicting", "unexpected"];
 
 /// The verb.
 pub(super) fn verb() -> Command {
@@ -121,16 +121,27 @@ fn list(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
     if all.is_empty() {
         return Err(Fail::new(NO, "nothing is compared").hint("The configuration has no table [reconcile.NAME]."));
     }
-    let head =
-        ["NAME", "DESTINATION", "STATE", "BEHIND SINCE", "MATCHED", "MISSING", "STALE", "UNEXPECTED", "AT", "WHY"];
+    let head = [
+        "NAME",
+        "DESTINATION",
+        "STATE",
+        "BEHIND SINCE",
+        "MATCHED",
+        "MISSING",
+        "STALE",
+        "CONFLICTING",
+        "UNEXPECTED",
+        "AT",
+        "WHY",
+    ];
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(head);
     for one in &all {
         let [name, destination, state, since, matched, at] =
             ["name", "destination", "state", "behind_since", "matched", "at"].map(|name| field(one, name));
-        let [missing, stale, unexpected] = SIDES.map(|side| count(one, side).to_string());
+        let [missing, stale, conflicting, unexpected] = SIDES.map(|side| count(one, side).to_string());
         let why = field(one.get("failure").unwrap_or(&Value::Null), "why");
-        table.add_row([name, destination, state, since, matched, missing, stale, unexpected, at, why]);
+        table.add_row([name, destination, state, since, matched, missing, stale, conflicting, unexpected, at, why]);
     }
     say(&table.to_string())?;
     verdict(&all)

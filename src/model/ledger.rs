@@ -225,6 +225,14 @@ impl Content {
         Content { digest: whole.first_chunk().copied().unwrap_or_default(), revision }
     }
 
+    /// What [`Entry::said`] says of a message that is there; `None` where it says anything else.
+    #[must_use]
+    pub fn of_said(said: u64) -> Option<Content> {
+        let [a, b, c, d, e, f, high, low] = said.to_be_bytes();
+        let is_content = said != UNSAID && End::of_said(said).is_none();
+        is_content.then(|| Content { digest: [a, b, c, d, e, f], revision: u16::from_be_bytes([high, low]) })
+    }
+
     /// In one number: never [`UNSAID`].
     #[must_use]
     pub fn said(self) -> u64 {
@@ -413,6 +421,8 @@ mod tests {
         End::ALL.into_iter().enumerate().for_each(|(at, end)| page.set(at + 1, Entry::Ended(end)));
         let again = Page::read(page.bytes().to_vec()).expect("a page");
         assert_eq!(again.entry(0), there);
+        assert_eq!(Content::of_said(there.said()), Some(content));
+        assert_eq!([Entry::Unknown, again.entry(6)].map(|entry| Content::of_said(entry.said())), [None, None]);
         assert_eq!(again.entry(6), Entry::Ended(End::Exhausted));
         assert_eq!(again.entry(7), Entry::Unknown);
         assert_eq!(again.print(3), page.print(3));

@@ -1,6 +1,6 @@
 //! Two registries of one process, the first of which sends to the second by number over a network that can lie.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,10 @@ pub enum Fate {
     Arrives,
     /// It arrives with another body.
     Garbled,
+    /// Another message has its number there.
+    Taken,
+    /// It arrives, and what it is edited to does not, though that looks so.
+    Outdated,
     /// It arrives, and its sender does not hear of it.
     Unheard,
     /// The same, and a person gives it up.
@@ -30,8 +34,16 @@ pub enum Fate {
     Removed,
 }
 
-pub const FATES: [Fate; 6] =
-    [Fate::Arrives, Fate::Garbled, Fate::Unheard, Fate::UnheardAndCancelled, Fate::Cancelled, Fate::Removed];
+pub const FATES: [Fate; 8] = [
+    Fate::Garbled,
+    Fate::Taken,
+    Fate::Outdated,
+    Fate::Unheard,
+    Fate::UnheardAndCancelled,
+    Fate::Cancelled,
+    Fate::Removed,
+    Fate::Arrives,
+];
 
 pub struct Pair {
     pub here: Engine,
@@ -49,9 +61,9 @@ impl Ask for Asking {
 }
 
 /// Takes this there, and waits until that is durable.
-fn receive(there: &Engine, number: Number, id: Id, key: &str, body: &str) {
+fn receive(there: &Engine, number: Number, (id, revision): (Id, u16), key: &str, body: &str) {
     let draft: Draft = Message::to("erp").key(key).header(SOURCE_HEADER, "here").body(body.as_bytes());
-    let items = vec![Item { n: number.n, id, revision: 1, drafts: vec![draft] }];
+    let items = vec![Item { n: number.n, id, revision, drafts: vec![draft] }];
     let (give, take) = std::sync::mpsc::channel();
     let received = Received { source: "here".into(), epoch: number.epoch, last: number.n, ended: Vec::new(), items };
     there.receive(received, Box::new(move |heard| give.send(heard).expect("listens")));
@@ -66,21 +78,30 @@ impl Pair {
         let there = Arc::new(there.expect("starts"));
         let named: BTreeMap<String, Fate> =
             fates.iter().enumerate().map(|(number, fate)| (format!("order:{number}"), *fate)).collect();
-        let met: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let met: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
         let (fates, other) = (named.clone(), there.clone());
         let send = move |message: &Message| {
             let key = message.key().expect("a key").to_owned();
             let number = Number::of(&message.envelope).expect("numbered");
-            let is_first = met.lock().expect("no panic").insert(key.clone());
-            let fate = if is_first { fates[&key] } else { Fate::Arrives };
+            let times = {
+                let mut met = met.lock().expect("no panic");
+                let times = met.entry(key.clone()).or_default();
+                *times += 1;
+                *times
+            };
             let body = String::from_utf8_lossy(message.body()).into_owned();
-            let body = if fate == Fate::Garbled { body + "?" } else { body };
-            receive(&other, number, message.id(), &key, &body);
-            match fate {
-                Fate::Unheard | Fate::UnheardAndCancelled => {
+            let (id, body) = match (fates[&key], times) {
+                (Fate::Garbled, 1) => (message.id(), body + "?"),
+                (Fate::Taken, 1) => (Id::compose(WallMs(9), NodeTag::new(9), Place::new(number.n, 9)), body),
+                (Fate::Outdated, 2) => return ().into_outcome(),
+                (_, _) => (message.id(), body),
+            };
+            receive(&other, number, (id, message.revision), &key, &body);
+            match (fates[&key], times) {
+                (Fate::Unheard | Fate::UnheardAndCancelled, 1) => {
                     Outcome::Failed(Failure::new(Class::Timeout, Sent::Maybe, "nobody knows"))
                 }
-                Fate::Arrives | Fate::Garbled | Fate::Cancelled | Fate::Removed => ().into_outcome(),
+                (_, _) => ().into_outcome(),
             }
         };
         let mut peer = Destination { is_numbered: true, ..Destination::new("peer", send) };
@@ -97,6 +118,11 @@ impl Pair {
         }
         pair.settle();
         let of = |fate: Fate| named.iter().filter(move |(_, own)| **own == fate).map(|(key, _)| key.clone());
+        for key in of(Fate::Outdated) {
+            let edit = Act::Edit { body: b"edited".to_vec().into(), content_type: None, read: None };
+            pair.here.act_wait(id_of(&pair.here, &key), edit).expect("edited");
+        }
+        pair.settle();
         for key in of(Fate::UnheardAndCancelled) {
             pair.here.act_wait(id_of(&pair.here, &key), Act::Cancel).expect("cancelled");
         }
@@ -110,7 +136,7 @@ impl Pair {
     pub fn invent(&self) {
         let (epoch, last) = self.here.numbered("peer").expect("numbered");
         let id = Id::compose(WallMs(9), NodeTag::new(9), Place::new(9, 9));
-        receive(&self.there, Number { epoch, n: last + 300 }, id, "invented", "x");
+        receive(&self.there, Number { epoch, n: last + 300 }, (id, 1), "invented", "x");
     }
 
     /// Waits until nothing is queued or out on either side.
@@ -129,6 +155,11 @@ impl Pair {
     pub fn reconciler(&self) -> Reconciler {
         let plan = Plan::with_registry("peer".into(), Box::new(Asking(self.there.clone())));
         Reconciler::new(&self.here, vec![plan], WallMs(1)).expect("begins")
+    }
+
+    /// How many messages there are on the other side.
+    pub fn there(&self) -> u64 {
+        self.there.list(&Query { limit: 1_000, ..Query::default() }).expect("lists").messages.len() as u64
     }
 
     /// The streams that the first side sends.

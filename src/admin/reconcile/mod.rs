@@ -71,7 +71,7 @@ struct Kept {
     found: Option<Found>,
     /// What was sent again since everything was there.
     sent: HashSet<Id>,
-    /// How many were missing or stale when a person was last told, since the start: what is told of rests in memory, and what nobody heard of is told anew,
+    /// How many were not as they were delivered when a person was last told, since the start: what is told of rests in memory, and what nobody heard of is told anew,
     told: u64,
     /// and whether a person was told that it cannot be read.
     is_told_unread: bool,
@@ -282,18 +282,26 @@ impl Reconciler {
 
     /// Has a person told of what has grown, and that it is over: the destination agrees once all that compares it does.
     fn tell(&self, number: usize, plan: &Plan, before: &Report, report: &Report) {
-        let (lacking, is_of) = (report.lacking(), &plan.scope.destination);
+        let (apart, is_of) = (report.apart(), &plan.scope.destination);
         let told = self.of(number, |kept| {
             kept.is_told_unread = false;
-            let now = if lacking == 0 { 0 } else { kept.told.max(lacking) };
+            let now = if apart == 0 { 0 } else { kept.told.max(apart) };
             std::mem::replace(&mut kept.told, now)
         });
-        if lacking > told.unwrap_or(0) {
+        if apart > told.unwrap_or(0) {
             let (missing, stale) = (report.missing.count, report.stale.count);
-            self.say(plan, Agreement::Lost, &format!("{missing} keys are missing there, {stale} are stale"));
-        } else if lacking == 0 && (before.lacking() > 0 || before.failure.is_some()) {
+            let conflicting = match report.conflicting.count {
+                0 => String::new(),
+                count => format!(", {count} conflict with what is there, and a person must look"),
+            };
+            self.say(
+                plan,
+                Agreement::Lost,
+                &format!("{missing} keys are missing there, {stale} are stale{conflicting}"),
+            );
+        } else if apart == 0 && (before.apart() > 0 || before.failure.is_some()) {
             let mut others = self.shown();
-            others.retain(|other| other.destination == *is_of && other.name != plan.name && other.report.lacking() > 0);
+            others.retain(|other| other.destination == *is_of && other.name != plan.name && other.report.apart() > 0);
             if others.is_empty() {
                 return self.say(plan, Agreement::Found, "all is there");
             }

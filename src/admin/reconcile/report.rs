@@ -22,6 +22,8 @@ pub struct Report {
     pub missing: Side,
     /// Keys that are older there than what was delivered.
     pub stale: Side,
+    /// Messages under whose number another lies there, or another body: sent again they would lie there twice, and a person must look.
+    pub conflicting: Side,
     /// Keys that are there, and that nothing here ever was for.
     pub unexpected: Side,
     /// Keys of which something newer waits here.
@@ -108,6 +110,8 @@ pub enum Standing {
     Unread,
     /// The other side lacks something.
     Behind,
+    /// The other side has something else in the place of something.
+    Conflicting,
     /// The other side has something that this one knows nothing of.
     UnknownHere,
     /// They agree.
@@ -122,6 +126,7 @@ impl Standing {
             Standing::Unknown => "unknown",
             Standing::Unread => "unread",
             Standing::Behind => "behind",
+            Standing::Conflicting => "conflicting",
             Standing::UnknownHere => "unknown-here",
             Standing::InSync => "in-sync",
         }
@@ -133,6 +138,11 @@ impl Report {
     #[must_use]
     pub fn lacking(&self) -> u64 {
         self.missing.count.saturating_add(self.stale.count)
+    }
+
+    /// How many are not there as they were delivered.
+    pub(super) fn apart(&self) -> u64 {
+        self.lacking().saturating_add(self.conflicting.count)
     }
 
     /// Whether nothing lacks, and nothing is under way that may.
@@ -147,6 +157,7 @@ impl Report {
             Report { failure: Some(_), .. } => Standing::Unread,
             Report { at: WallMs(0), .. } => Standing::Unknown,
             report if report.lacking() > 0 => Standing::Behind,
+            report if report.conflicting.count > 0 => Standing::Conflicting,
             report if report.unexpected.count > 0 => Standing::UnknownHere,
             _ => Standing::InSync,
         }
@@ -158,7 +169,7 @@ impl Report {
         loop {
             // What is ours can always be written.
             let bytes = serde_json::to_vec(&kept).unwrap_or_default();
-            let sides = [&mut kept.missing, &mut kept.stale, &mut kept.unexpected];
+            let sides = [&mut kept.missing, &mut kept.stale, &mut kept.conflicting, &mut kept.unexpected];
             let longest = sides.into_iter().max_by_key(|side| side.samples.len());
             match longest {
                 Some(side) if bytes.len() > most && !side.samples.is_empty() => drop(side.samples.pop()),

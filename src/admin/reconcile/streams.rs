@@ -2,6 +2,7 @@
 //!
 //! # What holds
 //!
+//! * What cannot be mended by sending it again is not among what is sent again: under the same number lies another message, or another body.
 //! * What is under way is no difference: a number that is known there and not yet here counts only where no message that waits has it.
 //!
 //! # What it does not know
@@ -18,7 +19,7 @@ use super::report::{Report, Sample, Side};
 use super::rules::Ask;
 use crate::engine::{Engine, Side as Way, Stream, StreamShown};
 use crate::error::Error;
-use crate::model::ledger::{End, Number, Print, UNSAID};
+use crate::model::ledger::{Content, End, Number, Print, UNSAID};
 use crate::model::ranges::{Answer, Broken, Difference, Question, Ranges, differences, said};
 use crate::model::{State, WallMs};
 use crate::store::{Query, StateName};
@@ -113,7 +114,7 @@ impl Apart<'_> {
     fn judge(&mut self, stream: &Stream, last: u64, differ: &[Difference]) -> Result<(), Error> {
         let mut unknown = Vec::new();
         for Difference { n, here, there } in differ {
-            let is_there = *there != UNSAID && End::of_said(*there).is_none();
+            let is_there = Content::of_said(*there).is_some();
             match (*here, End::of_said(*here)) {
                 (UNSAID, _) if is_there => unknown.push(*n),
                 // The other side hears of it with the next exchange.
@@ -122,7 +123,7 @@ impl Apart<'_> {
                     self.only_there(stream.number(*n), format!("ended here as {}", end.name()));
                 }
                 (_, Some(_)) => self.report.under_way += u64::from(*there == UNSAID),
-                (_, None) => self.lacks(stream, *n, is_there)?,
+                (_, None) => self.lacks(stream, *n, *here, *there)?,
             }
         }
         if unknown.is_empty() {
@@ -144,7 +145,7 @@ impl Apart<'_> {
     }
 
     /// The other side has not what was delivered to it, or has something else.
-    fn lacks(&mut self, stream: &Stream, n: u64, is_there: bool) -> Result<(), Error> {
+    fn lacks(&mut self, stream: &Stream, n: u64, here: u64, there: u64) -> Result<(), Error> {
         let id = self.engine.ledger_message(stream, n)?;
         let shown = match id.map(|id| self.engine.show(id)) {
             None | Some(Err(Error::NotFound(_))) => None,
@@ -158,12 +159,17 @@ impl Apart<'_> {
         }
         let at = delivered.map(|record| record.updated_at);
         let key = delivered.and_then(|record| record.envelope.key.as_deref()).map(beginning);
-        let why = if is_there { "another body or revision there" } else { "not there" };
+        let is_older = |other: Content| Content::of_said(here).is_some_and(|own| other.revision < own.revision);
+        let (side, is_mended, why) = match Content::of_said(there) {
+            None => (&mut self.report.missing, true, "not there"),
+            Some(other) if is_older(other) => (&mut self.report.stale, true, "an older revision there"),
+            // Sent again it would be taken there as one more message, and this number would say the same as before.
+            Some(_) => (&mut self.report.conflicting, false, "another message or body there"),
+        };
         let why = format!("number {}: {why}", stream.number(n));
-        let sample = Sample { key: key.unwrap_or_default(), id, at, why: Some(why) };
-        add(if is_there { &mut self.report.stale } else { &mut self.report.missing }, sample);
+        add(side, Sample { key: key.unwrap_or_default(), id, at, why: Some(why) });
         // One whose body and record were removed here is told, and cannot go again.
-        self.found.extend(id.zip(at));
+        self.found.extend(id.zip(at).filter(|_| is_mended));
         Ok(())
     }
 

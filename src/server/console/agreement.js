@@ -7,6 +7,7 @@ import {ask, button, complain, isolated, mark, notice, table, when} from './part
 
 const LOOKS = {
 	behind: ['bad', 'warn'],
+	conflicting: ['bad', 'warn'],
 	'in-sync': ['ok', 'delivered'],
 	'unknown-here': ['info', 'info'],
 	unread: ['warn', 'warn'],
@@ -47,7 +48,7 @@ export function agreement(all, reload) {
 			cell: one =>
 				h('span', when(one.behind_since), (one.asks || one.failure) && h('small', isolated(one.asks ?? one.failure.why))),
 		},
-		...['missing', 'stale', 'unexpected'].map(side),
+		...['missing', 'stale', 'conflicting', 'unexpected'].map(side),
 		{name: t('agree.at'), cell: one => when(one.at)},
 	];
 	const hands = one =>
