@@ -317,7 +317,7 @@ fn two_registries_find_exactly_where_they_differ() {
     let mut dice = Dice::new("two registries");
     for round in 0..100 {
         let seed = dice.0;
-        let fates: Vec<Fate> = (0..dice.below(40)).map(|_| FATES[dice.below(12).min(7) as usize]).collect();
+        let fates: Vec<Fate> = (0..dice.below(40)).map(|_| FATES[dice.below(14).min(9) as usize]).collect();
         let pair = Pair::with(&fates);
         let invented = dice.below(3) == 0;
         if invented {
@@ -340,6 +340,8 @@ fn two_registries_find_exactly_where_they_differ() {
         );
         assert_eq!(report.unexpected.count, only_there, "{about}");
         assert_eq!(report.under_way, of(Fate::Unheard) + of(Fate::Cancelled), "{about}");
+        let agreed = of(Fate::Arrives) + of(Fate::RemovedAndOvertaken) + of(Fate::RemovedAndCancelled);
+        assert_eq!(report.matched, agreed, "{about}");
         let named = |side: &[goniec::admin::reconcile::Sample], fate| {
             side.iter().all(|sample| fates[sample.key[6..].parse::<usize>().expect("a number")] == fate)
         };

@@ -22,7 +22,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, CodecError};
-use super::ledger::{Entry, PAGE_NUMBERS, Print, first_of};
+use super::ledger::{Entry, PAGE_NUMBERS, Print, UNSAID, first_of};
 
 /// How many branches a fork has.
 const BRANCHES: u64 = 16;
@@ -33,7 +33,7 @@ const LEVEL_MAX: u8 = 10;
 const PAGES_MAX: u64 = BRANCHES.pow(LEVEL_MAX as u32);
 /// The most questions of a comparison: more than as many differences need.
 const QUESTIONS_MAX: usize = 40_000;
-/// How many differences are looked for.
+/// After how many differences no more are looked for.
 pub const DIFFERENCES_MAX: usize = 100_000;
 
 /// The content type of questions and answers.
@@ -99,6 +99,17 @@ pub struct Difference {
     pub here: u64,
     /// What is said there.
     pub there: u64,
+}
+
+/// How two sides compare.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Compared {
+    /// The numbers of which they do not say the same, in order.
+    pub differences: Vec<Difference>,
+    /// Of how many they say the same.
+    pub same: u64,
+    /// How many at least were not looked at, as more than [`DIFFERENCES_MAX`] differ already.
+    pub unseen: u64,
 }
 
 /// Why two sides could not be compared.
@@ -180,7 +191,7 @@ impl Answer {
     }
 }
 
-/// The numbers of which both sides do not say the same, in order, [`DIFFERENCES_MAX`] at most; `ask` takes questions to the other side.
+/// Of which numbers both sides say the same, and of which not, until [`DIFFERENCES_MAX`] are found; `ask` takes questions to the other side.
 ///
 /// # Errors
 /// Either side failed.
@@ -188,16 +199,18 @@ pub fn differences<R: Ranges>(
     side: &R,
     epoch: u64,
     ask: &mut dyn FnMut(&Question) -> Result<Answer, String>,
-) -> Result<Vec<Difference>, Broken<R::Error>> {
+) -> Result<Compared, Broken<R::Error>> {
     let whole = ask(&Question { epoch, nodes: Vec::new() }).map_err(Broken::There)?;
     let pages = side.pages().max(whole.pages).min(PAGES_MAX);
     let level = (0..LEVEL_MAX).find(|level| Node { level: *level, index: 0 }.pages().end >= pages);
-    let mut open = if pages == 0 { Vec::new() } else { vec![Node { level: level.unwrap_or(LEVEL_MAX), index: 0 }] };
-    let (mut found, mut asked) = (Vec::new(), 0_usize);
+    // Each with how many numbers of it are known there.
+    let mut open =
+        if pages == 0 { Vec::new() } else { vec![(Node { level: level.unwrap_or(LEVEL_MAX), index: 0 }, 0)] };
+    let (mut found, mut same, mut asked) = (Vec::new(), 0_u64, 0_usize);
     while !open.is_empty() && found.len() < DIFFERENCES_MAX {
         // The last first: so the pages of one fork are done before the next fork is opened, and what is open stays little.
         let nodes = open.split_off(open.len().saturating_sub(NODES_MAX));
-        let question = Question { epoch, nodes };
+        let question = Question { epoch, nodes: nodes.into_iter().map(|(node, _)| node).collect() };
         asked += 1;
         if asked > QUESTIONS_MAX {
             return Err(Broken::There("it differs without end".into()));
@@ -210,16 +223,22 @@ pub fn differences<R: Ranges>(
         for (node, part) in question.nodes.iter().zip(&answer.parts) {
             match (part, node.level) {
                 (Part::Fork(prints), 1..) if prints.len() as u64 == BRANCHES => {
-                    let differs = node.branches().zip(prints).filter(|(branch, (known, mixed))| {
-                        side.print(branch.pages()) != Print { known: *known, mixed: *mixed }
-                    });
-                    further.extend(differs.map(|(branch, _)| branch));
+                    for (branch, (known, mixed)) in node.branches().zip(prints) {
+                        match side.print(branch.pages()) == (Print { known: *known, mixed: *mixed }) {
+                            true => same = same.saturating_add(*known),
+                            false => further.push((branch, *known)),
+                        }
+                    }
                 }
                 (Part::Page(theirs), 0) if theirs.len() == PAGE_NUMBERS => {
                     let own = side.said(node.index).map_err(Broken::Here)?;
                     let both = (first_of(node.index)..).zip(own.iter().zip(theirs));
-                    let differs = both.filter(|(_, (here, there))| here != there);
-                    found.extend(differs.map(|(n, (here, there))| Difference { n, here: *here, there: *there }));
+                    for (n, (here, there)) in both {
+                        match here == there {
+                            true => same += u64::from(*here != UNSAID),
+                            false => found.push(Difference { n, here: *here, there: *there }),
+                        }
+                    }
                 }
                 (Part::Fork(_) | Part::Page(_), _) => {
                     return Err(Broken::There("the answer has another form than the question".into()));
@@ -229,8 +248,9 @@ pub fn differences<R: Ranges>(
         open.append(&mut further);
     }
     found.sort_unstable();
-    found.truncate(DIFFERENCES_MAX);
-    Ok(found)
+    let of = |(node, theirs): &(Node, u64)| side.print(node.pages()).known.max(*theirs);
+    let unseen = open.iter().map(of).fold(0, u64::saturating_add);
+    Ok(Compared { differences: found, same, unseen })
 }
 
 /// What is said of each of these entries.

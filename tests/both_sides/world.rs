@@ -408,7 +408,7 @@ impl World {
                 let differ = differences(&here, epoch, &mut |question| {
                     question.answer(&there).map_err(|error| error.to_string())
                 });
-                found.extend(differ.unwrap_or_else(|_| panic!("the ledgers are compared")));
+                found.extend(differ.unwrap_or_else(|_| panic!("the ledgers are compared")).differences);
                 compared += last;
             }
         }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use goniec::admin::reconcile::{Ask, Plan, Reconciler, answer};
 use goniec::engine::{Act, Destination, Engine, Item, Received, Settings, Side};
-use goniec::model::ledger::{Number, SOURCE_HEADER};
+use goniec::model::ledger::{End, Number, SOURCE_HEADER};
 use goniec::model::ranges::{Answer, Question};
-use goniec::model::{Backoff, Class, Failure, NodeTag, Outcome, Place, Sent, WallMs};
+use goniec::model::{Backoff, Class, Failure, NodeTag, Outcome, Place, Queued, Sent, WallMs};
 use goniec::store::memory::MemoryStore;
 use goniec::store::{Query, StateName};
 use goniec::transport::IntoOutcome;
@@ -30,11 +30,15 @@ pub enum Fate {
     UnheardAndCancelled,
     /// It is given up before it leaves.
     Cancelled,
-    /// It arrives, and is removed there.
+    /// It arrives, and is removed there,
     Removed,
+    /// and the other side is told that a newer one took its place;
+    RemovedAndOvertaken,
+    /// or it is sent again and given up, and the other side is told that.
+    RemovedAndCancelled,
 }
 
-pub const FATES: [Fate; 8] = [
+pub const FATES: [Fate; 10] = [
     Fate::Garbled,
     Fate::Taken,
     Fate::Outdated,
@@ -42,6 +46,8 @@ pub const FATES: [Fate; 8] = [
     Fate::UnheardAndCancelled,
     Fate::Cancelled,
     Fate::Removed,
+    Fate::RemovedAndOvertaken,
+    Fate::RemovedAndCancelled,
     Fate::Arrives,
 ];
 
@@ -64,8 +70,12 @@ impl Ask for Asking {
 fn receive(there: &Engine, number: Number, (id, revision): (Id, u16), key: &str, body: &str) {
     let draft: Draft = Message::to("erp").key(key).header(SOURCE_HEADER, "here").body(body.as_bytes());
     let items = vec![Item { n: number.n, id, revision, drafts: vec![draft] }];
+    hear(there, number, Vec::new(), items);
+}
+
+fn hear(there: &Engine, number: Number, ended: Vec<(u64, End)>, items: Vec<Item>) {
     let (give, take) = std::sync::mpsc::channel();
-    let received = Received { source: "here".into(), epoch: number.epoch, last: number.n, ended: Vec::new(), items };
+    let received = Received { source: "here".into(), epoch: number.epoch, last: number.n, ended, items };
     there.receive(received, Box::new(move |heard| give.send(heard).expect("listens")));
     take.recv().expect("answers").expect("taken");
 }
@@ -126,8 +136,21 @@ impl Pair {
         for key in of(Fate::UnheardAndCancelled) {
             pair.here.act_wait(id_of(&pair.here, &key), Act::Cancel).expect("cancelled");
         }
-        for key in of(Fate::Removed) {
-            pair.there.act_wait(id_of(&pair.there, &key), Act::Delete).expect("deleted");
+        for (fate, end) in [
+            (Fate::Removed, None),
+            (Fate::RemovedAndOvertaken, Some(End::Superseded)),
+            (Fate::RemovedAndCancelled, Some(End::Cancelled)),
+        ] {
+            for key in of(fate) {
+                pair.there.act_wait(id_of(&pair.there, &key), Act::Delete).expect("deleted");
+                let id = id_of(&pair.here, &key);
+                if end == Some(End::Cancelled) {
+                    pair.here.act_wait(id, Act::Resend(Queued::Held)).expect("waits");
+                    pair.here.act_wait(id, Act::Cancel).expect("cancelled");
+                }
+                let number = Number::of(&pair.here.show(id).expect("there").record.envelope).expect("numbered");
+                hear(&pair.there, number, end.map(|end| (number.n, end)).into_iter().collect(), Vec::new());
+            }
         }
         pair
     }

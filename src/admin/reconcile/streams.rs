@@ -20,7 +20,7 @@ use super::rules::Ask;
 use crate::engine::{Engine, Side as Way, Stream, StreamShown};
 use crate::error::Error;
 use crate::model::ledger::{Content, End, Number, Print, UNSAID};
-use crate::model::ranges::{Answer, Broken, Difference, Question, Ranges, differences, said};
+use crate::model::ranges::{Answer, Broken, Compared, Difference, Question, Ranges, differences, said};
 use crate::model::{State, WallMs};
 use crate::store::{Query, StateName};
 
@@ -89,14 +89,15 @@ pub(super) fn compare(
         let mut asking = |question: &Question| {
             if go_on() { ask.ask(question) } else { Err("the node stops".to_owned()) }
         };
-        let differ = differences(&own, stream.epoch, &mut asking).map_err(|broken| match broken {
-            Broken::Here(error) => error.to_string(),
-            Broken::There(why) => why,
-        })?;
-        let before = apart.report.lacking();
-        apart.judge(stream, *last, &differ).map_err(told)?;
+        let Compared { differences, same, unseen } =
+            differences(&own, stream.epoch, &mut asking).map_err(|broken| match broken {
+                Broken::Here(error) => error.to_string(),
+                Broken::There(why) => why,
+            })?;
+        apart.judge(stream, *last, &differences).map_err(told)?;
         apart.report.lines += known;
-        apart.report.matched += known.saturating_sub(apart.report.lacking() - before);
+        apart.report.matched += same;
+        apart.report.uncompared += unseen;
     }
     let Apart { report, found, .. } = apart;
     Ok((report, found))
@@ -122,7 +123,9 @@ impl Apart<'_> {
                 (_, Some(end)) if is_there => {
                     self.only_there(stream.number(*n), format!("ended here as {}", end.name()));
                 }
-                (_, Some(_)) => self.report.under_way += u64::from(*there == UNSAID),
+                (_, Some(_)) if *there == UNSAID => self.report.under_way += 1,
+                // It ended on both sides, though not by the same.
+                (_, Some(_)) => self.report.matched += 1,
                 (_, None) => self.lacks(stream, *n, *here, *there)?,
             }
         }
@@ -151,12 +154,21 @@ impl Apart<'_> {
             None | Some(Err(Error::NotFound(_))) => None,
             Some(shown) => Some(shown?.record),
         };
-        let delivered = shown.as_ref().filter(|record| record.state == State::Delivered);
-        if shown.is_some() && delivered.is_none() {
+        let ended = End::of_said(there);
+        match shown.as_ref().map(|record| record.state) {
             // It was sent again, and is on its way.
-            self.report.under_way += 1;
-            return Ok(());
+            Some(State::Queued(_) | State::Sending(_) | State::Failed(_)) => {
+                self.report.under_way += 1;
+                return Ok(());
+            }
+            // The other side lost it, and was told why it does not come again: a newer one took its place, or it was sent again and given up.
+            Some(State::Delivered) if ended == Some(End::Superseded) => return Ok(self.report.matched += 1),
+            Some(State::Abandoned(_)) | None if ended.is_some() => return Ok(self.report.matched += 1),
+            // It hears of that with the next exchange.
+            Some(State::Abandoned(_)) if there == UNSAID => return Ok(self.report.under_way += 1),
+            Some(State::Delivered | State::Abandoned(_)) | None => {}
         }
+        let delivered = shown.as_ref().filter(|record| record.state == State::Delivered);
         let at = delivered.map(|record| record.updated_at);
         let key = delivered.and_then(|record| record.envelope.key.as_deref()).map(beginning);
         let is_older = |other: Content| Content::of_said(here).is_some_and(|own| other.revision < own.revision);

@@ -73,7 +73,7 @@ impl Ranges for Ledger {
 }
 
 /// Compares over the wire; the answer comes with the bytes and the questions that it took.
-fn compared(here: &Ledger, there: &Ledger) -> (Vec<Difference>, usize, usize) {
+fn compared(here: &Ledger, there: &Ledger) -> (Compared, usize, usize) {
     let (mut bytes, mut questions) = (0, 0);
     let found = differences(here, 7, &mut |question| {
         let asked = question.encode().expect("bytes");
@@ -117,21 +117,23 @@ fn exactly_what_was_planted_is_found() {
             .map(|n| Difference { n, here: here.said_of(n), there: there.said_of(n) })
             .filter(|both| both.here != both.there)
             .collect();
+        let same = (1..=here.pages.len() as u64 * 256).filter(|n| here.said_of(*n) != UNSAID);
+        let same = same.filter(|n| here.said_of(*n) == there.said_of(*n)).count() as u64;
         let (found, ..) = compared(&here, &there);
-        assert_eq!(found, expected, "round {round}, seed {seed}");
+        assert_eq!(found, Compared { differences: expected, same, unseen: 0 }, "round {round}, seed {seed}");
     }
 }
 
 #[test]
 fn ten_of_a_million_are_found_for_little() {
     let here = Ledger::of((1..=1_000_000).map(|n| entry(n, 0)));
-    assert_eq!(compared(&here, &here).0, []);
+    assert_eq!(compared(&here, &here).0, Compared { same: 1_000_000, ..Compared::default() });
     let mut there = here.clone();
     let planted: Vec<u64> = (0..10).map(|n| 1 + n * 99_991).collect();
     planted.iter().for_each(|n| there.set(*n, Entry::Unknown));
     let (found, bytes, questions) = compared(&here, &there);
     println!("{bytes} bytes in {questions} questions");
-    assert_eq!(found.iter().map(|difference| difference.n).collect::<Vec<_>>(), planted);
+    assert_eq!(found.differences.iter().map(|difference| difference.n).collect::<Vec<_>>(), planted);
     assert!(bytes < 200_000, "{bytes} bytes");
     assert!(questions <= 6, "{questions} questions");
 }
@@ -170,10 +172,25 @@ fn whoever_always_says_that_all_is_different_ends_the_asking_too() {
         };
         Ok(Answer { pages: u64::MAX, parts: question.nodes.iter().map(part).collect() })
     });
-    assert_eq!(found.expect("it ends").len(), DIFFERENCES_MAX);
+    // It is told that not all was looked at, however many there are said to be.
+    let found = found.expect("it ends");
+    assert!((DIFFERENCES_MAX..DIFFERENCES_MAX + NODES_MAX * PAGE_NUMBERS).contains(&found.differences.len()));
+    assert!(found.same == 0 && found.unseen > 0, "{} are the same, {} unseen", found.same, found.unseen);
     assert!(asked < 100, "{asked}");
     let too_many = Question { epoch: 7, nodes: vec![Node { level: 0, index: 0 }; NODES_MAX + 1] };
     assert!(Question::decode(&too_many.encode().expect("bytes")).is_err());
     let too_high = Question { epoch: 7, nodes: vec![Node { level: LEVEL_MAX + 1, index: 0 }] };
     assert!(Question::decode(&too_high.encode().expect("bytes")).is_err());
+}
+
+#[test]
+fn what_was_not_looked_at_is_neither_the_same_nor_different() {
+    let (first, all) = (DIFFERENCES_MAX as u64, 3 * DIFFERENCES_MAX as u64);
+    let here = Ledger::of((1..=all).map(|n| entry(n, 0)));
+    let there = Ledger::of((1..=all + first).map(|n| if n > first { entry(n, 0) } else { entry(n, 1) }));
+    let (whole, ..) = compared(&here, &there);
+    assert_eq!(whole.differences.len() as u64 + whole.same + whole.unseen, all + first, "each is counted once");
+    assert!(whole.differences.len() >= DIFFERENCES_MAX && whole.unseen > 0, "{}", whole.differences.len());
+    let really = (1..=all).filter(|n| here.said_of(*n) == there.said_of(*n)).count() as u64;
+    assert!(whole.same <= really, "{} of {really}", whole.same);
 }
