@@ -186,7 +186,7 @@ fn damage_is_reported_and_the_rest_is_carried_over() {
         let what = damage(dir.path(), &mut dice);
         let saved = tempfile::tempdir().expect("a directory");
         // Before anything opens it: sled writes when it opens.
-        let rescued = salvage(dir.path(), saved.path(), options());
+        let rescued = salvage(dir.path(), saved.path(), options(), &|note, _| Some(note));
         match read(dir.path(), &ledger) {
             Found::Intact => intact += 1,
             Found::Reported => reported += 1,

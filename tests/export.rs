@@ -156,7 +156,7 @@ fn a_damaged_registry_is_not_exported_and_a_salvaged_one_is() {
     let (old, saved) = (dir.path().join("old"), dir.path().join("saved"));
     lived(&old);
     let whole = exported(&old);
-    salvage(&old, &saved, options()).expect("salvages");
+    salvage(&old, &saved, options(), &|note, _| Some(note)).expect("salvages");
     assert_eq!(String::from_utf8(exported(&saved)), String::from_utf8(whole), "the same registry");
     let db: PathBuf = old.join("sled/db");
     let mut bytes = fs::read(&db).expect("reads");

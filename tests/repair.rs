@@ -206,7 +206,7 @@ fn notes_are_kept_by_a_repair_and_a_damaged_one_is_said() {
         delivers(dir.path(), &waiting);
     }
     let into = tempfile::tempdir().expect("a directory");
-    let salvaged = salvage(whole.path(), into.path(), options()).expect("salvages");
+    let salvaged = salvage(whole.path(), into.path(), options(), &|note, _| Some(note)).expect("salvages");
     assert_eq!(salvaged.missing, [""; 0]);
     assert_eq!(read(into.path()).expect("reads").as_deref(), Some(&b"paused"[..]));
     wreck(whole.path(), "note", Wreck::Flipped);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use goniec::model::{Attempt, Class, Delivery, Draft, Failed, Message, Place, Sent, State, WallMs};
 use goniec::store::sled::{Options, SledStore, Step, repair, salvage, verify};
-use goniec::store::{Amendment, Batch, Expect, Incoming, Move, Query, Store, StoreError};
+use goniec::store::{Amendment, Batch, Expect, Incoming, Move, Note, Query, Store, StoreError};
 
 const NOW: WallMs = WallMs(1_790_000_000_000);
 /// The trees, by the number in their rows.
@@ -81,7 +81,7 @@ fn break_rows(dir: &Path, tree: u8, key: &[u8]) -> usize {
 /// Salvages into a new directory; what was said, and the new registry, which is whole.
 fn salvaged(dir: &Path) -> (tempfile::TempDir, Vec<String>, SledStore) {
     let into = tempfile::tempdir().expect("a directory");
-    let done = salvage(dir, into.path(), options()).expect("salvages");
+    let done = salvage(dir, into.path(), options(), &|note, _| Some(note)).expect("salvages");
     let problems = verify(into.path(), 4 << 20).expect("verifies").problems;
     assert_eq!(problems, Vec::<String>::new());
     let store = open(into.path());
@@ -182,7 +182,8 @@ fn a_salvage_that_was_cut_off_opens_as_nothing() {
     for is_cut in [false, true] {
         let into = tempfile::tempdir().expect("a directory");
         let fault = move |_: Step| if is_cut { Err(std::io::Error::other("cut off")) } else { Ok(()) };
-        let outcome = salvage(dir.path(), into.path(), Options { fault: Some(Arc::new(fault)), ..options() });
+        let failing = Options { fault: Some(Arc::new(fault)), ..options() };
+        let outcome = salvage(dir.path(), into.path(), failing, &|note, _| Some(note));
         assert_eq!(outcome.is_err(), is_cut);
         match SledStore::open(into.path(), options()) {
             Ok(store) => assert_eq!(store.counts().len(), 1),
@@ -203,9 +204,34 @@ fn a_directory_without_a_registry_is_said_and_left_alone() {
     };
     says(verify(dir.path(), 4 << 20).map(|_| ()));
     says(repair(dir.path(), &options()).map(|_| ()));
-    says(salvage(dir.path(), &into, options()).map(|_| ()));
+    says(salvage(dir.path(), &into, options(), &|note, _| Some(note)).map(|_| ()));
     let left: Vec<_> = std::fs::read_dir(dir.path()).expect("reads").map(|it| it.expect("reads").file_name()).collect();
     assert_eq!(left, ["letter"]);
+}
+
+#[test]
+fn whoever_wrote_a_note_is_told_which_messages_are_lost_and_says_what_is_taken_over() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let places = [1, 2, 3].map(|n| accept(&store, WallMs(NOW.0 + n), Message::to("erp").body(b"{}".to_vec())));
+    let notes = ["mine", "gone"].map(|key| Note { key: key.into(), value: b"as it was".to_vec() });
+    store.commit(&Batch { now: NOW, notes: notes.into(), ..Batch::default() }).expect("commits");
+    // What a person deletes is not lost.
+    store.commit(&Batch { now: NOW, deletes: vec![places[2]], ..Batch::default() }).expect("commits");
+    store.close().expect("closes");
+    assert!(break_rows(dir.path(), CHUNK, &places[0].chunk().to_be_bytes()) > 0);
+    let into = tempfile::tempdir().expect("a directory");
+    let told = std::cell::RefCell::new(Vec::new());
+    let takes = |note: Note, is_lost: &dyn Fn(Place) -> bool| {
+        told.borrow_mut().push(places.map(is_lost));
+        (note.key == b"mine").then(|| Note { value: b"as it is".to_vec(), ..note })
+    };
+    let done = salvage(dir.path(), into.path(), options(), &takes).expect("salvages");
+    assert_eq!(done.missing.len(), 1, "{:?}", done.missing);
+    assert_eq!(*told.borrow(), [[true, false, false]; 2]);
+    let store = open(into.path());
+    assert_eq!(store.note(b"mine").expect("reads").as_deref(), Some(&b"as it is"[..]));
+    assert_eq!(store.note(b"gone").expect("reads"), None);
 }
 
 /// The salt of a registry's check sums.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use clap::ArgMatches;
 
+use crate::engine::salvaged;
 use crate::error::Error;
 use crate::store::sled::{Options, repair as mend, salvage as carry_over, verify as read_all};
 
@@ -47,7 +48,7 @@ pub(super) fn verify(arguments: &ArgMatches) -> Result<(), Fail> {
 /// `salvage`: exit 1 where anything is missing.
 pub(super) fn salvage(arguments: &ArgMatches) -> Result<(), Fail> {
     let (from, into) = (text(arguments, "dir").unwrap_or_default(), text(arguments, "into").unwrap_or_default());
-    let done = carry_over(Path::new(from), Path::new(into), Options::default()).map_err(Error::Store)?;
+    let done = carry_over(Path::new(from), Path::new(into), Options::default(), &salvaged).map_err(Error::Store)?;
     for missing in &done.missing {
         say(&format!("missing: {}", super::visible(missing)))?;
     }

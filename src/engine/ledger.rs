@@ -121,6 +121,18 @@ pub(super) fn is_count(key: &[u8]) -> bool {
     key.starts_with(&[KIND, COUNT])
 }
 
+/// A note without what it says of lost messages that came by a stream; any other note as it is.
+pub(super) fn without(note: Note, is_lost: &dyn Fn(Place) -> bool) -> Note {
+    let came = Stream::of_key(&note.key).is_some_and(|(stream, _)| stream.side == Side::In);
+    let Some(mut page) = Page::read(note.value.clone()).filter(|_| came) else { return note };
+    for at in 0..PAGE_NUMBERS {
+        if matches!(page.entry(at), Entry::There(place, _) if is_lost(place)) {
+            page.set(at, Entry::Unknown);
+        }
+    }
+    Note { value: page.bytes().to_vec(), ..note }
+}
+
 /// Sixty-four random bits.
 fn epoch() -> Result<u64, StoreError> {
     let io = |why: String| StoreError::Io(std::io::Error::other(why));

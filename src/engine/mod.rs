@@ -85,7 +85,7 @@ pub use agreement::Agreement;
 pub use alert::{Alert, Channel};
 pub use audit::{Audited, Deed, Entry, Head, Soundness, Target};
 pub use bulk::{Bulk, BulkAct, Job, JobState, Preview};
-pub use carried::is_bound_to_node;
+pub use carried::{is_bound_to_node, salvaged};
 pub use fence::VERSIONED_KEY_BYTES_MAX;
 pub use field::{Edited, FieldEdit};
 pub use figures::{Counted, CountedOf, Histogram};

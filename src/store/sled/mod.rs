@@ -61,7 +61,7 @@ use write::Database;
 pub use export::{Exported, export};
 pub use import::import;
 pub use repair::{Repaired, repair};
-pub use salvage::{Salvaged, salvage};
+pub use salvage::{Salvaged, Takes, salvage};
 pub use verify::{Verified, verify};
 
 /// A step of writing at which a test lets the disk fail.

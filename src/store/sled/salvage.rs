@@ -9,12 +9,13 @@
 //! * A message whose status is lost is queued again and held, with its last edit, for a person to decide; what is missing is said.
 //! * A destination whose name is lost has the one that its messages bear; no number is given to another name.
 //! * What was deleted and left its empty status row behind stays deleted.
+//! * Notes are taken over as whoever wrote them says, who is told which messages are lost.
 //!
 //! # What it does not know
 //!
 //! How rows are found, and sled's own format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -28,7 +29,7 @@ use super::slot::{Flags, Hour, Slot, Stat};
 use super::witness::{Testimony, Witness};
 use super::{Options, read};
 use crate::model::{Attempt, Place, Queued, State, Told, WallMs};
-use crate::store::{Dest, StoreError, idempotency_hash, key_hash};
+use crate::store::{Dest, Note, StoreError, idempotency_hash, key_hash};
 
 /// What a salvage did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,11 +52,15 @@ const STAT_ROW_BYTES_MIN: u64 = 32;
 /// Where a message goes of which nobody knows where it was to go.
 const UNKNOWN: &[u8] = b"unknown";
 
-/// Carries what can be read in the registry `from` into a new one in `into`. It takes memory for the keys of the old one's rows, about 100 bytes each.
+/// What a new registry takes over of a note of the old one; the second says of a place whether what lay there is lost.
+pub type Takes<'a> = &'a dyn Fn(Note, &dyn Fn(Place) -> bool) -> Option<Note>;
+
+/// Carries what can be read in the registry `from` into a new one in `into`, and of notes what `takes` says. It takes memory for the keys of the old
+/// one's rows, about 100 bytes each.
 ///
 /// # Errors
 /// [`StoreError::Foreign`] where there is nothing in `from`, or `into` exists and is not empty; the disk's errors.
-pub fn salvage(from: &Path, into: &Path, options: Options) -> Result<Salvaged, StoreError> {
+pub fn salvage(from: &Path, into: &Path, options: Options, takes: Takes<'_>) -> Result<Salvaged, StoreError> {
     let old = Paths::of(from);
     if !old.db.exists() {
         return Err(open::none_in(from));
@@ -74,8 +79,9 @@ pub fn salvage(from: &Path, into: &Path, options: Options) -> Result<Salvaged, S
     let found = Found::newest(file, known.map(|identity| identity.seal), commit_max).map_err(open::disk)?;
     // Ids go on as they were.
     let new = Fresh::begin(into, known.map(|identity| identity.node), options.cache_bytes)?;
-    let mut carry = Carry { found: &found, new, names: Names::new(), salvaged: Salvaged::default() };
-    let carried = carry.all(chunks_max, testimony);
+    let mut carry =
+        Carry { found: &found, new, names: Names::new(), lost: BTreeSet::new(), salvaged: Salvaged::default() };
+    let carried = carry.all(chunks_max, testimony, takes);
     let Carry { new, salvaged, .. } = carry;
     if let Err(error) = carried {
         new.leave();
@@ -90,12 +96,14 @@ struct Carry<'a> {
     found: &'a Found,
     new: Fresh,
     names: Names,
+    /// The chunks whose messages are lost.
+    lost: BTreeSet<u64>,
     salvaged: Salvaged,
 }
 
 impl Carry<'_> {
     /// Writes the rows of the new registry, the head last.
-    fn all(&mut self, chunks_max: u64, testimony: Testimony) -> Result<(), StoreError> {
+    fn all(&mut self, chunks_max: u64, testimony: Testimony, takes: Takes<'_>) -> Result<(), StoreError> {
         if self.found.strange > 0 {
             let strange = self.found.strange;
             self.miss(format!("{strange} rows that claim a commit which never was: no row of ours"));
@@ -107,9 +115,10 @@ impl Carry<'_> {
         for (dest, name) in std::mem::take(&mut self.names) {
             self.new.name(dest, &name)?;
         }
-        for tree in [Tree::Alias, Tree::Keys, Tree::Note] {
+        for tree in [Tree::Alias, Tree::Keys] {
             self.rows(tree, b"")?;
         }
+        self.notes(takes)?;
         if self.new.counters().list() != counters.list() {
             self.miss("changes of status: the counters differ, so some messages stand where they stood before".into());
         }
@@ -196,6 +205,18 @@ impl Carry<'_> {
         self.found.row(tree, key).map_err(open::disk)
     }
 
+    /// Carries what is taken over of the notes.
+    fn notes(&mut self, takes: Takes<'_>) -> Result<(), StoreError> {
+        for row in self.found.under(Tree::Note, b"") {
+            let (key, commit, value) = row.map_err(open::disk)?;
+            let note = takes(Note { key: key.to_vec(), value }, &|place| self.lost.contains(&place.chunk()));
+            if let Some(note) = note {
+                self.new.put(Tree::Note, &note.key, commit, &note.value)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Carries the rows of a tree whose keys begin so.
     fn rows(&mut self, tree: Tree, prefix: &[u8]) -> Result<(), StoreError> {
         for row in self.found.under(tree, prefix) {
@@ -272,6 +293,7 @@ impl Carry<'_> {
             (Some(stat), Some(_)) => Ok(stat),
             (Some(mut stat), None) => {
                 if !stat.is_empty() {
+                    self.lost.insert(chunk);
                     self.miss(format!("the {} messages of chunk {chunk}", stat.slots().count()));
                 }
                 stat.clear();
@@ -284,6 +306,7 @@ impl Carry<'_> {
                 Ok(stat)
             }
             (None, None) => {
+                self.lost.insert(chunk);
                 self.miss(format!("chunk {chunk}"));
                 Ok(Stat::new(before))
             }

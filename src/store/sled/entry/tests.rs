@@ -153,7 +153,11 @@ fn carried(store: SledStore, dir: &Path, seed: u64) -> Vec<SledStore> {
     export(dir, 8 << 20, &mut lines, &mut |_, _| {}).expect("exports");
     let (imported, salvaged) = (dir.join("imported"), dir.join("salvaged"));
     import(&mut &*lines, &imported, options(), &|_| true).expect("imports");
-    assert_eq!(salvage(dir, &salvaged, options()).expect("salvages").missing, [""; 0], "seed {seed}");
+    assert_eq!(
+        salvage(dir, &salvaged, options(), &|note, _| Some(note)).expect("salvages").missing,
+        [""; 0],
+        "seed {seed}"
+    );
     assert_eq!(verify(&salvaged, 8 << 20).expect("opens").problems, [""; 0], "seed {seed}");
     assert_eq!(verify(&imported, 8 << 20).expect("opens").problems, [""; 0], "seed {seed}");
     vec![open(&imported), open(&salvaged), open(dir)]
