@@ -6,7 +6,9 @@ mod faulty;
 use std::sync::{Arc, Mutex};
 
 use faulty::Faulty;
-use goniec::engine::{Act, Destination, Heard, Item, Received, Settings, Side, Stream, StreamShown, Took, Turn};
+use goniec::engine::{
+    Act, Destination, Heard, Item, REQUEST_BYTES_MAX, Received, Settings, Side, Stream, StreamShown, Took, Turn,
+};
 use goniec::model::ledger::{Content, End, Entry, NUMBER_MAX, Number, Page};
 use goniec::model::{Class, Envelope, Failure, NodeTag, Outcome, Place, Sent, Stamp, WallMs};
 use goniec::source::Keeper;
@@ -26,7 +28,8 @@ fn open(store: &Arc<Faulty>) -> Turn {
     };
     let peer = Destination { is_numbered: true, ..Destination::new("peer", judge) };
     let erp = Destination::new("erp", |_: &Message| ());
-    Turn::open(store.clone(), vec![peer, erp], Settings::default(), Vec::new(), now(0)).expect("opens")
+    let settings = Settings { body_bytes_max: REQUEST_BYTES_MAX, ..Settings::default() };
+    Turn::open(store.clone(), vec![peer, erp], settings, Vec::new(), now(0)).expect("opens")
 }
 
 fn hand_in(turn: &mut Turn, bodies: &[&str]) -> Result<Vec<Id>, goniec::Error> {
@@ -348,6 +351,22 @@ fn a_new_epoch_is_written_with_the_next_commit() {
     turn.turn(now(2)).expect("turns");
     drop(turn);
     assert_eq!(open(&store).numbered("peer"), anew);
+}
+
+/// Whoever sends it does not know how many messages it becomes there.
+#[test]
+fn the_largest_message_is_taken_for_several_destinations() {
+    let store = Arc::new(Faulty::default());
+    let mut turn = open(&store);
+    let body = "b".repeat(usize::try_from(REQUEST_BYTES_MAX).expect("small"));
+    let mut one = item(1, &body, 1);
+    let again = Draft {
+        envelope: Envelope { key: Some("again".into()), ..one.drafts[0].envelope.clone() },
+        ..one.drafts[0].clone()
+    };
+    one.drafts.push(again);
+    assert_eq!(receive(&mut turn, vec![received(1, &[], vec![one])])[0].took, [Took::New]);
+    assert_eq!(taken(&store).iter().map(Vec::len).collect::<Vec<_>>(), [body.len(); 2]);
 }
 
 #[test]

@@ -111,7 +111,7 @@ struct Flown {
 struct World {
     /// What the receiver's disk calls safe is not: what it loses is sent again, as long as nobody removed or edited it.
     lies: bool,
-    /// Whether the sender is put back.
+    /// Whether the sender is put back. Not where the receiver's disk lies: what came by a conflict has no number, and is not missed.
     is_restored: bool,
     chance: Chance,
     plant: Plant,

@@ -72,10 +72,10 @@ fn set_up(dir: &Path, to: u16) -> [std::path::PathBuf; 2] {
     let dirs = ["here", "there"].map(|name| dir.join(name));
     dirs.iter().for_each(|dir| std::fs::create_dir(dir).unwrap());
     let here = format!(
-        "[destination.peer]\ntype = \"goniec\"\nurl = \"http://127.0.0.1:{to}/v1/in/here\"\nsign = {{ secret = {{ env = \"STREAM_SECRET\" }} }}\n\
+        "[server]\nbody_max = \"16MiB\"\n[destination.peer]\ntype = \"goniec\"\nurl = \"http://127.0.0.1:{to}/v1/in/here\"\nsign = {{ secret = {{ env = \"STREAM_SECRET\" }} }}\n\
          retry = {{ first = \"50ms\", max = \"200ms\", attempts = 1000 }}\n"
     );
-    let there = "[source.here]\nverify = { preset = \"goniec\", secret = { env = \"STREAM_SECRET\" } }\n[[route]]\nto = [\"log\"]\n";
+    let there = "[server]\nbody_max = \"16MiB\"\n[source.here]\nverify = { preset = \"goniec\", secret = { env = \"STREAM_SECRET\" } }\n[[route]]\nto = [\"log\"]\n";
     std::fs::write(dirs[0].join("goniec.toml"), here).unwrap();
     std::fs::write(dirs[1].join("goniec.toml"), there).unwrap();
     dirs
@@ -197,4 +197,36 @@ fn what_is_missing_there_is_sent_again_and_what_ended_here_is_told() {
     assert!(keys.values().all(|count| *count == 1), "{keys:?}");
     let audit = json(&first.url, "/v1/audit").unwrap().to_string();
     assert!(audit.contains("does not know it") && audit.contains("goniec"), "{audit}");
+}
+
+/// The longest words that a message can have come beside the largest body.
+#[test]
+fn the_largest_message_that_is_taken_here_arrives_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (port_here, port_there) = (port(), port());
+    let [here, there] = set_up(dir.path(), port_there);
+    let first = serve(&here, port_here);
+    let second = serve(&there, port_there);
+    let (key, sequence) = ("k".repeat(512), "s".repeat(4_096 - "goniec-sequence".len()));
+    let headers = [
+        ("goniec-key", key.as_str()),
+        ("goniec-type", &key),
+        ("content-type", "text/plain"),
+        ("goniec-sequence", &sequence),
+    ];
+    let hand_in = |body: &[u8]| ask(&first.url, "POST", "/v1/send/peer", &headers, body).unwrap();
+    let body = vec![b'b'; 16 << 20];
+    let (code, said) = hand_in(&body);
+    assert_eq!(code, 202, "{}", String::from_utf8_lossy(&said));
+    wait(|| is_whole(&second, 1) && is_whole(&first, 1), "it is there");
+    let page = json(&second.url, "/v1/messages").unwrap();
+    let [one] = page["messages"].as_array().unwrap().as_slice() else { panic!("{page}") };
+    assert_eq!((one["key"].as_str(), one["body_bytes"].as_u64()), (Some(key.as_str()), Some(16 << 20)), "{one}");
+    // No larger one would be.
+    let (code, _) = ask(&first.url, "POST", "/v1/send/peer", &headers[..3], &[&body[..], b"b"].concat()).unwrap();
+    assert_eq!(code, 413);
+    let longer = format!("{sequence}s");
+    let headers = [&headers[..3], &[("goniec-sequence", longer.as_str())]].concat();
+    let (code, _) = ask(&first.url, "POST", "/v1/send/peer", &headers, b"b").unwrap();
+    assert_eq!(code, 400);
 }

@@ -116,6 +116,15 @@ pub(super) fn check(drafts: Vec<Draft>, registry: &Registry) -> Result<Vec<Incom
     if bytes > REQUEST_BYTES_MAX && !is_single {
         return Err(Error::TooLarge { bytes, bytes_max: REQUEST_BYTES_MAX });
     }
+    check_each(drafts, registry)
+}
+
+/// The same where what they come to together is another's to limit.
+///
+/// # Errors
+/// The first draft that cannot be taken, by its position where there are several.
+pub(super) fn check_each(drafts: Vec<Draft>, registry: &Registry) -> Result<Vec<Incoming>, Error> {
+    let is_single = drafts.len() == 1;
     let mut incoming = Vec::with_capacity(drafts.len());
     for (position, draft) in drafts.into_iter().enumerate() {
         let checked = check_one(draft, registry);

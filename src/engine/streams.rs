@@ -187,7 +187,8 @@ impl Arrivals {
             let content = Content::of(id, revision.max(1), &first.envelope, &first.body);
             let number = (n > 0).then(|| stream.number(n));
             let origin = Origin { id, revision: revision.max(1), number };
-            Ok(Arrived { origin, content, incoming: accept::check(drafts, registry)? })
+            // However many it becomes here: who sends it can make it no smaller.
+            Ok(Arrived { origin, content, incoming: accept::check_each(drafts, registry)? })
         });
         Ok(Arrivals { items: each.collect::<Result<_, _>>()?, stream, last, ended })
     }

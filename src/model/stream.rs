@@ -28,6 +28,12 @@ use super::time::WallMs;
 pub const CONTENT_TYPE: &str = "application/vnd.goniec.stream";
 /// The most messages of one frame.
 pub const FRAME_MESSAGES_MAX: usize = 10_000;
+/// The most that a frame of one message takes beside its body: several times what the longest words take.
+pub const WORDS_BYTES_MAX: usize = 64 << 10;
+/// The most that a length or a number takes in a frame.
+const NUMBER_BYTES_MAX: usize = 9;
+/// What is of no length of its own in a message: number, id, revision, deadline, version, how much there is of the rest.
+const FIXED_BYTES_MAX: usize = 128;
 
 /// What a sender says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -148,6 +154,16 @@ pub fn encode(
     Ok(bytes)
 }
 
+/// No fewer bytes than a message takes in a frame.
+#[must_use]
+pub fn bytes_of(message: &Message) -> usize {
+    let Envelope { key, kind, headers, traceparent, .. } = &*message.envelope;
+    let words = [key, kind, &message.content_type, traceparent].into_iter().flatten().map(|word| &**word);
+    let headers = headers.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+    let words: usize = words.chain(headers).map(|word| NUMBER_BYTES_MAX + word.len()).sum();
+    FIXED_BYTES_MAX + words + message.body.len()
+}
+
 /// The frame of these bytes.
 ///
 /// # Errors
@@ -249,6 +265,13 @@ mod tests {
                 prop_assert_eq!(&carried.envelope.headers, &[("x-own".to_owned(), "1".to_owned())]);
                 prop_assert!(carried.envelope.destination.is_empty() && carried.envelope.idempotency_key.is_none());
             }
+        }
+
+        #[test]
+        fn no_message_takes_more_than_is_reckoned(key: Option<String>, body: Vec<u8>, version: Option<u64>, n: u64) {
+            let one = message(key, body, version);
+            let bytes = |count| encode(u64::MAX, u64::MAX, &[], &vec![(n, &one); count]).expect("a frame").len();
+            prop_assert!(bytes(2) - bytes(1) <= bytes_of(&one));
         }
 
         #[test]

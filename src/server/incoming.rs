@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use crate::admin::reconcile;
 use crate::engine::{Received, Took};
 use crate::model::ranges::{self, Question};
-use crate::model::stream::CONTENT_TYPE;
+use crate::model::stream::{CONTENT_TYPE, WORDS_BYTES_MAX};
 use crate::source::{Events, Refused, Source, Taken, UNROUTED, Verdict, answer};
 use crate::transport::secret::{Came, Disproof};
 
@@ -63,8 +63,12 @@ pub(super) fn admit(app: &App, peer: IpAddr, headers: &HeaderMap, name: &str) ->
 /// that another registry hands over none from those who do not come again.
 pub(super) fn room<'a>(app: &'a App, source: &Source) -> (usize, &'a Rc<Budget>) {
     let one = usize::try_from(app.engine.settings().body_bytes_max).unwrap_or(INTAKE_BYTES_MAX);
-    let is_one = source.events == Events::None && !source.is_stream;
-    let bytes_max = if is_one { one.min(INTAKE_BYTES_MAX) } else { INTAKE_BYTES_MAX };
+    let bytes_max = match source.events {
+        // The largest message of another registry comes with its words.
+        Events::None if source.is_stream => INTAKE_BYTES_MAX + WORDS_BYTES_MAX,
+        Events::None => one.min(INTAKE_BYTES_MAX),
+        Events::InBodies | Events::All => INTAKE_BYTES_MAX,
+    };
     let budget = match (source.is_stream, source.proof.is_in_head()) {
         (true, _) => &app.peers,
         (false, true) => &app.budget,

@@ -22,7 +22,7 @@ use crate::model::{Class, Failure, Id, Message, Outcome, Receipt, Sent};
 use crate::transport::http::Http;
 use crate::transport::{Batched, Transport};
 
-/// Bodies of more bytes than this go in several requests.
+/// Messages of more bytes than this go in several requests; one that is larger goes alone.
 const FRAME_BYTES_MAX: usize = 4 << 20;
 
 /// The way to another registry.
@@ -137,7 +137,7 @@ fn outcome(took: Took, request: &Outcome) -> Outcome {
     }
 }
 
-/// Which of the messages go in one request: those of one epoch, of not too many bytes; with their numbers.
+/// Which of the messages go in one request: those of one epoch, of not too many bytes, words and all; with their numbers.
 fn frames(messages: &[Message]) -> Vec<(u64, Vec<(usize, u64)>)> {
     let mut by_epoch: BTreeMap<u64, Vec<(usize, u64)>> = BTreeMap::new();
     for (at, message) in messages.iter().enumerate() {
@@ -149,7 +149,7 @@ fn frames(messages: &[Message]) -> Vec<(u64, Vec<(usize, u64)>)> {
         let mut bytes = 0;
         let mut frame = Vec::new();
         for (at, n) in all {
-            let own = messages.get(at).map_or(0, |message| message.body.len());
+            let own = messages.get(at).map_or(0, stream::bytes_of);
             if bytes + own > FRAME_BYTES_MAX && !frame.is_empty() {
                 frames.push((epoch, std::mem::take(&mut frame)));
                 bytes = 0;
@@ -201,5 +201,48 @@ impl Transport for Peer {
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer").field("destination", &self.destination).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{HEADER_BYTES_MAX, WORD_BYTES_MAX};
+    use crate::model::ledger::NUMBER_HEADER;
+    use crate::model::{Envelope, NodeTag, Place, WallMs};
+
+    /// A message with the longest words, and a body of so many bytes.
+    fn message(n: u64, body_bytes: usize) -> Message {
+        let word: Arc<str> = "w".repeat(WORD_BYTES_MAX).into();
+        let mut headers: Vec<_> = (0..512).map(|at| (format!("x-{at:06}"), String::new())).collect();
+        assert_eq!(headers.iter().map(|(name, _)| name.len()).sum::<usize>(), HEADER_BYTES_MAX);
+        headers.push((NUMBER_HEADER.to_owned(), Number { epoch: 7, n }.to_string()));
+        let own = Some(word.clone());
+        let envelope =
+            Envelope { key: own.clone(), kind: own.clone(), traceparent: own.clone(), headers, ..Envelope::default() };
+        Message {
+            id: Id::compose(WallMs(7), NodeTag::new(3), Place::new(n, 0)),
+            attempt: 1,
+            revision: 1,
+            envelope: Arc::new(envelope),
+            content_type: own,
+            body: vec![0; body_bytes].into(),
+        }
+    }
+
+    #[test]
+    fn no_request_of_many_is_larger_than_it_may_be_and_one_that_is_large_goes_alone() {
+        let mut messages: Vec<Message> = (1..=2_000).map(|n| message(n, 2_000)).collect();
+        messages.push(message(2_001, 16 << 20));
+        let frames = frames(&messages);
+        let went: Vec<usize> = frames.iter().flat_map(|(_, frame)| frame.iter().map(|(at, _)| *at)).collect();
+        assert_eq!(went, (0..messages.len()).collect::<Vec<_>>());
+        for (epoch, frame) in &frames {
+            let own: Vec<(u64, &Message)> = frame.iter().map(|(at, n)| (*n, &messages[*at])).collect();
+            let bytes = stream::encode(*epoch, 2_001, &[], &own).expect("a frame").len();
+            let bytes_max = if own.len() == 1 { (16 << 20) + stream::WORDS_BYTES_MAX } else { FRAME_BYTES_MAX + 64 };
+            assert!(bytes <= bytes_max, "{} messages take {bytes} bytes", own.len());
+        }
+        assert!(frames.len() > 4, "they go in {} requests", frames.len());
     }
 }

@@ -82,17 +82,19 @@ impl World {
             let copied = (record.id, record.revision, body(&self.sender, &record));
             // A sender that was put back may have sent a later edit, which it no longer knows.
             let is_there = arrived.contains_key(&copied) || newest.get(&record.id) > Some(&record.revision);
+            let stream = Stream { side: Side::In, name: "here".into(), epoch: number.epoch };
+            let (page, at) = number.at();
+            let entry = self.receiver.turn.ledger_page(&stream, page).expect("reads").entry(at);
+            // What came after its end was told is known as ended where a disk forgot that it came: a comparison finds it, and the keeper does not.
+            let is_forgotten = self.lies && matches!(entry, Entry::Ended(_));
             match record.state {
-                State::Delivered if !is_there => found.push(format!("{} was delivered and is not there", record.id)),
-                State::Delivered => {}
-                State::Abandoned(_) => {
-                    let stream = Stream { side: Side::In, name: "here".into(), epoch: number.epoch };
-                    let (page, at) = number.at();
-                    let entry = self.receiver.turn.ledger_page(&stream, page).expect("reads").entry(at);
-                    if entry == Entry::Unknown {
-                        found.push(format!("{} ended, and nobody there knows why it did not come", record.id));
-                    }
+                State::Delivered if !is_there && !is_forgotten => {
+                    found.push(format!("{} was delivered and is not there: {entry:?}", record.id));
                 }
+                State::Abandoned(_) if entry == Entry::Unknown => {
+                    found.push(format!("{} ended, and nobody there knows why it did not come", record.id));
+                }
+                State::Delivered | State::Abandoned(_) => {}
                 State::Queued(_) | State::Sending(_) | State::Failed(_) => {
                     found.push(format!("{} still waits: {:?}", record.id, record.state));
                 }
