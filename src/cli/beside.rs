@@ -62,7 +62,8 @@ impl Beside {
         let addr = self.running.insert(server::start(engine.clone(), asked)?).addr();
         self.spools = Some(Spools::start(&config.sources, engine)?);
         self.pulls = Some(Pulls::start(&config.sources, engine)?);
-        self.keeping = Keeping::begin(std::mem::take(&mut config.peers), engine)?;
+        let streams = config.sources.callers().filter(|source| source.is_stream).map(|source| source.name.clone());
+        self.keeping = Keeping::begin(std::mem::take(&mut config.peers), streams.collect(), engine)?;
         Ok(addr)
     }
 

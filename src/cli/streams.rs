@@ -1,9 +1,10 @@
-//! `streams`, and the thread that keeps the streams to other registries.
+//! `streams`, and the thread that keeps the streams to other registries and watches those from them.
 //!
 //! # What it does not know
 //!
 //! What is said, and what becomes of it.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use super::messages::field;
 use super::{Fail, say, say_json};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::source::{Keeper, Peer};
+use crate::source::{Keeper, Peer, Watch};
 
 /// How many holes of a stream are listed.
 const HOLES_SHOWN: usize = 4;
@@ -34,17 +35,17 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
-    /// Begins to keep the streams to these registries; `None` where there are none.
+    /// Begins to keep the streams to these registries, and to watch those that come by these sources; `None` where there are none.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn begin(peers: Vec<Peer>, engine: &Engine) -> Result<Option<Keeping>, Fail> {
-        if peers.is_empty() {
+    pub(super) fn begin(peers: Vec<Peer>, sources: Vec<Arc<str>>, engine: &Engine) -> Result<Option<Keeping>, Fail> {
+        if peers.is_empty() && sources.is_empty() {
             return Ok(None);
         }
         let (stop, stopped) = channel();
         let engine = engine.clone();
-        let thread = spawn("goniec-streams".to_owned(), move || keep(&peers, engine, &stopped))?;
+        let thread = spawn("goniec-streams".to_owned(), move || keep(&peers, sources, engine, &stopped))?;
         Ok(Some(Keeping { stop, thread }))
     }
 
@@ -90,13 +91,17 @@ fn holes(stream: &Value) -> String {
     format!("{}{more}", shown.join(" "))
 }
 
-fn keep(peers: &[Peer], mut engine: Engine, stopped: &Receiver<()>) {
+fn keep(peers: &[Peer], sources: Vec<Arc<str>>, mut engine: Engine, stopped: &Receiver<()>) {
     let mut keeper = Keeper::new(peers.iter().map(|peer| peer.destination.clone()).collect());
+    let mut watch = Watch::new(sources);
     let began = Instant::now();
     let now_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         if let Err(error) = turn(&mut keeper, peers, &mut engine, &now_ms, stopped) {
             log::warn!("streams are not kept now: {error}");
+        }
+        if let Err(error) = watch.turn(&engine, now_ms()) {
+            log::warn!("streams that come in are not watched now: {error}");
         }
     }
 }

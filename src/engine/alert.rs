@@ -44,7 +44,8 @@ pub trait Channel: Send + Sync + 'static {
 /// Messages of one destination that came to rest, or wait for a person, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// The destination; `*` where it is the registry that is damaged or full, and in a test; the source, where the reason begins with `source-`.
+    /// The destination; `*` where it is the registry that is damaged or full, and in a test; the source, where the reason begins with `source-`,
+    /// or where its stream has gaps.
     pub destination: Arc<str>,
     /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, `damaged`
     /// for what cannot be read and so is not delivered, `late` for messages that are still tried, or `will-be-late`, `on-time`, `silent`, `active`,

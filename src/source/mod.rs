@@ -31,6 +31,7 @@ mod spool;
 mod stream;
 mod tally;
 mod unrouted;
+mod watch;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -59,6 +60,7 @@ pub use self::spool::{Spool, Spooler, Status as SpoolStatus};
 pub use self::stream::answer;
 pub use self::tally::{Tally, Verdict};
 pub use self::unrouted::Unrouted;
+pub use self::watch::{SILENT_MS, Watch};
 
 /// The destination of what no route takes.
 pub const UNROUTED: &str = "unrouted";
