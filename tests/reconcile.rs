@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex};
 use goniec::admin::reconcile::{Reconciler, Refused, Report, Standing};
 use goniec::config::{Config, Process};
 use goniec::model::WallMs;
+use goniec::store::{Retention, Store};
 use pair::{FATES, Fate, Pair};
 use peer::Peer;
 use plant::{Dice, Known, NOW, Planted, World, answer};
@@ -213,6 +214,25 @@ fn what_is_older_than_what_came_since_is_not_sent_again() {
     let queued = reconciler.named("orders").expect("there").report.queued.expect("it was tried");
     assert_eq!((queued.messages, queued.refused), (0, 1), "{queued:?}");
     assert!(queued.detail.is_some_and(|why| why.contains("of its key has come since")));
+}
+
+#[test]
+fn what_cannot_be_held_against_a_body_is_not_in_sync() {
+    let world = World::with(&Planted::plain(50));
+    let (peer, said) = changing();
+    let reconciler = reconciler(&world, &manifest(&peer, ""));
+    let hash = "ab".repeat(32);
+    let hashed = |version: u64| (20..50).map(|n| format!("order:{n},{version},{hash},\n")).collect::<String>();
+    let compare = |version| {
+        says(&said, answer(&("text/csv", csv(0..20) + &hashed(version))));
+        let report = report(&reconciler, NOW);
+        (report.standing(), report.matched, report.stale.count, report.uncompared)
+    };
+    assert_eq!(compare(1), (Standing::Behind, 20, 30, 0), "the bodies are others");
+    let rule = Retention { delivered_ms: u64::MAX, abandoned_ms: u64::MAX, bodies_ms: 3_600_000, step_max: 1_000 };
+    assert!(world.store.retain(&rule, NOW).expect("retains").bodies >= 50);
+    assert_eq!(compare(1), (Standing::Incomplete, 20, 0, 30));
+    assert_eq!(compare(0), (Standing::Behind, 20, 30, 0), "what the version says needs no body");
 }
 
 #[test]

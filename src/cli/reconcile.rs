@@ -156,7 +156,7 @@ fn show(shown: &Value) -> Result<(), Fail> {
         ("matched", "matched"),
         ("under_way", "under way"),
         ("settling", "settling"),
-        ("uncompared", "without a body here"),
+        ("uncompared", "not compared"),
         ("damaged", "cannot be read here"),
         ("behind_since", "behind since"),
         ("asks", "left to a person"),
@@ -167,11 +167,14 @@ fn show(shown: &Value) -> Result<(), Fail> {
             say(&format!("  {words:<20} {value}"))?;
         }
     }
+    // What was not compared may be of any kind.
+    let is_part = ["uncompared", "damaged"].iter().any(|name| field(shown, name) != "0");
+    let least = if is_part { "at least " } else { "" };
     for side in SIDES.into_iter().filter(|side| count(shown, side) > 0) {
         let of = shown.get(side).unwrap_or(&Value::Null);
         let oldest = field(of, "oldest_at");
         let oldest = if oldest.is_empty() { String::new() } else { format!(", the oldest of {oldest}") };
-        say(&format!("  {side:<20} {}{oldest}", count(shown, side)))?;
+        say(&format!("  {side:<20} {least}{}{oldest}", count(shown, side)))?;
         for sample in of.get("samples").and_then(Value::as_array).into_iter().flatten() {
             let words = ["key", "id", "at", "why"].map(|name| field(sample, name));
             say(&format!("    {}", words.join("  ").trim_end()))?;

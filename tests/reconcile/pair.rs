@@ -130,7 +130,9 @@ impl Pair {
         let of = |fate: Fate| named.iter().filter(move |(_, own)| **own == fate).map(|(key, _)| key.clone());
         for key in of(Fate::Outdated) {
             let edit = Act::Edit { body: b"edited".to_vec().into(), content_type: None, read: None };
-            pair.here.act_wait(id_of(&pair.here, &key), edit).expect("edited");
+            for act in [Act::Resend(Queued::Held), edit, Act::Release] {
+                pair.here.act_wait(id_of(&pair.here, &key), act).expect("done");
+            }
         }
         pair.settle();
         for key in of(Fate::UnheardAndCancelled) {

@@ -196,6 +196,7 @@ fn key(number: u64, dice: &mut Dice) -> Key {
 /// A registry that has lived what was planted, and its engine.
 pub struct World {
     pub engine: Engine,
+    pub store: Arc<MemoryStore>,
     sent: Arc<Mutex<BTreeSet<String>>>,
     told: Arc<Mutex<Vec<(String, String)>>>,
 }
@@ -247,8 +248,8 @@ impl World {
         let mut settings = Settings::default();
         (settings.retention.delivered_ms, settings.retention.abandoned_ms) = (u64::MAX, u64::MAX);
         settings.retention.bodies_ms = u64::MAX;
-        let engine = Engine::start(store, destinations, settings, vec![rule]).expect("starts");
-        World { engine, sent, told }
+        let engine = Engine::start(store.clone(), destinations, settings, vec![rule]).expect("starts");
+        World { engine, store, sent, told }
     }
 
     /// The keys that were sent, once these many were.

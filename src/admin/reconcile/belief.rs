@@ -66,6 +66,8 @@ enum Stand {
 enum Said {
     Nothing,
     Older,
+    /// It could not be held against the body, because that was removed or cannot be read.
+    Untold,
     Same,
 }
 
@@ -84,8 +86,6 @@ pub(super) struct Belief<'a> {
     differences: HashMap<u128, String>,
     /// The newest message that was seen.
     newest: Option<Place>,
-    /// How many lines could not be held against the body, because that was removed.
-    uncompared: u64,
     damaged: u64,
 }
 
@@ -113,7 +113,6 @@ impl<'a> Belief<'a> {
             names: Vec::new(),
             differences: HashMap::new(),
             newest: None,
-            uncompared: 0,
             damaged: 0,
         };
         let newest = belief.walk(None, go_on, &mut |belief, record, key| belief.believe(record, key))?;
@@ -192,12 +191,11 @@ impl<'a> Belief<'a> {
     pub(super) fn hear(&mut self, line: Line) -> Result<(), String> {
         let key = self.hash(&line.key);
         let Some(believed) = self.keys.get(&key).copied() else { return self.unknown(key, line) };
-        let difference = match believed.stand {
-            Stand::Gone => Some("there, and removed here".to_owned()),
-            Stand::Delivered => self.difference(&believed, &line)?,
-            Stand::UnderWay | Stand::Known => None,
+        let (said, difference) = match believed.stand {
+            Stand::Gone => (Said::Older, Some("there, and removed here".to_owned())),
+            Stand::Delivered => self.held(&believed, &line)?,
+            Stand::UnderWay | Stand::Known => (Said::Same, None),
         };
-        let said = if difference.is_some() { Said::Older } else { Said::Same };
         if let Some(difference) = difference
             && self.differences.len() < NAMED_MAX
         {
@@ -223,34 +221,34 @@ impl<'a> Belief<'a> {
         Ok(())
     }
 
-    /// In what the line is behind what was delivered.
-    fn difference(&mut self, believed: &Believed, line: &Line) -> Result<Option<String>, String> {
+    /// The line held against what was delivered, and in what it is behind that.
+    fn held(&mut self, believed: &Believed, line: &Line) -> Result<(Said, Option<String>), String> {
+        let older = |why: String| Ok((Said::Older, Some(why)));
         if let (Some(here), Some(there)) = (believed.version, line.version)
             && there < here
         {
-            return Ok(Some(format!("version {there} there, {here} here")));
+            return older(format!("version {there} there, {here} here"));
         }
         if let Some(at) = line.updated_at
             && at.plus(self.scope.settle_ms) < believed.id.accepted_at()
         {
-            return Ok(Some(format!("last changed there {}", at.rfc3339())));
+            return older(format!("last changed there {}", at.rfc3339()));
         }
-        let Some(there) = &line.hash else { return Ok(None) };
-        match self.engine.revision(believed.id, None) {
-            Ok(Some(revision)) => match revision.body {
-                Some(body) => Ok((Link::over(&body).to_string() != *there).then(|| "another body there".to_owned())),
-                None => {
-                    self.uncompared += 1;
-                    Ok(None)
-                }
-            },
+        let Some(there) = &line.hash else { return Ok((Said::Same, None)) };
+        let body = match self.engine.revision(believed.id, None) {
+            Ok(revision) => revision.and_then(|revision| revision.body),
             // It was deleted a moment ago.
-            Ok(None) | Err(Error::NotFound(_)) => Ok(None),
+            Err(Error::NotFound(_)) => None,
             Err(Error::Store(StoreError::Damaged(_))) => {
                 self.damaged += 1;
-                Ok(None)
+                None
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => return Err(error.to_string()),
+        };
+        match body {
+            None => Ok((Said::Untold, None)),
+            Some(body) if Link::over(&body).to_string() == *there => Ok((Said::Same, None)),
+            Some(_) => older("another body there".to_owned()),
         }
     }
 
@@ -278,9 +276,12 @@ impl<'a> Belief<'a> {
                 _ if !is_of_window => {}
                 (Stand::UnderWay, _) => report.under_way += 1,
                 (Stand::Delivered, Said::Same) | (Stand::Gone, Said::Nothing) => report.matched += 1,
+                (Stand::Delivered, Said::Untold) => report.uncompared += 1,
                 (Stand::Delivered | Stand::Gone, _) if known.at > settled => report.settling += 1,
                 (Stand::Delivered, Said::Nothing) => missing.push((known.at, known.id, *key)),
-                (Stand::Delivered | Stand::Gone, Said::Older | Said::Same) => stale.push((known.at, known.id, *key)),
+                (Stand::Delivered | Stand::Gone, Said::Older | Said::Untold | Said::Same) => {
+                    stale.push((known.at, known.id, *key))
+                }
             }
         }
         missing.sort_unstable();
@@ -288,7 +289,7 @@ impl<'a> Belief<'a> {
         report.missing = self.side(&missing)?;
         report.stale = self.side(&stale)?;
         report.unexpected = self.unexpected();
-        (report.uncompared, report.damaged) = (self.uncompared, self.damaged);
+        report.damaged = self.damaged;
         let mut found: Vec<_> = missing.into_iter().chain(stale).collect();
         found.sort_unstable();
         Ok((report, found.into_iter().map(|(at, id, _)| (id, at)).collect()))

@@ -303,7 +303,9 @@ impl Reconciler {
             let mut others = self.shown();
             others.retain(|other| other.destination == *is_of && other.name != plan.name && other.report.apart() > 0);
             if others.is_empty() {
-                return self.say(plan, Agreement::Found, "all is there");
+                let is_whole = report.uncompared == 0 && report.damaged == 0;
+                let words = if is_whole { "all is there" } else { "all that could be compared is there" };
+                return self.say(plan, Agreement::Found, words);
             }
             let others: Vec<&str> = others.iter().map(|other| &*other.name).collect();
             self.say(plan, Agreement::Lost, &format!("all is there; still out of sync: {}", others.join(", ")));

@@ -30,9 +30,9 @@ pub struct Report {
     pub under_way: u64,
     /// Keys that differ, and were delivered too short a while ago to count.
     pub settling: u64,
-    /// Keys whose body was removed here, so that it could not be compared.
+    /// Keys whose body was removed here, or numbers that were not looked at, as too many differ: they may differ or not.
     pub uncompared: u64,
-    /// Messages that could not be read here, so that their keys may be among the unexpected.
+    /// Messages that could not be read here, so that their keys may be among the unexpected, or differ.
     pub damaged: u64,
     /// When something was first missing or stale, where something has been ever since.
     pub behind_since: Option<WallMs>,
@@ -114,6 +114,8 @@ pub enum Standing {
     Conflicting,
     /// The other side has something that this one knows nothing of.
     UnknownHere,
+    /// They agree as far as they were compared, and some of it could not be.
+    Incomplete,
     /// They agree.
     InSync,
 }
@@ -128,6 +130,7 @@ impl Standing {
             Standing::Behind => "behind",
             Standing::Conflicting => "conflicting",
             Standing::UnknownHere => "unknown-here",
+            Standing::Incomplete => "incomplete",
             Standing::InSync => "in-sync",
         }
     }
@@ -159,6 +162,7 @@ impl Report {
             report if report.lacking() > 0 => Standing::Behind,
             report if report.conflicting.count > 0 => Standing::Conflicting,
             report if report.unexpected.count > 0 => Standing::UnknownHere,
+            report if report.uncompared > 0 || report.damaged > 0 => Standing::Incomplete,
             _ => Standing::InSync,
         }
     }

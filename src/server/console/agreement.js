@@ -8,6 +8,7 @@ import {ask, button, complain, isolated, mark, notice, table, when} from './part
 const LOOKS = {
 	behind: ['bad', 'warn'],
 	conflicting: ['bad', 'warn'],
+	incomplete: ['warn', 'warn'],
 	'in-sync': ['ok', 'delivered'],
 	'unknown-here': ['info', 'info'],
 	unread: ['warn', 'warn'],
