@@ -196,8 +196,12 @@ fn a_rule_sends_again_and_asks_where_that_may_be_a_mistake() {
     // They arrived now, by the clock of the engine, and are asked for again only once they have settled and are missing all the same.
     let later = world.settled();
     says(&said, answer(&("text/csv", csv(0..41))));
-    let report = report(&reconciler, later);
-    assert!(report.asks.as_deref().is_some_and(|why| why.contains("sent again before")), "{report:?}");
+    // So it is after a restart.
+    let anew = self::reconciler(&world, &config);
+    for reconciler in [&reconciler, &anew] {
+        let report = report(reconciler, later);
+        assert!(report.asks.as_deref().is_some_and(|why| why.contains("sent again before")), "{report:?}");
+    }
 }
 
 #[test]

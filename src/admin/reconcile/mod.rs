@@ -32,20 +32,19 @@ mod rows;
 mod rules;
 mod streams;
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::belief::{KEY_BYTES, KEYS_MAX};
 pub use self::manifest::{Column, Fields, Format, LINE_BYTES_MAX, Line, MANIFEST_BYTES_MAX, Manifest, Origin};
-pub use self::report::{Failed, Queued, Report, Sample, Side, Standing};
+pub use self::report::{Failed, Queued, Report, Sample, Sent, Side, Standing};
 pub use self::rules::{Ask, Other, Plan, Scope};
 pub use self::streams::answer;
 
 use self::belief::{Belief, Found};
 use crate::engine::{Agreement, Engine, MARK_BYTES_MAX, Mark};
 use crate::error::Error;
-use crate::model::{Id, WallMs};
+use crate::model::WallMs;
 
 /// Compares, by timetables and when asked.
 pub struct Reconciler {
@@ -69,8 +68,6 @@ struct Kept {
     wants: Option<String>,
     /// What the last comparison found; `None` where there was none since the start.
     found: Option<Found>,
-    /// What was sent again since everything was there.
-    sent: HashSet<Id>,
     /// How many were not as they were delivered when a person was last told, since the start: what is told of rests in memory, and what nobody heard of is told anew,
     told: u64,
     /// and whether a person was told that it cannot be read.
@@ -232,19 +229,15 @@ impl Reconciler {
             Ok((mut report, found)) => {
                 report.behind_since = (report.lacking() > 0).then(|| before.behind_since.unwrap_or(now));
                 report.queued = before.queued.clone();
+                report.sent = if report.is_settled() { Sent::default() } else { before.sent.clone() };
                 self.tell(number, plan, &before, &report);
                 let goes = plan.is_queued && report.lacking() > 0;
-                report.asks = goes.then(|| self.asks(number, plan, &before, &report, &found)).flatten();
+                report.asks = goes.then(|| asks(plan, &before, &report, &found)).flatten();
                 let is_queued = goes && report.asks.is_none();
                 // A list that shrank is not what the next one is held against.
                 let is_odd = report.shrank(&before);
                 report.believed_lines = if is_odd { before.believed_lines } else { report.lines };
-                self.of(number, |kept| {
-                    if report.is_settled() {
-                        kept.sent.clear();
-                    }
-                    kept.found = Some(found);
-                });
+                self.of(number, |kept| kept.found = Some(found));
                 self.keep(number, plan, report);
                 if is_queued {
                     self.queue(number, plan, &format!("reconcile {}", plan.name), now);
@@ -261,22 +254,6 @@ impl Reconciler {
                 }
                 self.keep(number, plan, Report { failure: Some(Failed { at: now, why }), ..before });
             }
-        }
-    }
-
-    /// Why a person is to decide whether what was found is sent again.
-    fn asks(&self, number: usize, plan: &Plan, before: &Report, report: &Report, found: &Found) -> Option<String> {
-        let is_sent = |kept: &mut Kept| found.iter().any(|(id, _)| kept.sent.contains(id));
-        if report.lines == 0 {
-            Some("the list is empty".into())
-        } else if report.shrank(before) {
-            Some(format!("the list has {} lines, and had {} before", report.lines, before.believed_lines))
-        } else if report.lacking() > plan.ask_above {
-            Some(format!("more than {} are missing or stale", plan.ask_above))
-        } else if self.of(number, is_sent) == Some(true) {
-            Some("some were sent again before, and are missing or stale all the same".into())
-        } else {
-            None
         }
     }
 
@@ -345,6 +322,21 @@ impl Reconciler {
 
     fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a person is to decide whether what was found is sent again.
+fn asks(plan: &Plan, before: &Report, report: &Report, found: &Found) -> Option<String> {
+    if report.lines == 0 {
+        Some("the list is empty".into())
+    } else if report.shrank(before) {
+        Some(format!("the list has {} lines, and had {} before", report.lines, before.believed_lines))
+    } else if report.lacking() > plan.ask_above {
+        Some(format!("more than {} are missing or stale", plan.ask_above))
+    } else if found.iter().any(|(id, _)| report.sent.may_have(*id)) {
+        Some("some were sent again before, or could not be, and are missing or stale all the same".into())
+    } else {
+        None
     }
 }
 

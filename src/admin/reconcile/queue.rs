@@ -30,13 +30,16 @@ impl Reconciler {
     /// Sends again what was found, because `who` wants it.
     pub(super) fn queue(&self, number: usize, plan: &Plan, who: &str, now: WallMs) {
         let Some(found) = self.of(number, |kept| kept.found.take()).flatten() else { return };
+        // Written down before they go: whoever is ended in between must not send them once more by himself.
+        let mut report = self.of(number, |kept| kept.report.clone()).unwrap_or_default();
+        report.sent.add(found.iter().map(|(id, _)| *id));
+        self.keep(number, plan, report);
         let mut queued = Queued { at: now, who: who.to_owned(), ..Queued::default() };
-        let mut sent = Vec::new();
         for some in found.chunks(TOGETHER) {
             if self.is_stopping() {
                 break;
             }
-            sent.append(&mut self.send(plan, some, &mut queued));
+            self.send(plan, some, &mut queued);
         }
         let Queued { messages, refused, .. } = queued;
         let detail = format!("{}: {messages} sent again, {refused} not", plan.name);
@@ -44,41 +47,34 @@ impl Reconciler {
         if let Err(error) = self.engine.record(Deed { detail, ..Deed::new(who, "reconcile", target) }) {
             log::warn!("that reconcile {} sent {messages} messages again is not in the audit log: {error}", plan.name);
         }
-        let report = self.of(number, |kept| {
-            kept.sent.extend(sent);
-            kept.report.clone()
-        });
-        let report = report.unwrap_or_default();
+        let report = self.of(number, |kept| kept.report.clone()).unwrap_or_default();
         self.keep(number, plan, super::Report { queued: Some(queued), asks: None, ..report });
     }
 
-    /// Asks for these together, and counts what came of each; the answer is which go.
-    fn send(&self, plan: &Plan, some: &[(Id, WallMs)], queued: &mut Queued) -> Vec<Id> {
+    /// Asks for these together, and counts what came of each.
+    fn send(&self, plan: &Plan, some: &[(Id, WallMs)], queued: &mut Queued) {
         let (give, take) = channel();
         for (id, at) in some {
             let (id, give) = (*id, give.clone());
             if let Err(why) = self.still_stands(plan, id, *at) {
-                drop(give.send((id, Err(why))));
+                drop(give.send(Err(why)));
                 continue;
             }
             let act = Act::Resend(Wait::Ready).by(queued.who.as_str(), format!("reconcile {}", plan.name));
             // Who does not wait for the answer does not hear it.
-            let reply = move |came: Result<_, Error>| drop(give.send((id, came.map(drop))));
+            let reply = move |came: Result<_, Error>| drop(give.send(came.map(drop)));
             self.engine.act(id, act, Box::new(reply));
         }
         drop(give);
-        let mut sent = Vec::new();
-        for (id, came) in take {
+        for came in take {
             match came {
-                Ok(()) => sent.push(id),
+                Ok(()) => queued.messages += 1,
                 Err(error) => {
                     queued.refused += 1;
                     queued.detail = Some(error.to_string().chars().take(DETAIL_CHARS_MAX).collect());
                 }
             }
         }
-        queued.messages += u64::try_from(sent.len()).unwrap_or(u64::MAX);
-        sent
     }
 
     /// Whether the message is still the delivery that was found to be missing, and the newest of its key.

@@ -4,9 +4,14 @@
 //!
 //! How anything is compared.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Id, WallMs};
+
+/// Of how many messages that were sent again it is remembered which: they leave room in a mark.
+const SENT_MAX: usize = 200;
 
 /// What the last comparison came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +47,8 @@ pub struct Report {
     pub queued: Option<Queued>,
     /// Why the rule sent nothing again, and leaves it to a person.
     pub asks: Option<String>,
+    /// What was sent again since everything was there.
+    pub sent: Sent,
     /// The lines of the last list that had not shrunk, or by which a person had something sent again.
     pub believed_lines: u64,
 }
@@ -99,6 +106,32 @@ pub struct Queued {
     pub refused: u64,
     /// and why the last of them.
     pub detail: Option<String>,
+}
+
+/// Which messages were sent again, or were about to be when the process ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sent {
+    ids: BTreeSet<Id>,
+    /// Whether there are others, of which nothing is remembered.
+    has_others: bool,
+}
+
+impl Sent {
+    pub(super) fn add(&mut self, ids: impl Iterator<Item = Id>) {
+        for id in ids {
+            if self.ids.len() < SENT_MAX {
+                self.ids.insert(id);
+            } else {
+                self.has_others |= !self.ids.contains(&id);
+            }
+        }
+    }
+
+    /// Whether this one may be among them.
+    pub(super) fn may_have(&self, id: Id) -> bool {
+        self.has_others || self.ids.contains(&id)
+    }
 }
 
 /// How the two sides stand.
