@@ -278,9 +278,11 @@ fn what_it_came_to_outlives_the_process_and_a_person_is_told_once() {
 #[test]
 fn a_node_finds_what_an_erp_lost_and_a_verb_sends_it_again() {
     use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     let has: Arc<Mutex<BTreeMap<String, u64>>> = Arc::default();
-    let there = has.clone();
+    let (there, is_down) = (has.clone(), Arc::new(AtomicBool::new(false)));
+    let down = is_down.clone();
     let erp = Peer::start(move |line| {
         while let Some(request) = line.request() {
             let mut orders = there.lock().expect("no panic");
@@ -293,8 +295,9 @@ fn a_node_finds_what_an_erp_lost_and_a_verb_sends_it_again() {
                 orders.keys().map(|key| format!("{{\"no\":{:?}}}\n", key.trim_start_matches("order:"))).collect()
             };
             drop(orders);
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ncontent-length";
-            if !line.send(format!("{head}: {}\r\n\r\n{text}", text.len())) {
+            let status = if down.load(Ordering::SeqCst) { "500 Oops" } else { "200 OK" };
+            let head = "\r\ncontent-type: application/x-ndjson\r\ncontent-length";
+            if !line.send(format!("HTTP/1.1 {status}{head}: {}\r\n\r\n{text}", text.len())) {
                 return;
             }
         }
@@ -315,12 +318,12 @@ fn a_node_finds_what_an_erp_lost_and_a_verb_sends_it_again() {
         let said = [ended.stdout, ended.stderr].concat();
         (ended.status.code(), String::from_utf8_lossy(&said).into_owned())
     };
-    node.until("it is settled", |_| code(&["reconcile", "orders", "--run"]).0 == Some(0));
+    node.until("it is settled", |_| code(&["reconcile", "orders"]).0 == Some(0));
     assert_eq!(node.json("/v1/reconcile/orders")["matched"], 20);
     for lost in ["order:7", "order:13"] {
         has.lock().expect("no panic").remove(lost);
     }
-    let (status, said) = code(&["reconcile", "orders", "--run"]);
+    let (status, said) = code(&["reconcile", "orders"]);
     assert!(status == Some(1) && said.contains("order:7 ") && said.contains("not in sync: orders"), "{said}");
     let (status, said) = code(&["reconcile", "orders", "--queue"]);
     assert!(status == Some(2) && said.contains("2 messages would be sent again"), "{said}");
@@ -330,10 +333,21 @@ fn a_node_finds_what_an_erp_lost_and_a_verb_sends_it_again() {
     assert!(status == Some(0) && said.contains("2 sent again, 0 refused"), "{said}");
     node.until("all is there again", |_| has.lock().expect("no panic").len() == 20);
     assert!(has.lock().expect("no panic").values().all(|times| *times == 1), "each once, and what was lost once more");
-    node.until("they agree", |_| code(&["reconcile", "orders", "--run"]).0 == Some(0));
+    node.until("they agree", |_| code(&["reconcile", "orders"]).0 == Some(0));
     let (status, said) = code(&["reconcile"]);
     assert!(status == Some(0) && said.contains("in-sync"), "{said}");
     assert_eq!(code(&["reconcile", "order"]).0, Some(1), "there is none of this name");
+    // Of a list that does not come nothing is sent by what was found before.
+    has.lock().expect("no panic").remove("order:7");
+    assert_eq!(code(&["reconcile", "orders"]).0, Some(1));
+    is_down.store(true, Ordering::SeqCst);
+    for words in [&["reconcile", "orders", "--queue", "--yes"][..], &["reconcile", "orders", "--last"]] {
+        let (status, said) = code(words);
+        let is_told = said.contains("orders could not be compared: ") && said.contains("500");
+        assert!(status == Some(1) && is_told && !said.contains("compared anew"), "{said}");
+    }
+    assert_eq!(node.json("/v1/reconcile/orders")["missing"]["count"], 1, "what was known stays");
+    assert_eq!(has.lock().expect("no panic").len(), 19);
 }
 
 #[test]
@@ -412,16 +426,16 @@ fn a_node_finds_what_another_node_lost() {
     };
     here.until("all is there", |here| count(here) == 20 && count(&there) == 20);
     let run = |words: &[&str]| here.run(words).status.code();
-    assert_eq!(run(&["reconcile", "peer", "--run"]), Some(0));
+    assert_eq!(run(&["reconcile", "peer"]), Some(0));
     let lost = there.json("/v1/messages?key=order%3A7")["messages"][0]["id"].clone();
     let lost = format!("/v1/messages/{}", lost.as_str().expect("an id"));
     assert_eq!(there.ask("DELETE", &lost, &[], "").0, 204);
-    assert_eq!(run(&["reconcile", "peer", "--run"]), Some(1));
+    assert_eq!(run(&["reconcile", "peer"]), Some(1));
     assert_eq!(here.json("/v1/reconcile/peer")["missing"]["samples"][0]["key"], "order:7");
     assert_eq!(count(&there), 19, "nothing comes again before a person says so");
     run(&["reconcile", "peer", "--queue", "--yes"]);
     there.until("it is there again", |there| count(there) == 20);
-    here.until("they agree", |_| run(&["reconcile", "peer", "--run"]) == Some(0));
+    here.until("they agree", |_| run(&["reconcile", "peer"]) == Some(0));
     // Only who has the secret is told anything.
     let question = [("content-type", goniec::model::ranges::CONTENT_TYPE)];
     assert_eq!(there.ask("POST", "/v1/in/here", &question, "").0, 401);

@@ -39,10 +39,16 @@ const SIDES: [&str; 4] = ["missing", "stale", "conflicting", "unexpected"];
 
 /// The verb.
 pub(super) fn verb() -> Command {
-    remote("reconcile", "Shows whether destinations have what was delivered to them; 1 where one has not")
-        .arg(Arg::new("name").value_name("NAME").help("The comparison, as [reconcile.NAME]; all without it"))
-        .arg(switch("run", "Compares anew, and waits for it").requires("name"))
-        .arg(switch("queue", "Compares anew, and sends again what is missing or stale").requires("name"))
+    remote("reconcile", "Compares a destination with what was delivered to it; 1 where it has not all of that")
+        .arg(
+            Arg::new("name")
+                .value_name("NAME")
+                .help("The comparison, as [reconcile.NAME]; what all last came to without it"),
+        )
+        .arg(
+            switch("last", "Compares nothing, and shows what it last came to").requires("name").conflicts_with("queue"),
+        )
+        .arg(switch("queue", "Sends again what is missing or stale").requires("name"))
         .arg(switch("yes", "Does not ask").requires("queue"))
 }
 
@@ -51,12 +57,14 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let node = Node::of(arguments)?;
     let Some(name) = text(arguments, "name") else { return list(&node, arguments) };
     let path = format!("/v1/reconcile/{}", escape(name));
-    let mut shown = node.json("GET", &path)?;
-    if arguments.get_flag("run") || arguments.get_flag("queue") {
+    let is_last = arguments.get_flag("last");
+    if !is_last {
         node.json("POST", &format!("{path}/run"))?;
-        shown = over(&node, &path)?;
     }
-    if arguments.get_flag("queue") && lacking(&shown) > 0 {
+    let mut shown = if is_last { node.json("GET", &path)? } else { over(&node, &path)? };
+    // What is shown of one that failed is from the time before: nobody sends by that.
+    let is_compared = failure(&shown).is_empty();
+    if arguments.get_flag("queue") && is_compared && lacking(&shown) > 0 {
         if !arguments.get_flag("json") {
             show(&shown)?;
         }
@@ -70,7 +78,10 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     } else {
         show(&shown)?;
     }
-    verdict(std::slice::from_ref(&shown))
+    match failure(&shown) {
+        none if none.is_empty() => verdict(std::slice::from_ref(&shown)),
+        why => Err(Fail::new(NO, format!("{name} could not be compared: {why}"))),
+    }
 }
 
 /// Waits until nothing is under way.
@@ -140,7 +151,7 @@ fn list(node: &Node, arguments: &ArgMatches) -> Result<(), Fail> {
         let [name, destination, state, since, matched, at] =
             ["name", "destination", "state", "behind_since", "matched", "at"].map(|name| field(one, name));
         let [missing, stale, conflicting, unexpected] = SIDES.map(|side| count(one, side).to_string());
-        let why = field(one.get("failure").unwrap_or(&Value::Null), "why");
+        let why = failure(one);
         table.add_row([name, destination, state, since, matched, missing, stale, conflicting, unexpected, at, why]);
     }
     say(&table.to_string())?;
@@ -180,8 +191,12 @@ fn show(shown: &Value) -> Result<(), Fail> {
             say(&format!("    {}", words.join("  ").trim_end()))?;
         }
     }
-    let why = field(shown.get("failure").unwrap_or(&Value::Null), "why");
-    if why.is_empty() { Ok(()) } else { say(&format!("  could not be compared: {why}")) }
+    Ok(())
+}
+
+/// Why it could not be compared the last time; empty where it could.
+fn failure(shown: &Value) -> String {
+    field(shown.get("failure").unwrap_or(&Value::Null), "why")
 }
 
 fn count(shown: &Value, side: &str) -> u64 {
