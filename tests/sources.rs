@@ -315,7 +315,7 @@ fn what_no_route_takes_is_kept_told_and_sent_on_once_one_does() {
         (bodies[1], "no route takes \"order.created\" from \"shop\""),
         (bodies[2], "no route takes \"price.changed\" from \"shop\""),
         (bodies[3], "the body has no key: .order.id"),
-        (bodies[4], "the type: the body is not JSON"),
+        (bodies[4], "the type: the body is no JSON"),
         (bodies[5], "no route takes what has no type from \"shop\""),
     ] {
         assert_eq!(why(&world, body), says);

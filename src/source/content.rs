@@ -6,12 +6,12 @@
 
 use std::cell::OnceCell;
 
-use crate::transport::filter::Document;
+use crate::transport::filter::{Document, Unread};
 
 /// A body, and what it is as JSON.
 pub(super) struct Content<'a> {
     bytes: &'a [u8],
-    read: OnceCell<Option<Document>>,
+    read: OnceCell<Result<Document, Unread>>,
 }
 
 impl<'a> Content<'a> {
@@ -28,9 +28,9 @@ impl<'a> Content<'a> {
     /// The body as JSON.
     ///
     /// # Errors
-    /// It is none: in words.
+    /// Why it cannot be read, in words.
     pub(super) fn document(&self) -> Result<&Document, String> {
         let read = self.read.get_or_init(|| Document::read(self.bytes));
-        read.as_ref().ok_or_else(|| "the body is not JSON".into())
+        read.as_ref().map_err(|why| format!("the body {why}"))
     }
 }

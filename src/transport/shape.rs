@@ -111,7 +111,7 @@ impl Shape {
                 }
             }
             How::Filter(filter) => {
-                let input = serde_json::to_vec(&context).ok().and_then(|text| parse_json(&text));
+                let input = serde_json::to_vec(&context).ok().and_then(|text| parse_json(&text).ok());
                 let input = input.ok_or("the message is nested too deep for a filter")?;
                 let made = filter.text(&input).map_err(|stuck| match stuck {
                     Stuck::Failed(why) => format!("the filter failed: {why}"),

@@ -20,7 +20,7 @@ use crate::engine::WORD_BYTES_MAX;
 use crate::model::WallMs;
 use crate::model::csv;
 use crate::model::percent::{hex, unhex};
-use crate::transport::filter::{Document, Filter};
+use crate::transport::filter::{Document, Filter, Unread};
 
 /// How much of a word is quoted, in characters.
 const QUOTED_CHARS_MAX: usize = 40;
@@ -67,7 +67,7 @@ pub(super) fn ndjson(from: &mut dyn Read, is_bounded: bool, fields: &Fields, eac
         if rows.text.trim().is_empty() {
             continue;
         }
-        let value = Document::read(rows.text.as_bytes()).ok_or_else(|| "it is no JSON".to_owned());
+        let value = Document::read(rows.text.as_bytes()).map_err(|why| format!("it {why}"));
         let line = value.and_then(|value| picks.line(&value));
         line.and_then(&mut *each).map_err(|wrong| rows.said(&wrong))?;
         count += 1;
@@ -87,7 +87,10 @@ pub(super) fn json(from: &mut dyn Read, fields: &Fields, each: Each<'_>) -> Resu
             "a JSON document has at most {DOCUMENT_BYTES_MAX} bytes; a longer one is written as NDJSON"
         ));
     }
-    let whole = Document::read(&bytes).ok_or("it is no JSON document, or it is cut off")?;
+    let whole = Document::read(&bytes).map_err(|why| match why {
+        Unread::NoJson => "it is no JSON document, or it is cut off".to_owned(),
+        Unread::TooMuch => format!("it {why}; a longer one is written as NDJSON"),
+    })?;
     drop(bytes);
     let picks = Picks::of(fields)?;
     let own = filter(".")?;
@@ -223,7 +226,7 @@ fn document(names: &[String], row: &[String]) -> Option<Document> {
     let of = |text: &String| serde_json::Value::from(text.as_str());
     let object: serde_json::Map<_, _> =
         names.iter().zip(row).map(|(name, cell)| (name.trim().to_owned(), of(cell))).collect();
-    Document::read(&serde_json::to_vec(&object).ok()?)
+    Document::read(&serde_json::to_vec(&object).ok()?).ok()
 }
 
 /// What is picked out of a JSON value.

@@ -245,7 +245,7 @@ impl<'a> Page<'a> {
     fn of(rule: &PullRule, body: Option<&'a [u8]>, cursor: &str) -> Result<Page<'a>, Trouble> {
         let Some(body) = body else { return Ok(Page { items: Vec::new(), next: None, more: None }) };
         let looks = !rule.items.is_place() || rule.cursor.is_some() || rule.more.is_some();
-        let read = if looks { Document::read(body) } else { None };
+        let read = if looks { Document::read(body).ok() } else { None };
         let items = rule.items.of(body, read.as_ref()).map_err(|why| Trouble::new(with_beginning(&why, body)))?;
         let next = told("cursor", rule.cursor.as_ref(), read.as_ref(), Filter::word)?.flatten();
         let bytes = next.as_ref().map_or(0, String::len);
@@ -271,7 +271,8 @@ fn told<T>(
     tell: impl FnOnce(&Filter, &Document) -> Result<T, Stuck>,
 ) -> Result<Option<T>, Trouble> {
     let Some(filter) = filter else { return Ok(None) };
-    let read = read.ok_or_else(|| Trouble::new("the page is no JSON, or is nested too deep".into()))?;
+    let read =
+        read.ok_or_else(|| Trouble::new("the page is no JSON, or is nested too deep, or has too many values".into()))?;
     tell(filter, read).map(Some).map_err(|stuck| Trouble::new(format!("{name}: {stuck}")))
 }
 

@@ -320,7 +320,7 @@ fn values(seen: Seen<'_>) -> (Val, Val) {
 fn body_of(body: Option<&[u8]>) -> Val {
     match body {
         None => Val::Cut,
-        Some(bytes) => parse_json(bytes).unwrap_or_else(|| Val::text(String::from_utf8_lossy(bytes))),
+        Some(bytes) => parse_json(bytes).unwrap_or_else(|_| Val::text(String::from_utf8_lossy(bytes))),
     }
 }
 

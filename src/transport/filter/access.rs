@@ -167,7 +167,7 @@ impl ValT for Val {
             Val::Arr(items) => items.list.iter().cloned().flat_map(change).collect(),
             Val::Obj(pairs) => {
                 let mut map = BTreeMap::new();
-                for (key, value) in &pairs.map {
+                for (key, value) in pairs.map.iter() {
                     if let Some(value) = change(value.clone()).next().transpose()? {
                         map.insert(Rc::clone(key), value);
                     }
@@ -191,7 +191,7 @@ impl ValT for Val {
         match (self, index) {
             (Val::Cut, _) | (_, Val::Cut) => fuel::stop(Stop::Cut),
             (value @ (Val::Null | Val::Obj(_)), Val::Str(key)) => {
-                let mut map = if let Val::Obj(pairs) = &value { members_of(pairs) } else { BTreeMap::new() };
+                let mut map = if let Val::Obj(pairs) = &value { pairs.map.copied() } else { BTreeMap::new() };
                 let old = map.remove(key).unwrap_or(Val::Null);
                 if let Some(new) = change(old).next().transpose()? {
                     map.insert(Rc::clone(key), new);
@@ -245,10 +245,6 @@ impl ValT for Val {
     fn into_string(self) -> Val {
         if let Val::Str(_) = self { self } else { Val::from(self.to_string()) }
     }
-}
-
-fn members_of(pairs: &super::value::Pairs) -> BTreeMap<Rc<str>, Val> {
-    pairs.map.iter().map(|(key, value)| (Rc::clone(key), value.clone())).collect()
 }
 
 impl jaq_std::ValT for Val {

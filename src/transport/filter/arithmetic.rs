@@ -51,7 +51,7 @@ impl Add for Val {
             }
             (Val::Arr(one), Val::Arr(two)) => Ok(Val::array(one.list.iter().chain(&two.list).cloned().collect())),
             (Val::Obj(one), Val::Obj(two)) => {
-                let mut map = copied(&one.map);
+                let mut map = one.map.copied();
                 map.extend(two.map.iter().map(|(key, value)| (Rc::clone(key), value.clone())));
                 Ok(Val::object(map))
             }
@@ -97,8 +97,8 @@ impl Mul for Val {
 /// The second object over the first, member by member.
 fn merged(one: &super::value::Pairs, two: &super::value::Pairs) -> Val {
     let _level = Level::enter();
-    let mut map = copied(&one.map);
-    for (key, over) in &two.map {
+    let mut map = one.map.copied();
+    for (key, over) in two.map.iter() {
         let value = match (map.get(key), over) {
             (Some(Val::Obj(under)), Val::Obj(over)) => merged(under, over),
             (_, over) => over.clone(),
@@ -106,10 +106,6 @@ fn merged(one: &super::value::Pairs, two: &super::value::Pairs) -> Val {
         map.insert(Rc::clone(key), value);
     }
     Val::object(map)
-}
-
-fn copied(map: &std::collections::BTreeMap<Rc<str>, Val>) -> std::collections::BTreeMap<Rc<str>, Val> {
-    map.iter().map(|(key, value)| (Rc::clone(key), value.clone())).collect()
 }
 
 impl Div for Val {

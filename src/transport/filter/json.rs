@@ -4,24 +4,61 @@
 //!
 //! * Writing pays for itself, so a value that shares its parts a million times is not written out.
 //! * A number that is not finite is written as `null`, as JSON has none.
+//! * However a document is made, its values take at most [`VALUES_BYTES_MAX`]; what comes to more is refused before it is there.
 //! * [`unkept`] finds the numbers that reading would change.
 //!
 //! # What it does not know
 //!
 //! What the values mean.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::fuel::{self, Stop};
-use super::value::Val;
+use super::value::{Members, Val};
 
-/// The value of this JSON text; `None` where it is none.
-pub(in crate::transport) fn parse(text: &[u8]) -> Option<Val> {
-    serde_json::from_slice(text).ok()
+/// The most bytes of memory that the values of a document come to. All that 16 MiB of JSON can say has room, but for millions of empty arrays and
+/// objects; and a list of two million objects with a key and a version each.
+pub const VALUES_BYTES_MAX: usize = 512 << 20;
+/// What is reckoned for a value in an array, with what the array has in reserve; for an array or an object; for a member; and for a text or a key besides
+/// its bytes.
+const ITEM_BYTES: usize = 48;
+const NEST_BYTES: usize = 80;
+const MEMBER_BYTES: usize = 48;
+const TEXT_BYTES: usize = 32;
+
+/// Why a text is not read as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// It is none, or is nested too deep.
+    NoJson,
+    /// Its values come to more than [`VALUES_BYTES_MAX`].
+    TooMuch,
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unread::NoJson => f.write_str("is no JSON"),
+            Unread::TooMuch => {
+                write!(f, "has so many values that they would take more than {VALUES_BYTES_MAX} bytes of memory")
+            }
+        }
+    }
+}
+
+/// The value of this JSON text.
+///
+/// # Errors
+/// Why there is none.
+pub(in crate::transport) fn parse(text: &[u8]) -> Result<Val, Unread> {
+    let mut builder = Builder { left: VALUES_BYTES_MAX, keys: HashSet::new(), is_spent: false };
+    let mut from = serde_json::Deserializer::from_slice(text);
+    let value = builder.deserialize(&mut from).and_then(|value| from.end().map(|()| value));
+    value.map_err(|_| if builder.is_spent { Unread::TooMuch } else { Unread::NoJson })
 }
 
 /// The first number of this JSON text that would become another one: a whole number beyond 64 bits, or more digits than a float has.
@@ -76,15 +113,45 @@ fn decimal(number: &str) -> Option<(bool, String, i64)> {
     Some(if kept.is_empty() { (false, String::new(), 0) } else { (whole.starts_with('-'), kept.to_owned(), power) })
 }
 
-struct Builder;
+/// Makes the values of one document.
+struct Builder {
+    /// The bytes that are left for more.
+    left: usize,
+    is_spent: bool,
+    /// The keys there were: objects of a list have the same ones.
+    keys: HashSet<Rc<str>>,
+}
 
-impl<'de> Deserialize<'de> for Val {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Val, D::Error> {
-        from.deserialize_any(Builder)
+impl Builder {
+    /// Takes so many bytes; called before they are used.
+    fn take<E: Error>(&mut self, bytes: usize) -> Result<(), E> {
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| {
+            self.is_spent = true;
+            E::custom("too many values")
+        })?;
+        Ok(())
+    }
+
+    fn key<E: Error>(&mut self, key: &str) -> Result<Rc<str>, E> {
+        if let Some(known) = self.keys.get(key) {
+            return Ok(Rc::clone(known));
+        }
+        self.take(2 * TEXT_BYTES + key.len())?;
+        let key: Rc<str> = Rc::from(key);
+        self.keys.insert(Rc::clone(&key));
+        Ok(key)
     }
 }
 
-impl<'de> Visitor<'de> for Builder {
+impl<'de> DeserializeSeed<'de> for &mut Builder {
+    type Value = Val;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Val, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Builder {
     type Value = Val;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -111,24 +178,30 @@ impl<'de> Visitor<'de> for Builder {
         Ok(Val::Num(number))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Val, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<Val, E> {
+        self.take(TEXT_BYTES + text.len())?;
         Ok(Val::text(text))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Val, A::Error> {
+        self.take(NEST_BYTES)?;
         let mut list = Vec::new();
-        while let Some(item) = from.next_element()? {
+        while let Some(item) = from.next_element_seed(&mut *self)? {
+            self.take(ITEM_BYTES)?;
             list.push(item);
         }
         Ok(Val::array(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Val, A::Error> {
-        let mut map = BTreeMap::new();
-        while let Some((key, value)) = from.next_entry::<String, Val>()? {
-            map.insert(Rc::from(key), value);
+        self.take(NEST_BYTES)?;
+        let mut members = Vec::new();
+        while let Some(key) = from.next_key::<String>()? {
+            self.take(MEMBER_BYTES)?;
+            let key = self.key(&key)?;
+            members.push((key, from.next_value_seed(&mut *self)?));
         }
-        Ok(Val::object(map))
+        Ok(Val::of(Members::from(members)))
     }
 }
 

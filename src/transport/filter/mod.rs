@@ -25,7 +25,7 @@ use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Vars};
 
 pub(in crate::transport) use self::json::parse as parse_json;
-pub use self::json::unkept;
+pub use self::json::{Unread, VALUES_BYTES_MAX, unkept};
 pub(in crate::transport) use self::value::Val;
 
 use self::fuel::Stop;
@@ -81,9 +81,11 @@ pub enum Stuck {
 }
 
 impl Document {
-    /// Reads a body; `None` where it is no JSON.
-    #[must_use]
-    pub fn read(body: &[u8]) -> Option<Document> {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// It is no JSON, or says more than may lie in memory.
+    pub fn read(body: &[u8]) -> Result<Document, Unread> {
         parse_json(body).map(Document)
     }
 }
@@ -219,7 +221,7 @@ impl Filter {
     /// # Errors
     /// The filter failed, or took too long.
     pub fn items(&self, body: &Document) -> Result<Option<Vec<Document>>, Stuck> {
-        Ok(self.list(&body.0)?.map(|items| items.into_iter().map(Document).collect()))
+        Ok(self.listed(&body.0, STEPS_OF_MANY_MAX)?.map(|items| items.into_iter().map(Document).collect()))
     }
 
     /// Whether a body is one that the filter means: its first answer is neither `false` nor `null`.
@@ -235,12 +237,15 @@ impl Filter {
     /// # Errors
     /// As [`Filter::first`].
     pub(in crate::transport) fn list(&self, input: &Val) -> Result<Option<Vec<Val>>, Stuck> {
-        let list = self.first(input, |value| match value {
-            Val::Arr(items) => Ok(Some(items.list.clone())),
-            Val::Cut => Err(Stuck::Cut),
-            Val::Null | Val::Bool(_) | Val::Int(_) | Val::Num(_) | Val::Str(_) | Val::Obj(_) => Ok(None),
-        })?;
-        list.unwrap_or(Ok(None))
+        self.listed(input, STEPS_MAX)
+    }
+
+    fn listed(&self, input: &Val, steps_max: u64) -> Result<Option<Vec<Val>>, Stuck> {
+        self.answers(input, steps_max, |answers| match answers.next().transpose()? {
+            Some(Val::Arr(items)) => Ok(Some(items.list.clone())),
+            Some(Val::Cut) => Err(Stuck::Cut),
+            Some(Val::Null | Val::Bool(_) | Val::Int(_) | Val::Num(_) | Val::Str(_) | Val::Obj(_)) | None => Ok(None),
+        })
     }
 
     /// The filter's first answer as a text; `None` where it has none, or it is `null` or empty.

@@ -98,7 +98,7 @@ fn from_json(value: Val) -> ValR<Val> {
     let Val::Str(text) = &value else { return Err(Error::typ(value, "string")) };
     // A byte of JSON can become a value, which is many bytes.
     fuel::steps(text.len());
-    json::parse(text.as_bytes()).ok_or_else(|| Error::typ(value, "JSON"))
+    json::parse(text.as_bytes()).map_err(|_| Error::typ(value, "JSON"))
 }
 
 fn to_number(value: Val) -> ValR<Val> {
@@ -112,7 +112,7 @@ fn to_number(value: Val) -> ValR<Val> {
 
 fn has(value: &Val, key: &Val) -> ValR<Val> {
     match (value, key) {
-        (Val::Obj(pairs), Val::Str(key)) => Ok(Val::Bool(pairs.map.contains_key(key))),
+        (Val::Obj(pairs), Val::Str(key)) => Ok(Val::Bool(pairs.map.get(key).is_some())),
         (Val::Arr(items), Val::Int(at)) => Ok(Val::Bool(usize::try_from(*at).is_ok_and(|at| at < items.list.len()))),
         (Val::Cut, _) => fuel::stop(Stop::Cut),
         (_, _) => Err(Error::index(value.clone(), key.clone())),

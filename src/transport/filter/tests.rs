@@ -43,6 +43,7 @@ fn filters_answer_as_jq_does() {
         ("\"17\" | tonumber", "null", "17"),
         ("group_by(.k) | map(length)", r#"[{"k":1},{"k":2},{"k":1}]"#, "[2,1]"),
         (".id", r#"{"id":18446744073709551615}"#, "18446744073709551615"),
+        (".", r#"{"b":1,"a":2,"b":3,"":4}"#, r#"{"":4,"a":2,"b":3}"#),
         ("10 / 2, 1 / 2", "null", "5"),
         ("{while: .until}", r#"{"until":1}"#, r#"{"while":1}"#),
     ] {
@@ -50,6 +51,14 @@ fn filters_answer_as_jq_does() {
     }
     assert_eq!(answer("empty", "1"), Ok(None));
     assert!(matches!(answer(".a", "1"), Err(Stuck::Failed(_))));
+}
+
+#[test]
+fn a_list_may_have_as_many_items_as_fit_into_memory() {
+    let list = format!("[{}0]", "0,".repeat(1_200_000));
+    let document = Document::read(list.as_bytes()).expect("JSON");
+    let items = Filter::parse(".").expect("a filter").items(&document).expect("it is found");
+    assert_eq!(items.map(|items| items.len()), Some(1_200_001));
 }
 
 #[test]

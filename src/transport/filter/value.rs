@@ -44,11 +44,62 @@ pub(in crate::transport) struct Items {
     depth: u16,
 }
 
-/// The members of an object.
+/// An object.
 #[derive(Debug)]
 pub(in crate::transport) struct Pairs {
-    pub(super) map: BTreeMap<Rc<str>, Val>,
+    pub(super) map: Members,
     depth: u16,
+}
+
+/// The members of an object, in the order of their keys. They take no more room than they need: a document may have millions of objects.
+#[derive(Debug)]
+pub(super) struct Members(Box<[(Rc<str>, Val)]>);
+
+impl Members {
+    /// The value of this key.
+    pub(super) fn get(&self, key: &str) -> Option<&Val> {
+        let at = self.0.binary_search_by(|(other, _)| (**other).cmp(key)).ok()?;
+        self.0.get(at).map(|(_, value)| value)
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&Rc<str>, &Val)> {
+        self.0.iter().map(|(key, value)| (key, value))
+    }
+
+    /// A copy that can be changed.
+    pub(super) fn copied(&self) -> BTreeMap<Rc<str>, Val> {
+        self.iter().map(|(key, value)| (Rc::clone(key), value.clone())).collect()
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Rc<str>> {
+        self.0.iter().map(|(key, _)| key)
+    }
+
+    pub(super) fn values(&self) -> impl ExactSizeIterator<Item = &Val> {
+        self.0.iter().map(|(_, value)| value)
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl From<Vec<(Rc<str>, Val)>> for Members {
+    /// Of several with one key the last counts.
+    fn from(mut members: Vec<(Rc<str>, Val)>) -> Members {
+        members.reverse();
+        // It keeps the order of those that are alike.
+        members.sort_by(|(one, _), (two, _)| one.cmp(two));
+        members.dedup_by(|(one, _), (two, _)| one == two);
+        Members(members.into_boxed_slice())
+    }
+}
+
+impl From<BTreeMap<Rc<str>, Val>> for Members {
+    fn from(map: BTreeMap<Rc<str>, Val>) -> Members {
+        Members(map.into_iter().collect())
+    }
 }
 
 impl Val {
@@ -65,6 +116,11 @@ impl Val {
 
     /// An object.
     pub(in crate::transport) fn object(map: BTreeMap<Rc<str>, Val>) -> Val {
+        Val::of(map.into())
+    }
+
+    /// An object of these.
+    pub(super) fn of(map: Members) -> Val {
         let depth = deeper(map.values());
         Val::Obj(Rc::new(Pairs { map, depth }))
     }
@@ -95,7 +151,7 @@ impl Val {
         match self {
             Val::Null => true,
             Val::Arr(items) => items.list.is_empty(),
-            Val::Obj(pairs) => pairs.map.is_empty(),
+            Val::Obj(pairs) => pairs.map.len() == 0,
             Val::Bool(_) | Val::Int(_) | Val::Num(_) | Val::Str(_) | Val::Cut => false,
         }
     }
