@@ -215,6 +215,38 @@ fn the_head_is_judged_before_the_body() {
     }
 }
 
+/// Who guesses the secret of a source waits, whichever he guesses; a system whose secret nobody can guess does not, nor does one that signs.
+#[test]
+fn who_guesses_secrets_of_sources_waits() {
+    let world = World::serve(&format!(
+        "{}[source.short]\nverify = {{ preset = \"basic\", user = \"erp\", secret = {{ file = \"SHORT\" }} }}\n\
+         [source.long]\nverify = {{ preset = \"bearer\", secret = {{ file = \"SECRET\" }} }}\n",
+        senders::WOOCOMMERCE.config()
+    ));
+    let shows = |source: &str, what: &str| {
+        let headers: Vec<(&str, &str)> =
+            Some(("authorization", what)).filter(|_| !what.is_empty()).into_iter().collect();
+        world.post(&format!("/v1/in/{source}"), &headers, b"{}").0
+    };
+    let (short, long) = (format!("Basic {}", STANDARD.encode("erp:fifteen bytes..")), "Bearer secret-of-the-new-days");
+    let guess = format!("Basic {}", STANDARD.encode("erp:fifteen bytes!!"));
+    for _ in 0..6 {
+        assert_eq!((shows("short", ""), shows("long", "")), (401, 401), "nothing is no guess");
+        let signed = [("x-wc-webhook-signature", STANDARD.encode([0; 32]))];
+        assert_eq!(world.post("/v1/in/woocommerce", &signed, b"{}").0, 401, "nobody guesses a signature");
+    }
+    assert_eq!(shows("short", &short), 202);
+    for (source, what) in
+        [("short", &*guess), ("long", "Bearer x"), ("short", &guess), ("long", &guess), ("short", &guess)]
+    {
+        assert_eq!(shows(source, what), 401, "{source}");
+    }
+    assert_eq!((shows("short", &guess), shows("long", "Bearer x"), shows("short", &short)), (429, 429, 429));
+    assert_eq!((shows("long", long), shows("short", "")), (202, 401));
+    let refused = world.figure("goniec_source_deliveries_total{source=\"short\",result=\"refused\"}");
+    assert_eq!(refused, 6 + 3 + 2 + 1);
+}
+
 /// What became of each delivery is counted, and when something was last kept.
 #[test]
 fn what_a_source_sends_is_counted_by_what_became_of_it() {

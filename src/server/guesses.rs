@@ -1,4 +1,4 @@
-//! Wrong tokens and codes, counted by the address that bears them, so that nobody guesses one.
+//! Wrong tokens, passwords and codes, counted by the address that bears them, so that nobody guesses one.
 //!
 //! # What holds
 //!
@@ -54,6 +54,7 @@ impl Guesses {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn who_is_wrong_too_often_waits() {
@@ -67,6 +68,8 @@ mod tests {
         let refused = guesses.admit(guesser, now).expect_err("too many").answer();
         assert_eq!((refused.status().as_u16(), refused.headers().contains_key("retry-after")), (429, true));
         assert!(guesses.admit(other, now).is_ok(), "another address");
+        let mapped = |host| IpAddr::V6(Ipv4Addr::new(127, 0, 0, host).to_ipv6_mapped());
+        assert!(guesses.admit(mapped(1), now).is_err() && guesses.admit(mapped(2), now).is_ok(), "as IPv6 writes them");
         assert!(guesses.admit(guesser, now + WINDOW).is_ok(), "a minute later");
         for number in 0..WRONG_MAX_ALL {
             guesses.was_wrong(IpAddr::from(number.to_be_bytes()), now);

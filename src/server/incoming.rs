@@ -28,6 +28,7 @@ use crate::model::stream::{CONTENT_TYPE, WORDS_BYTES_MAX};
 use crate::source::{Events, Refused, Source, Taken, UNROUTED, Verdict, answer};
 use crate::transport::secret::{Came, Disproof};
 
+use super::access::guessed;
 use super::budget::Budget;
 use super::intake::{now, taken};
 use super::listen::{App, answered, blocking};
@@ -45,18 +46,26 @@ const SAID_AGAIN: Duration = Duration::from_secs(1);
 /// The source of this name. Where its proof stands in the head it is asked for here, before there is a body.
 ///
 /// # Errors
-/// There is no such source, or the head does not prove to be it.
+/// There is no such source, or the head does not prove to be it, or has to wait.
 pub(super) fn admit(app: &App, peer: IpAddr, headers: &HeaderMap, name: &str) -> Result<Arc<Source>, Problem> {
     let found = app.config.sources.callers().find(|source| *source.name == *name);
     let source = found.ok_or_else(|| Problem::no_source(name))?;
     if source.proof.is_in_head() {
-        let came = Came { headers: &once(headers), body: b"", now: now() };
-        source.proof.check(came).map_err(|why| {
-            source.tally.count(Verdict::Refused, now());
-            disbelieved(app, peer, source, &why)
-        })?;
+        shown(app, peer, headers, source).inspect_err(|_| source.tally.count(Verdict::Refused, now()))?;
     }
     Ok(source.clone())
+}
+
+/// What the head shows, under the rule for tokens: what can be guessed waits where too many were wrong, what cannot never does.
+fn shown(app: &App, peer: IpAddr, headers: &HeaderMap, source: &Source) -> Result<(), Problem> {
+    let checked = source.proof.check(Came { headers: &once(headers), body: b"", now: now() });
+    let is_a_guess = match &checked {
+        Ok(()) => source.proof.is_guessable(),
+        Err(Disproof::Wrong(_)) => true,
+        Err(Disproof::Unsigned(_) | Disproof::OutOfTime(_)) => false,
+    };
+    let tried = || checked.map_err(|why| disbelieved(app, peer, source, &why));
+    if is_a_guess { guessed(app, peer, tried) } else { tried() }
 }
 
 /// The most bytes of a body of this source, and out of which room they are: whoever has proved nothing yet takes none from those who have, and a backlog

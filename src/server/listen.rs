@@ -256,7 +256,7 @@ impl Crowd {
     }
 }
 
-/// One IPv4 address; of IPv6 the 64 bits that one customer gets.
+/// One IPv4 address, also where IPv6 writes it; of IPv6 the 64 bits that one customer gets.
 pub(super) fn neighbourhood(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4(ip),

@@ -241,7 +241,7 @@ impl Problem {
 
     /// Wrong tokens are too many.
     pub(super) fn too_many_guesses(seconds: u64) -> Problem {
-        let detail = format!("too many tokens or codes were wrong; the next one counts in {seconds} s");
+        let detail = format!("too many tokens, passwords or codes were wrong; the next one counts in {seconds} s");
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-guesses", "Too many wrong tokens", detail)
             .hint(format!(
                 "Wait, then come with the right token; one of {UNGUESSABLE_BYTES} bytes or more never waits."

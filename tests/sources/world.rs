@@ -35,6 +35,8 @@ fn configure(dir: &TempDir, config: &str) {
     std::fs::write(dir.path().join("BEARER"), "secret-of-the-new-days").expect("writes");
     std::fs::write(dir.path().join("OLDER"), "secret-of-the-old-days").expect("writes");
     let config = config.replace("{ file = \"SECRET\" }", &both);
+    std::fs::write(dir.path().join("SHORT"), "fifteen bytes..").expect("writes");
+    let config = config.replace("file = \"SHORT\"", &at("SHORT"));
     let config = config.replace("file = \"NEW\"", &at("NEW")).replace("file = \"OLD\"", &at("OLD"));
     std::fs::write(dir.path().join("goniec.toml"), config).expect("writes");
 }

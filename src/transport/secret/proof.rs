@@ -156,6 +156,17 @@ impl Proof {
         }
     }
 
+    /// Whether a secret that is shown as it is, is so short that somebody who tries may find it. A signature shows none.
+    #[must_use]
+    pub fn is_guessable(&self) -> bool {
+        match &self.scheme {
+            Scheme::Basic { passwords: secrets, .. } | Scheme::Bearer(secrets) => {
+                secrets.iter().any(Secret::is_guessable)
+            }
+            Scheme::None | Scheme::Mac { .. } | Scheme::Stripe(_) | Scheme::StandardWebhooks(_) => false,
+        }
+    }
+
     /// How it is asked for, as `www-authenticate` has it. Signatures of bodies have no registered name.
     #[must_use]
     pub fn challenge(&self) -> &'static str {
