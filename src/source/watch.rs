@@ -18,6 +18,8 @@ use crate::engine::{Agreement, Engine, Mark, Side, Stream, StreamShown};
 use crate::error::Error;
 use crate::model::WallMs;
 
+/// What its alerts are about.
+const ITSELF: &str = "the watch over what comes";
 /// How often it looks.
 const LOOK_MS: u64 = 10_000;
 /// How long a sender is silent before a person is told of what it owes: longer than it takes to put a node in the place of another.
@@ -81,10 +83,10 @@ impl Watch {
         let is_open = |(other, kept): (&Stream, &Kept)| other != stream && other.name == stream.name && kept.told > 0;
         if up_to > 0 {
             let holes = engine.stream_holes(stream, up_to)?;
-            engine.tell_agreement(&stream.name, Agreement::Lost, words(stream, &holes));
+            engine.tell_agreement(&stream.name, ITSELF, Agreement::Lost, words(stream, &holes));
         } else if !self.streams.iter().any(is_open) {
             let words = "the stream that comes from it has no gap any more".to_owned();
-            engine.tell_agreement(&stream.name, Agreement::Found, words);
+            engine.tell_agreement(&stream.name, ITSELF, Agreement::Found, words);
         }
         self.streams.entry(stream.clone()).or_default().told = up_to;
         let (name, is) = (mark_of(stream), if up_to > 0 { up_to.to_string().into_bytes() } else { Vec::new() });
