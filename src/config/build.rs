@@ -21,7 +21,7 @@ use self::account::{account_of, accounts, unused};
 use self::alert::Alerts;
 use self::credentials::shared_refresh_tokens;
 use self::destination::destination;
-use self::reconcile::reconciled;
+use self::reconcile::{doubtful, reconciled};
 use self::source::sources;
 use super::fields::{Field, Place, Section};
 use super::{Config, Problem, Role, Token};
@@ -70,6 +70,7 @@ pub(super) fn build(root: &Section, problems: &mut Vec<Problem>) -> Config {
     verdicts(named, &names, problems);
     config.sources = sources(root, &names, &config.destinations, &config.shelf, &mut config.warnings, problems).into();
     config.reconcile = reconciled(root, &names, problems);
+    config.warnings.extend(doubtful(&config.reconcile, &config.settings.retention));
     let alerts = Alerts { names: &names, node };
     for section in root.sections("alert") {
         config.alerts.extend(alerts.rules(section, &mut config.warnings, problems));

@@ -479,3 +479,17 @@ fn a_destination_is_asked_as_the_configuration_says_and_what_may_be_meant_is_sai
     let whole = parse(&text("http://127.0.0.1/x", whole)).expect("a configuration");
     assert!(whole.warnings.len() == 1 && whole.warnings[0].contains("another server"), "{:?}", whole.warnings);
 }
+
+#[test]
+fn a_comparison_that_outlives_what_is_kept_is_warned_of() {
+    let warned = |reconcile: &str, manifest: &str| {
+        let text = format!(
+            "[destination.erp]\nurl = \"http://127.0.0.1:9/\"\n[reconcile.orders]\ndestination = \"erp\"\n{reconcile}\n[reconcile.orders.manifest]\nfile = \"orders.csv\"\nkey = \"no\"\n{manifest}\n"
+        );
+        parse(&text).expect("a configuration").warnings
+    };
+    let both = warned("", "hash = \"sha256\"");
+    assert!(both.len() == 2 && both[0].contains("keep_bodies") && both[1].contains("updated_at"), "{both:?}");
+    assert_eq!(warned("since = \"7d\"", "hash = \"sha256\"\nupdated_at = \"changed\""), Vec::<String>::new());
+    assert_eq!(warned("on_unexpected = \"ignore\"", ""), Vec::<String>::new());
+}

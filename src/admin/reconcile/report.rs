@@ -29,7 +29,7 @@ pub struct Report {
     pub stale: Side,
     /// Messages under whose number another lies there, or another body: sent again they would lie there twice, and a person must look.
     pub conflicting: Side,
-    /// Keys that are there, and that nothing here ever was for.
+    /// Keys that are there, and of which no message is kept here.
     pub unexpected: Side,
     /// Keys of which something newer waits here.
     pub under_way: u64,

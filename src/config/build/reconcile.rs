@@ -16,7 +16,7 @@ use crate::admin::filter::pattern;
 use crate::admin::reconcile::{Column, Fields, Format, Manifest, Origin, Other, Plan, Scope};
 use crate::model::nearest::nearest;
 use crate::model::timetable::Cycle;
-use crate::store::Pattern;
+use crate::store::{Pattern, Retention};
 use crate::transport::filter::Filter;
 use crate::transport::http::Http;
 use crate::transport::secret::Shelf;
@@ -80,6 +80,25 @@ fn plan(name: &str, section: &Section, destinations: &[&str], problems: &mut Vec
         is_queued,
         ask_above: section.number("ask_above").unwrap_or(ASK_ABOVE),
     })
+}
+
+/// What these say that may be untrue once this is kept no longer, in words.
+pub(super) fn doubtful(plans: &[Plan], keep: &Retention) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for Plan { name, other, scope, .. } in plans {
+        let Other::Manifest(manifest) = other else { continue };
+        let mut warn = |words: &str| warnings.push(format!("reconcile {name:?} {words}"));
+        let Fields { hash, updated_at, .. } = &manifest.fields;
+        if hash.is_some() && scope.window_ms > keep.bodies_ms {
+            warn(
+                "compares hashes of bodies that `keep_bodies` has removed: what is older is not compared; a shorter `since` leaves it out",
+            );
+        }
+        if updated_at.is_none() && !scope.ignores_unexpected && keep.delivered_ms < u64::MAX {
+            warn("has no `updated_at`: what the list keeps longer than `keep_delivered` is told as unexpected");
+        }
+    }
+    warnings
 }
 
 fn manifest(name: &str, table: &Section, problems: &mut Vec<Problem>) -> Option<Manifest> {
