@@ -12,7 +12,8 @@
 //! * What is believed becomes a message: for each destination that a route names, or for [`UNROUTED`], where it rests abandoned with the reason,
 //!   is told like everything else that rests so, and goes its way when it is sent again after the routes were mended.
 //! * A delivery that comes again under the same id with the same body is taken once for each destination; where the id alone names it, as with
-//!   Stripe, Standard Webhooks and events, whatever its body is by then.
+//!   Stripe, Standard Webhooks and events, whatever its body is by then. Where nothing names it, a signed time does, with the body: who has read a
+//!   delivery cannot have it taken again.
 //!
 //! # What it does not know
 //!
@@ -67,6 +68,8 @@ pub const UNROUTED: &str = "unrouted";
 /// The headers of one that rests because these words, which did not stand in its body, are too long to be kept: how many bytes they had.
 const LONG_TYPE: &str = "goniec-long-type";
 const LONG_KEY: &str = "goniec-long-key";
+/// Before the time that names a delivery: no id of a sender is taken for one.
+const SIGNED_AT: &str = "\u{1f}signed ";
 
 /// A system that hands messages in.
 #[derive(Debug)]
@@ -356,14 +359,18 @@ impl Source {
             (Pick::Body(_), _) | (_, Err(_)) => None,
             (Pick::Nowhere | Pick::Header(_) | Pick::WebhookId, Ok(kind)) => long(LONG_TYPE, kind.as_ref()),
         };
-        let delivery = self.delivery.of(Some(came), &body).ok().flatten();
+        let known_by = match (self.delivery.of(Some(came), &body).ok().flatten(), self.proof.signed_time(came)) {
+            (Some(id), _) => Some(self.known_by(&id, if self.is_id_enough { b"" } else { came.body })),
+            (None, Some(time)) => Some(self.known_by(&format!("{SIGNED_AT}{time}"), came.body)),
+            (None, None) => None,
+        };
         Arrived {
             kind,
             subject: None,
             content_type: came.header("content-type").map(Arc::from).filter(fits),
             headers: self.along(came, long.into_iter().collect()),
             traceparent: came.header("traceparent").map(Arc::from).filter(fits),
-            known_by: delivery.map(|id| self.known_by(&id, if self.is_id_enough { b"" } else { came.body })),
+            known_by,
             body,
         }
     }

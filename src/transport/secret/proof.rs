@@ -24,6 +24,9 @@ use crate::model::percent::unhex;
 /// How far a signed time may be from now, where nothing is said. Standard Webhooks and Stripe have the same.
 const TOLERANCE_MS: u64 = 300_000;
 
+/// Where Stripe writes its signatures.
+const STRIPE: &str = "stripe-signature";
+
 /// How a sender proves who it is.
 #[derive(Debug)]
 pub struct Proof {
@@ -210,19 +213,28 @@ impl Proof {
         }
     }
 
+    /// The time that a signature covers, as it is written. Whoever has no secret can change nothing of it, so together with the body it names what was signed.
+    #[must_use]
+    pub fn signed_time<'a>(&self, came: Came<'a>) -> Option<&'a str> {
+        match &self.scheme {
+            Scheme::None | Scheme::Basic { .. } | Scheme::Bearer(_) => None,
+            Scheme::Mac { time, .. } => came.header(time.as_ref()?),
+            Scheme::Stripe(_) => stripe_time(&stripe_pairs(came.header(STRIPE)?)),
+            Scheme::StandardWebhooks(_) => webhook_header(came, "timestamp"),
+        }
+    }
+
     fn stripe_signature(&self, keys: &[Secret], came: Came<'_>) -> Result<(), Disproof> {
-        const HEADER: &str = "stripe-signature";
-        let pairs: Vec<(&str, &str)> =
-            needed(came, HEADER)?.split(',').filter_map(|pair| pair.trim().split_once('=')).collect();
-        let time = pairs.iter().find(|(name, _)| *name == "t").map(|(_, time)| *time).unwrap_or_default();
+        let pairs = stripe_pairs(needed(came, STRIPE)?);
+        let time = stripe_time(&pairs).unwrap_or_default();
         let signed = [time.as_bytes(), b".", came.body];
         let written: Vec<Vec<u8>> = pairs
             .iter()
             .filter(|(name, _)| *name == "v1")
             .filter_map(|(_, text)| decoded(text, Encoding::Hex))
             .collect();
-        believed(is_one_mac(keys, &signed, &written), HEADER)?;
-        self.in_time(seconds_ms(time).ok_or_else(|| Disproof::Wrong(HEADER.into()))?, came.now)
+        believed(is_one_mac(keys, &signed, &written), STRIPE)?;
+        self.in_time(seconds_ms(time).ok_or_else(|| Disproof::Wrong(STRIPE.into()))?, came.now)
     }
 
     fn standard_signature(&self, keys: &Signing, came: Came<'_>) -> Result<(), Disproof> {
@@ -236,6 +248,15 @@ impl Proof {
         let off_ms = at_ms.abs_diff(now.0);
         if off_ms <= self.tolerance_ms { Ok(()) } else { Err(Disproof::OutOfTime(off_ms / 1_000)) }
     }
+}
+
+/// The pairs that Stripe writes, apart by commas.
+fn stripe_pairs(header: &str) -> Vec<(&str, &str)> {
+    header.split(',').filter_map(|pair| pair.trim().split_once('=')).collect()
+}
+
+fn stripe_time<'a>(pairs: &[(&str, &'a str)]) -> Option<&'a str> {
+    pairs.iter().find(|(name, _)| *name == "t").map(|(_, time)| *time)
 }
 
 /// A header of Standard Webhooks by its last word. Svix is where the standard comes from, and its libraries still write its name.
@@ -316,6 +337,25 @@ mod tests {
     fn check(proof: &Proof, headers: &[(&str, &str)], body: &[u8], now: WallMs) -> Result<(), Disproof> {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         proof.check(Came { headers: &headers, body, now })
+    }
+
+    #[test]
+    fn the_time_that_is_signed_is_told_as_it_is_written() {
+        let hmac = || Proof::hmac("x-signed", Encoding::Hex, "", secrets(&["k"]));
+        let headers = [("x-time", "17"), ("stripe-signature", "v1=00, t=18,t=19"), ("svix-timestamp", "20")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let came = Came { headers: &headers, body: BODY, now: NOW };
+        let standard = Proof::standard_webhooks(&secrets(&["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])).expect("a key");
+        for (proof, told) in [
+            (Proof::none(), None),
+            (Proof::bearer(secrets(&["k"])), None),
+            (hmac(), None),
+            (hmac().timed_by("X-Time"), Some("17")),
+            (Proof::stripe(secrets(&["k"])), Some("18")),
+            (standard, Some("20")),
+        ] {
+            assert_eq!(proof.signed_time(came), told, "{proof:?}");
+        }
     }
 
     #[test]
