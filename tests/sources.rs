@@ -7,6 +7,8 @@ mod crowd;
 #[path = "common/peer.rs"]
 #[allow(dead_code, reason = "each harness uses its part")]
 mod peer;
+#[path = "sources/peers.rs"]
+mod peers;
 #[path = "sources/refused.rs"]
 mod refused;
 #[path = "sources/senders.rs"]

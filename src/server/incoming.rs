@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::admin::reconcile;
 use crate::engine::{Received, Took};
+use crate::model::Draft;
 use crate::model::ranges::{self, Question};
 use crate::model::stream::{CONTENT_TYPE, WORDS_BYTES_MAX};
 use crate::source::{Events, Refused, Source, Taken, UNROUTED, Verdict, answer};
@@ -111,29 +112,34 @@ pub(super) async fn deliver(call: Call<'_>) -> Result<Answer, Problem> {
         Err(Refused::Disbelieved(why)) => return Err(disbelieved(call.app, call.peer, &source, &why)),
     };
     let is_single = drafts.len() == 1;
-    let rests = drafts.iter().any(|draft| *draft.envelope.destination == *UNROUTED);
+    let rests = rests(&drafts);
     let accepted = answered(|reply| call.app.engine.accept(drafts, reply)).await?;
-    let verdict = match (accepted.is_replay, rests) {
-        (true, _) => Verdict::Repeated,
-        (false, true) => Verdict::Unrouted,
-        (false, false) => Verdict::Taken,
-    };
-    source.tally.count(verdict, now);
+    source.tally.count(verdict(accepted.is_replay, rests), now);
     let mut answer = taken(&accepted, is_single);
     *answer.status_mut() = status;
     Ok(answer)
 }
 
+/// Whether some of it goes nowhere.
+fn rests(drafts: &[Draft]) -> bool {
+    drafts.iter().any(|draft| *draft.envelope.destination == *UNROUTED)
+}
+
+/// What became of what is durable now.
+fn verdict(is_known: bool, rests: bool) -> Verdict {
+    match (is_known, rests) {
+        (true, _) => Verdict::Repeated,
+        (false, true) => Verdict::Unrouted,
+        (false, false) => Verdict::Taken,
+    }
+}
+
 /// What another registry sends by a stream.
 async fn stream(app: &App, source: &Source, received: Received) -> Result<Answer, Problem> {
-    let rests = received.items.iter().flat_map(|item| &item.drafts).any(|to| *to.envelope.destination == *UNROUTED);
+    let rest: Vec<bool> = received.items.iter().map(|item| rests(&item.drafts)).collect();
     let heard = answered(|reply| app.engine.receive(received, reply)).await?;
-    let is_known = heard.took.iter().all(|took| *took == Took::Known);
-    match (heard.took.is_empty(), is_known, rests) {
-        (true, ..) => {}
-        (false, true, _) => source.tally.count(Verdict::Repeated, now()),
-        (false, false, true) => source.tally.count(Verdict::Unrouted, now()),
-        (false, false, false) => source.tally.count(Verdict::Taken, now()),
+    for (took, rests) in heard.took.iter().zip(rest) {
+        source.tally.count(verdict(*took == Took::Known, rests), now());
     }
     let body = answer(heard).encode().map_err(|_| Problem::internal("the answer cannot be written"))?;
     Ok(with_type(StatusCode::OK, body, CONTENT_TYPE))
