@@ -63,7 +63,7 @@ impl Beside {
         self.spools = Some(Spools::start(&config.sources, engine)?);
         self.pulls = Some(Pulls::start(&config.sources, engine)?);
         let streams = config.sources.callers().filter(|source| source.is_stream).map(|source| source.name.clone());
-        self.keeping = Keeping::begin(std::mem::take(&mut config.peers), streams.collect(), engine)?;
+        self.keeping = Some(Keeping::begin(std::mem::take(&mut config.peers), streams.collect(), engine)?);
         Ok(addr)
     }
 
@@ -73,7 +73,7 @@ impl Beside {
             && self.pulls.as_ref().is_some_and(Pulls::are_running)
             && self.spools.as_ref().is_some_and(Spools::are_running)
             && self.reconciling.as_ref().is_some_and(Reconciling::is_running)
-            && self.keeping.as_ref().is_none_or(Keeping::is_running)
+            && self.keeping.as_ref().is_some_and(Keeping::are_running)
     }
 
     /// Ends it: nothing more comes in.

@@ -1,16 +1,16 @@
-//! `streams`, and the thread that keeps the streams to other registries and watches those from them.
+//! `streams`, and the threads that keep the streams to other registries and watch those from them.
 //!
 //! # What it does not know
 //!
 //! What is said, and what becomes of it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 use comfy_table::{Table, presets};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use serde_json::Value;
 
 use super::beside::{spawn, wall};
@@ -18,7 +18,6 @@ use super::client::Node;
 use super::messages::field;
 use super::{Fail, say, say_json};
 use crate::engine::Engine;
-use crate::error::Error;
 use crate::source::{Keeper, Peer, Watch};
 
 /// How many holes of a stream are listed.
@@ -28,37 +27,55 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long the other side may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// A keeper that goes round on a thread of its own.
+/// Those that keep the streams, each on a thread of its own: a peer that does not answer holds up itself.
 pub(super) struct Keeping {
     stop: Sender<()>,
-    thread: JoinHandle<()>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Keeping {
-    /// Begins to keep the streams to these registries, and to watch those that come by these sources; `None` where there are none.
+    /// Begins to keep the streams to these registries, and to watch those that come by these sources.
     ///
     /// # Errors
-    /// The system gives no thread.
-    pub(super) fn begin(peers: Vec<Peer>, sources: Vec<Arc<str>>, engine: &Engine) -> Result<Option<Keeping>, Fail> {
-        if peers.is_empty() && sources.is_empty() {
-            return Ok(None);
+    /// The system gives no thread; none of them runs.
+    pub(super) fn begin(peers: Vec<Peer>, sources: Vec<Arc<str>>, engine: &Engine) -> Result<Keeping, Fail> {
+        let (stop, stopped) = bounded(0);
+        let mut keeping = Keeping { stop, threads: Vec::new() };
+        for peer in peers {
+            let (engine, stopped) = (engine.clone(), stopped.clone());
+            let begun = spawn("goniec-stream".to_owned(), move || keep(&peer, engine, &stopped));
+            keeping = keeping.with(begun)?;
         }
-        let (stop, stopped) = channel();
+        if sources.is_empty() {
+            return Ok(keeping);
+        }
         let engine = engine.clone();
-        let thread = spawn("goniec-streams".to_owned(), move || keep(&peers, sources, engine, &stopped))?;
-        Ok(Some(Keeping { stop, thread }))
+        keeping.with(spawn("goniec-watch".to_owned(), move || watch(sources, &engine, &stopped)))
     }
 
-    /// Whether it runs.
-    pub(super) fn is_running(&self) -> bool {
-        !self.thread.is_finished()
+    fn with(mut self, begun: Result<JoinHandle<()>, Fail>) -> Result<Keeping, Fail> {
+        match begun {
+            Ok(thread) => self.threads.push(thread),
+            Err(fail) => {
+                self.end();
+                return Err(fail);
+            }
+        }
+        Ok(self)
     }
 
-    /// Ends it: at most one question is still waited for.
+    /// Whether all of them run.
+    pub(super) fn are_running(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Ends them: at most one question of each is still waited for.
     pub(super) fn end(self) {
         drop(self.stop);
-        // A panic there was told where it happened.
-        let _ = self.thread.join();
+        for thread in self.threads {
+            // A panic there was told where it happened.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -91,42 +108,40 @@ fn holes(stream: &Value) -> String {
     format!("{}{more}", shown.join(" "))
 }
 
-fn keep(peers: &[Peer], sources: Vec<Arc<str>>, mut engine: Engine, stopped: &Receiver<()>) {
-    let mut keeper = Keeper::new(peers.iter().map(|peer| peer.destination.clone()).collect());
+fn keep(peer: &Peer, mut engine: Engine, stopped: &Receiver<()>) {
+    let mut keeper = Keeper::new(vec![peer.destination.clone()]);
+    each_look(stopped, |now_ms| {
+        for word in keeper.due(&engine, now_ms(), wall()) {
+            if stopped.try_recv() != Err(TryRecvError::Empty) {
+                break;
+            }
+            match peer.ask(word.stream.epoch, word.last, &word.ended, DEADLINE) {
+                // What hinders one epoch hinders none of the others.
+                Ok(heard) => match keeper.heard(&mut engine, &word.stream, &heard, now_ms(), wall()) {
+                    Ok(()) => {}
+                    Err(error) => log::warn!("stream to {:?} is not kept now: {error}", word.stream.name),
+                },
+                // Deliveries tell of a peer that is away, and its breaker.
+                Err(failure) => log::debug!("stream to {:?}: {}", word.stream.name, failure.detail),
+            }
+        }
+    });
+}
+
+fn watch(sources: Vec<Arc<str>>, engine: &Engine, stopped: &Receiver<()>) {
     let mut watch = Watch::new(sources);
+    each_look(stopped, |now_ms| {
+        if let Err(error) = watch.turn(engine, now_ms()) {
+            log::warn!("streams that come in are not watched now: {error}");
+        }
+    });
+}
+
+/// Does this again and again until it is stopped; it is given the monotonic clock.
+fn each_look(stopped: &Receiver<()>, mut look: impl FnMut(&dyn Fn() -> u64)) {
     let began = Instant::now();
     let now_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-        if let Err(error) = turn(&mut keeper, peers, &mut engine, &now_ms, stopped) {
-            log::warn!("streams are not kept now: {error}");
-        }
-        if let Err(error) = watch.turn(&engine, now_ms()) {
-            log::warn!("streams that come in are not watched now: {error}");
-        }
+        look(&now_ms);
     }
-}
-
-fn turn(
-    keeper: &mut Keeper,
-    peers: &[Peer],
-    engine: &mut Engine,
-    now_ms: &dyn Fn() -> u64,
-    stopped: &Receiver<()>,
-) -> Result<(), Error> {
-    for word in keeper.due(&*engine, now_ms(), wall()) {
-        if !matches!(stopped.try_recv(), Err(TryRecvError::Empty)) {
-            break;
-        }
-        let Some(peer) = peers.iter().find(|peer| peer.destination == word.stream.name) else { continue };
-        match peer.ask(word.stream.epoch, word.last, &word.ended, DEADLINE) {
-            // What hinders one stream hinders none of the others.
-            Ok(heard) => match keeper.heard(engine, &word.stream, &heard, now_ms(), wall()) {
-                Ok(()) => {}
-                Err(error) => log::warn!("stream to {:?} is not kept now: {error}", word.stream.name),
-            },
-            // Deliveries tell of a peer that is away, and its breaker.
-            Err(failure) => log::debug!("stream to {:?}: {}", word.stream.name, failure.detail),
-        }
-    }
-    Ok(())
 }
