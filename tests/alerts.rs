@@ -204,3 +204,40 @@ fn a_webhook_is_signed_and_its_text_calls_nobody() {
     assert!(text.contains("&lt;!channel&gt; &amp; ") && !text.contains(['<', '>']), "{text}");
     assert_eq!(body["detail"], detail);
 }
+
+#[test]
+fn a_refused_file_is_told_as_it_lies_there_over_a_dead_webhook_and_a_kill() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = dir.path().join("spool");
+    std::fs::create_dir(&spool).expect("makes");
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let peer = webhook(is_mended.clone());
+    let text = format!(
+        "[source.orders]\nspool = {{ dir = {spool:?}, look = \"100ms\" }}\n[[route]]\nto = [\"log\"]\n\
+         [[alert]]\non = [\"source\"]\nto = [ {{ webhook = {:?} }} ]\n",
+        peer.url("/hook")
+    );
+    std::fs::write(dir.path().join("goniec.toml"), text).expect("writes");
+    let node = Node::serve(dir.path());
+    std::fs::write(spool.join(".orders"), "{\"id\":1}\n{\"id\":}\n").expect("writes");
+    std::fs::rename(spool.join(".orders"), spool.join("orders.ndjson")).expect("renames");
+    until("the dead webhook was tried", || !peer.requests().is_empty());
+    drop(node);
+
+    is_mended.store(true, Ordering::SeqCst);
+    let before = peer.requests().len();
+    let node = Node::serve(dir.path());
+    until("it is told after the kill", || peer.requests().len() > before);
+    let told = told(&peer).pop().expect("one");
+    assert_eq!(
+        (told["destination"].as_str(), told["reason"].as_str()),
+        (Some("orders"), Some("source-refused")),
+        "{told}"
+    );
+    assert_eq!(told["detail"].as_str(), Some("orders.ndjson: line 2: column 7: not JSON: expected value"), "{told}");
+    let answer = call("GET", &format!("{}/v1/sources", node.url), &[], b"", PATIENCE).expect("an answer");
+    let shown: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+    let refused = &shown["sources"][0]["refused"];
+    assert_eq!((refused["files"].as_u64(), refused["last"].as_str()), (Some(1), Some("orders.ndjson")), "{shown}");
+    assert!(spool.join("failed/orders.ndjson").exists());
+}

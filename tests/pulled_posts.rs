@@ -2,8 +2,8 @@
 //!
 //! The engine and the HTTP client are real, the other side is a socket on loopback that reads what it gets as such systems do; only the clock is the test's.
 //!
-//! The control of the escaping, tried by hand: where `written` puts the cursor of a text in as it is, or `PageBody::write` the value of a field, the other side cannot read what it
-//! gets, and `hostile_cursors_stay_in_their_place` fails.
+//! Its control is the escaping taken out: where `written` puts the cursor of a text in as it is, or `PageBody::write` the value of a field, the other side must not be able to read
+//! what it gets in `hostile_cursors_stay_in_their_place`.
 
 #[path = "common/asked.rs"]
 mod node;

@@ -1,117 +1,27 @@
 //! Folders of files: what becomes of each, of hostile ones too, and that a half-taken one is gone on with where it was left.
 
+#[path = "common/spooled.rs"]
+mod spooled;
+#[path = "common/told.rs"]
+mod told;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use goniec::Message;
 use goniec::config::{Config, Process};
 use goniec::engine::{Act, Destination, Engine, Settings};
 use goniec::model::{Queued, WallMs};
-use goniec::source::{SpoolStatus, Spooler, UNROUTED, Unrouted};
-use goniec::store::memory::{DiskFault, MemoryDisk, MemoryStore};
-use goniec::store::{Query, Store};
-use goniec::{Message, Record};
+use goniec::source::{UNROUTED, Unrouted};
+use goniec::store::Query;
+use goniec::store::memory::{DiskFault, MemoryStore};
 use serde_json::Value;
-use tempfile::TempDir;
-
-const NOW: WallMs = WallMs(1_790_000_000_000);
-
-/// A spool of a running engine, looked into when a test says so.
-struct World {
-    dir: TempDir,
-    disk: MemoryDisk,
-    store: Arc<MemoryStore>,
-    engine: Engine,
-    spooler: Spooler,
-    sources: Arc<goniec::source::Sources>,
-}
-
-fn world(more: &str) -> World {
-    let dir = tempfile::tempdir().expect("a folder");
-    let config = format!(
-        "[destination.erp]\nurl = \"http://127.0.0.1:1/\"\n[destination.shop]\nurl = \"http://127.0.0.1:1/\"\n[source.orders]\nspool = {{ dir = {:?}, separator = \";\" }}\n{more}",
-        dir.path()
-    );
-    let config = Config::parse(&config, "test", &Process).expect("sound");
-    let disk = MemoryDisk::default();
-    let (store, engine, spooler) = run(&disk, &config.sources);
-    World { dir, disk, store, engine, spooler, sources: config.sources }
-}
-
-fn run(disk: &MemoryDisk, sources: &Arc<goniec::source::Sources>) -> (Arc<MemoryStore>, Engine, Spooler) {
-    let destinations = ["erp", "shop", UNROUTED].map(|name| Destination::new(name, |_: &Message| ()));
-    let store = Arc::new(MemoryStore::open(disk).expect("opens"));
-    let engine = Engine::start(store.clone(), destinations.into(), Settings::default(), Vec::new()).expect("starts");
-    let spooler = Spooler::all(sources, &engine).remove(0);
-    (store, engine, spooler)
-}
-
-impl World {
-    fn put(&self, name: impl AsRef<OsStr>, content: impl AsRef<[u8]>) {
-        let hidden = self.dir.path().join(".coming");
-        fs::write(&hidden, content).expect("writes");
-        fs::rename(hidden, self.dir.path().join(name.as_ref())).expect("renames");
-    }
-
-    fn look(&mut self) -> SpoolStatus {
-        while self.spooler.turn(NOW, &|| false) {}
-        self.sources.sources[0].spool.as_ref().expect("a spool").status()
-    }
-
-    /// Looks, and is over once that was asked so often.
-    fn look_until(&mut self, asked: usize) {
-        let count = AtomicUsize::new(0);
-        self.spooler.turn(NOW, &|| count.fetch_add(1, Ordering::Relaxed) + 1 >= asked);
-    }
-
-    /// Ends the engine and begins anew with what is durable.
-    fn again(&mut self) {
-        self.engine.shutdown(std::time::Duration::from_secs(10)).expect("ends");
-        (self.store, self.engine, self.spooler) = run(&self.disk, &self.sources);
-    }
-
-    fn records(&self) -> Vec<(Record, String)> {
-        let store = &self.store;
-        let mut query = Query { limit: 1_000, ..Query::default() };
-        let mut all = Vec::new();
-        loop {
-            let page = store.list(&query).expect("lists");
-            for record in page.records {
-                let body = store.load(record.place).expect("reads").expect("is there").message.body;
-                all.push((record, String::from_utf8_lossy(&body).into_owned()));
-            }
-            let Some(next) = page.next else { break };
-            query.before = Some(next);
-        }
-        all.reverse();
-        all
-    }
-
-    fn bodies(&self) -> Vec<String> {
-        self.records().into_iter().map(|(_, body)| body).collect()
-    }
-
-    fn files(&self, folder: &str) -> Vec<PathBuf> {
-        let mut files: Vec<PathBuf> = fs::read_dir(self.dir.path().join(folder))
-            .expect("lists")
-            .map(|entry| PathBuf::from(entry.expect("an entry").file_name()))
-            .filter(|name| name != Path::new("done") && name != Path::new("failed"))
-            .collect();
-        files.sort();
-        files
-    }
-
-    fn why(&self, name: &str) -> String {
-        fs::read_to_string(self.dir.path().join("failed").join(format!("{name}.why"))).expect("a reason")
-    }
-}
-
-const ROUTE: &str =
-    "key = \".id\"\ntype = \".kind\"\n[[route]]\nto = [\"erp\"]\n[[route]]\ntype = \"price\"\nto = [\"shop\"]\n";
+use spooled::{ROUTE, World, world};
 
 #[test]
 fn each_form_becomes_messages() {
@@ -208,7 +118,7 @@ fn what_rested_goes_on_with_the_version_that_it_brought() {
     world.look();
     let rests = world.records()[0].0.clone();
     assert_eq!((&*rests.envelope.destination, rests.envelope.version), (UNROUTED, Some(7)));
-    world.engine.shutdown(std::time::Duration::from_secs(10)).expect("ends");
+    world.engine.shutdown(Duration::from_secs(10)).expect("ends");
     // The routes were written, and the node was started again.
     let config = format!(
         "[destination.erp]\nurl = \"http://127.0.0.1:1/\"\n[source.orders]\nspool = {:?}\n[[route]]\nto = [\"erp\"]\n",
@@ -222,18 +132,18 @@ fn what_rested_goes_on_with_the_version_that_it_brought() {
     unrouted.hands_to(&engine);
     engine.act_wait(rests.id, Act::Resend(Queued::Ready)).expect("is sent again");
     let query = Query { limit: 9, ..Query::default() };
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let until = Instant::now() + Duration::from_secs(10);
     let gone_on = loop {
         let page = engine.list(&query).expect("lists");
         let erp = page.messages.into_iter().find(|shown| &*shown.record.envelope.destination == "erp");
         if let Some(shown) = erp {
             break shown.record;
         }
-        assert!(std::time::Instant::now() < until, "it does not go on");
+        assert!(Instant::now() < until, "it does not go on");
         std::thread::yield_now();
     };
     assert_eq!((gone_on.envelope.version, gone_on.envelope.key.as_deref()), (Some(7), Some("k")));
-    engine.shutdown(std::time::Duration::from_secs(10)).expect("ends");
+    engine.shutdown(Duration::from_secs(10)).expect("ends");
 }
 
 #[test]
@@ -362,43 +272,6 @@ fn what_was_taken_goes_after_its_time() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_told_until_it_is() {
-    let mut world = world(ROUTE);
-    let (dir, away) = (world.dir.path().to_owned(), world.dir.path().with_extension("away"));
-    fs::rename(&dir, &away).expect("moves");
-    assert!(world.look().last_error.is_some_and(|why| why.contains("its folder cannot be used")));
-    fs::rename(&away, &dir).expect("moves");
-    world.put("a.json", "{\"id\":1}");
-    let status = world.look();
-    assert_eq!((status.taken, status.last_error), (1, None));
-}
-
-#[test]
-fn a_spool_that_cannot_be_is_said() {
-    let said = |sources: &str| {
-        let config = format!("{sources}\n[[route]]\nto = [\"log\"]\n");
-        let problems = Config::parse(&config, "test", &Process).map(drop).expect_err("not sound");
-        problems.iter().map(|problem| format!("{:?} {}", problem.at, problem.what)).collect::<Vec<_>>().join("\n")
-    };
-    for (sources, says) in [
-        ("[source.a]\nspool = {}", "(2, 1)) source.a.spool: a dir is missing"),
-        ("[source.a]\nspool = { dir = \"/a\", keep = \"5\" }", "(2, 30)) source.a.spool.keep"),
-        (
-            "[source.a]\nspool = \"/a\"\nverify = { preset = \"none\" }",
-            "(3, 1)) source.a.verify: does nothing with a spool",
-        ),
-        ("[source.a]\nspool = \"/a\"\ntype = { header = \"x\" }", "source.a.type.header: a file has no headers"),
-        (
-            "[source.a]\nspool = \"/a\"\n[source.b]\nspool = { dir = \"/./a/\" }",
-            "(4, 11)) source.b.spool.dir: is the folder of source \"a\"",
-        ),
-        ("[source.a]", "source.a: a verify is missing"),
-    ] {
-        assert!(said(sources).contains(says), "{sources}\n{}", said(sources));
-    }
-}
-
-#[test]
 fn on_a_full_disk_files_wait() {
     let mut world = world(ROUTE);
     world.disk.set_capacity(Some(1));
@@ -407,11 +280,11 @@ fn on_a_full_disk_files_wait() {
     assert!(status.last_error.as_ref().is_some_and(|why| why.contains("full")), "{status:?}");
     assert_eq!((status.taken, status.refused, world.files("").len(), world.bodies().len()), (0, 0, 1, 0));
     world.disk.set_capacity(None);
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(30);
     while world.look().taken == 0 {
-        assert!(std::time::Instant::now() < until, "{:?}", world.look());
+        assert!(Instant::now() < until, "{:?}", world.look());
         // The pace of a loop with a deadline: the engine finds out by itself that there is room.
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     check_each_once(&world, 100);
 }
@@ -429,7 +302,7 @@ fn a_file_moves_only_once_its_messages_are_durable() {
     assert!(world.engine.shutdown(std::time::Duration::from_secs(10)).is_err(), "the disk failed");
     world.disk.crash(1);
     world.disk.heal();
-    (world.store, world.engine, world.spooler) = run(&world.disk, &world.sources);
+    (world.store, world.engine, world.spooler) = spooled::run(&world.disk, &world.sources, &world.told);
     world.look();
     check_each_once(&world, 3);
     assert!(!world.dir.path().join("orders.ndjson").exists());

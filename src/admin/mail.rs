@@ -121,6 +121,7 @@ fn headline(alert: &Alert, longest: usize) -> String {
         "source-read" => format!("Over: source {to} is read again"),
         "source-forgets" => format!("Source {to} will soon forget what was not read"),
         "source-forgot" => format!("Source {to} may have forgotten what was not read"),
+        "source-refused" => format!("Files of source {to} cannot be taken"),
         "test" => "A test: you are told by this goniec".to_owned(),
         // What it says itself begins with all that matters.
         _ => line(&alert.to_string(), longest),
@@ -156,6 +157,9 @@ fn commands(alert: &Alert) -> Vec<String> {
         "paused" => vec!["goniec destinations".to_owned(), format!("goniec resume {to}")],
         "full" => vec!["goniec stats".to_owned(), "df -h   (where the registry lies)".to_owned()],
         "source-asks" => vec!["goniec sources".to_owned(), format!("goniec cycle run {to} --yes")],
+        "source-refused" => {
+            vec!["goniec sources".to_owned(), "ls FOLDER/failed   (once mended, move it back)".to_owned()]
+        }
         "source-failing" | "source-forgets" | "source-forgot" => {
             vec!["goniec sources".to_owned(), format!("goniec cycle run {to}   (once it is mended)")]
         }

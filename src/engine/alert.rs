@@ -50,7 +50,7 @@ pub struct Alert {
     /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, `damaged`
     /// for what cannot be read and so is not delivered, `late` for messages that are still tried, or `will-be-late`, `on-time`, `silent`, `active`,
     /// `paused`, `resumed`, `failing` and `answering` for a destination itself, `full` and `has-room` for the disk, `source-asks`, `source-failing`, `source-read`,
-    /// `source-forgets` and `source-forgot` for a source, `out-of-sync`, `in-sync` and `unread` for what a destination says that it has, `rule` where its rules do not tell
+    /// `source-forgets`, `source-forgot` and `source-refused` for a source, `out-of-sync`, `in-sync` and `unread` for what a destination says that it has, `rule` where its rules do not tell
     /// what it answered, `test` where a person tries the channel.
     pub reason: &'static str,
     /// How many since the alert before; rows, where they are damaged; all that are, where they are late.
@@ -120,12 +120,13 @@ pub(super) const INCIDENT: &str = "incident";
 pub(super) const INCIDENT_AT_REST: &str = "incident-at-rest";
 pub(super) const INCIDENT_LASTS: &str = "incident-lasts";
 pub(super) const RECOVERED: &str = "recovered";
-/// Of sources that are asked.
+/// Of sources: that are asked, and of their files.
 pub(super) const SOURCE_ASKS: &str = "source-asks";
 pub(super) const SOURCE_FAILING: &str = "source-failing";
 pub(super) const SOURCE_READ: &str = "source-read";
 pub(super) const SOURCE_FORGETS: &str = "source-forgets";
 pub(super) const SOURCE_FORGOT: &str = "source-forgot";
+pub(super) const SOURCE_REFUSED: &str = "source-refused";
 /// Of what a destination says that it has: something lacks, nothing does any more, and it cannot be read.
 pub(super) const OUT_OF_SYNC: &str = "out-of-sync";
 pub(super) const IN_SYNC: &str = "in-sync";
@@ -192,11 +193,14 @@ impl Alerter {
         for notice in notices {
             self.noted.retain(|(before, _)| !notice.takes_the_place_of(before));
             let rules = self.rules_for(&notice.cause);
-            self.noted.push((notice, rules));
+            if !rules.is_empty() {
+                self.noted.push((notice, rules));
+            }
         }
         for rule in 0..self.rules.all().len() {
             self.tell(rule, registry, now, go_on);
         }
+        self.noted.iter().filter(|(_, rules)| rules.is_empty()).for_each(|(notice, _)| notice.notified.everybody());
         self.noted.retain(|(_, rules)| !rules.is_empty());
         let told: Vec<(Place, WallMs)> = self
             .known

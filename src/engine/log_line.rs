@@ -6,7 +6,7 @@
 
 use super::alert::{
     Alert, Channel, DAMAGED, FULL, HAS_ROOM, INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS, LATE, RECOVERED, RULE,
-    SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_READ, TEST, WILL_BE_LATE,
+    SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_READ, SOURCE_REFUSED, TEST, WILL_BE_LATE,
 };
 
 /// The first channel: a line in the log.
@@ -48,6 +48,7 @@ impl std::fmt::Display for Alert {
             None if *reason == SOURCE_FAILING => write!(f, "source {destination} cannot be read")?,
             None if *reason == SOURCE_READ => write!(f, "source {destination} is read again")?,
             None if *reason == SOURCE_FORGETS => write!(f, "source {destination} will forget what was not read")?,
+            None if *reason == SOURCE_REFUSED => write!(f, "source {destination} has files that cannot be taken")?,
             None if *reason == SOURCE_FORGOT => write!(f, "source {destination} may have forgotten what was not read")?,
             None => write!(f, "destination {destination} is {reason}")?,
         }

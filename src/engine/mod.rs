@@ -94,6 +94,7 @@ pub use incident::{Incident, IncidentShown};
 pub use ledger::{Side, Stream};
 pub use log_line::LogLine;
 pub use mark::{MARK_BYTES_MAX, MARK_NAME_BYTES_MAX, Mark};
+pub use notice::Notified;
 pub use pause::{Cause, Pause};
 pub use rule::{Kind, Rule};
 pub use source::SourceNews;

@@ -9,6 +9,7 @@
 //! Whom it is told, and when.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::alert::{Cause, UNREAD};
 use super::rule::Kind;
@@ -21,12 +22,31 @@ pub(super) struct Notice {
     pub(super) about: Arc<str>,
     /// Why, in words.
     pub(super) words: String,
+    /// Told once everybody was.
+    pub(super) notified: Notified,
+}
+
+/// Whether everybody was told of something who is to be told of it; never where no rule tells it.
+#[derive(Debug, Clone, Default)]
+pub struct Notified(Arc<AtomicBool>);
+
+impl Notified {
+    /// Whether everybody was.
+    #[must_use]
+    pub fn is_everybody(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Everybody was.
+    pub(super) fn everybody(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl Notice {
     /// Of a destination or a source of this name; `*` is the registry itself.
     pub(super) fn new(name: Arc<str>, reason: &'static str, words: impl Into<String>) -> Notice {
-        Notice { cause: (name, reason), about: Arc::default(), words: words.into() }
+        Notice { cause: (name, reason), about: Arc::default(), words: words.into(), notified: Notified::default() }
     }
 
     /// The same, of one of several things about it.

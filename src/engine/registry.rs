@@ -23,7 +23,7 @@ use super::incident::Incidents;
 use super::lane::Entry;
 use super::ledger::Books;
 use super::news::Who;
-use super::notice::Notice;
+use super::notice::{Notice, Notified};
 use super::pause::{self, Cause, Pause};
 use super::pending::Steer;
 use super::schedule::Scheduler;
@@ -376,9 +376,11 @@ impl Registry {
         self.note_of(Notice::new(Arc::from("*"), if is_full { FULL } else { HAS_ROOM }, words));
     }
 
-    /// Has a person told of this.
-    pub(super) fn note_of(&self, notice: Notice) {
+    /// Has a person told of this; whoever has it told may ask whether everybody was.
+    pub(super) fn note_of(&self, notice: Notice) -> Notified {
+        let notified = notice.notified.clone();
         self.notices().push(notice);
+        notified
     }
 
     /// Has a person told of what became of a destination.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::alert::{
     ACTIVE, ANSWERING, Cause, Channel, DAMAGED, FAILING, FULL, HAS_ROOM, IN_SYNC, INCIDENT, INCIDENT_AT_REST,
     INCIDENT_LASTS, LATE, ON_TIME, OUT_OF_SYNC, PAUSED, RECOVERED, RESUMED, SILENT, SOURCE_ASKS, SOURCE_FAILING,
-    SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_READ, UNREAD, WILL_BE_LATE,
+    SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_READ, SOURCE_REFUSED, UNREAD, WILL_BE_LATE,
 };
 use crate::model::WallMs;
 use crate::model::timetable::Hours;
@@ -38,7 +38,7 @@ pub enum Kind {
     Disk,
     /// Failures of a destination with one cause that do not heal by themselves, and that they are over.
     Incident,
-    /// Sources that cannot be read, ask, or forget what was not read, and that are read again.
+    /// Sources that cannot be read, ask, or forget what was not read, and that are read again; files of theirs that cannot be taken.
     Source,
     /// Destinations that lack what was delivered to them, and that they have it again.
     Reconcile,
@@ -149,7 +149,9 @@ impl Kind {
             FULL | HAS_ROOM => Kind::Disk,
             OUT_OF_SYNC | IN_SYNC | UNREAD => Kind::Reconcile,
             INCIDENT | INCIDENT_AT_REST | INCIDENT_LASTS | RECOVERED => Kind::Incident,
-            SOURCE_ASKS | SOURCE_FAILING | SOURCE_READ | SOURCE_FORGETS | SOURCE_FORGOT => Kind::Source,
+            SOURCE_ASKS | SOURCE_FAILING | SOURCE_READ | SOURCE_FORGETS | SOURCE_FORGOT | SOURCE_REFUSED => {
+                Kind::Source
+            }
             _ => Kind::Abandoned,
         }
     }

@@ -1,8 +1,9 @@
-//! What a person is told of a source: the system that is asked, where it is another than a destination.
+//! What a person is told of a source: the system or the folder that messages come from.
 //!
 //! # What holds
 //!
 //! * It is told as everything else is: by every rule that hears of sources, at its hours, a cause once in a digest window.
+//! * Whoever has it told learns when everybody was, and can remember it until then: what waits for a channel or the end of quiet hours is in memory only.
 //!
 //! # What it does not know
 //!
@@ -11,8 +12,8 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::alert::{SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_READ};
-use super::notice::Notice;
+use super::alert::{SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_READ, SOURCE_REFUSED};
+use super::notice::{Notice, Notified};
 
 /// What becomes of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum SourceNews {
     Forgets,
     /// It may have forgotten what was not read.
     Forgot,
+    /// A file of it cannot be taken.
+    Refused,
 }
 
 impl SourceNews {
@@ -37,13 +40,14 @@ impl SourceNews {
             SourceNews::Read => SOURCE_READ,
             SourceNews::Forgets => SOURCE_FORGETS,
             SourceNews::Forgot => SOURCE_FORGOT,
+            SourceNews::Refused => SOURCE_REFUSED,
         }
     }
 }
 
 impl Engine {
     /// Has a person told of what became of a source, and why.
-    pub fn note_source(&self, source: &Arc<str>, news: SourceNews, why: String) {
-        self.shared.registry.note_of(Notice::new(source.clone(), news.reason(), why));
+    pub fn note_source(&self, source: &Arc<str>, news: SourceNews, why: String) -> Notified {
+        self.shared.registry.note_of(Notice::new(source.clone(), news.reason(), why))
     }
 }

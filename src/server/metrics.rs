@@ -129,7 +129,7 @@ impl Page {
         }
     }
 
-    /// The systems that hand in by themselves, and those that are asked.
+    /// The systems that hand in by themselves, those that are asked, and the folders.
     fn sources(&mut self, sources: &Sources) {
         let name = "goniec_source_deliveries";
         self.family(name, "counter", "", "What a source handed in, by what became of it.");
@@ -155,6 +155,12 @@ impl Page {
         self.family(name, "gauge", "seconds", "When a source was last read, in Unix time.");
         for (source, read_at) in shown.iter().filter_map(|(source, shown)| Some((source, shown.read_at?))) {
             self.sample(name, "", &[("source", source)], read_at.0 / 1_000);
+        }
+        let name = "goniec_source_refused_files";
+        self.family(name, "gauge", "", "Files of a source that could not be taken, and lie in its folder `failed`.");
+        let folders = sources.sources.iter().filter_map(|source| Some((source, source.spool.as_ref()?.status())));
+        for (source, status) in folders {
+            self.sample(name, "", &[("source", &source.name)], status.aside.map_or(0, |aside| aside.files));
         }
     }
 

@@ -57,7 +57,7 @@ pub use self::pull::{
     Asker, CURSOR_BYTES_MAX, ITEMS_MAX, Items, Memory, PAGES_MAX, Pull, PullRule, PullShown, PullState,
 };
 pub use self::route::Route;
-pub use self::spool::{Spool, Spooler, Status as SpoolStatus};
+pub use self::spool::{Aside, Spool, Spooler, Status as SpoolStatus};
 pub use self::stream::answer;
 pub use self::tally::{Tally, Verdict};
 pub use self::unrouted::Unrouted;
@@ -159,6 +159,11 @@ struct Plan {
     key: Option<Arc<str>>,
     version: Option<u64>,
     to: Vec<Arc<str>>,
+}
+
+/// The name of the mark that says what was, or has yet to be, told of a source.
+fn told_mark(source: &str) -> String {
+    format!("told/{source}")
 }
 
 /// Whether a message can have this word at all.

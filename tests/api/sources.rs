@@ -6,8 +6,7 @@ use super::harness::{Api, keys};
 pub fn list(api: &Api) {
     let all = api.get("/v1/sources").expect(200).json();
     let [open, closed, journal] = all["sources"].as_array().unwrap().as_slice() else { panic!("three: {all}") };
-    let known =
-        "asks cursor cycle failing_since failures forgets_at forgot items kind last_error name next_at read_at state";
+    let known = "asks cursor cycle failing_since failures forgets_at forgot items kind last_error name next_at read_at refused state";
     assert_eq!(keys(journal).join(" "), known);
     assert_eq!(
         (&open["kind"], &closed["state"], &journal["kind"]),

@@ -54,8 +54,9 @@ fn one_folder_each(named: &[(&str, &Section)], problems: &mut Vec<Problem>) {
         let Some((table, dir)) = section.section("spool").and_then(|table| Some((table, table.text("dir")?))) else {
             continue;
         };
-        // However it is written: with `./`, or a slash at its end.
-        let dir = std::path::absolute(dir).unwrap_or_default().components().collect();
+        // However it is written: with `./`, a slash at its end, or by way of a link.
+        let dir = std::fs::canonicalize(dir).or_else(|_| std::path::absolute(dir)).unwrap_or_default();
+        let dir = dir.components().collect();
         if let Some(owner) = owners.insert(dir, name) {
             note(problems, table.place("dir"), &format!("is the folder of source {owner:?}"), "a folder of its own");
         }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::bytes;
 use crate::admin::when::rfc3339;
 use crate::model::WallMs;
-use crate::source::{Pull, Source, Sources, Spool};
+use crate::source::{Aside, Pull, Source, Sources, Spool};
 
 #[derive(Serialize)]
 struct SourceShape<'a> {
@@ -23,12 +23,21 @@ struct SourceShape<'a> {
     asks: Option<u64>,
     forgets_at: Option<String>,
     forgot: Option<SpanShape>,
+    refused: Option<AsideShape>,
 }
 
 #[derive(Serialize)]
 struct SpanShape {
     from: String,
     until: String,
+}
+
+#[derive(Serialize)]
+struct AsideShape {
+    files: u64,
+    last: String,
+    last_at: String,
+    why: String,
 }
 
 /// The kinds of sources: those that are asked, those whose files are taken, and those that hand in.
@@ -75,12 +84,27 @@ fn shape<'a>(source: &'a Source, pull: Option<&Pull>) -> SourceShape<'a> {
         last_error: shown
             .as_ref()
             .and_then(|shown| shown.last_error.clone())
-            .or_else(|| files.as_ref()?.last_error.clone()),
+            .or_else(|| files.as_ref()?.last_error.clone())
+            .or_else(|| files.as_ref()?.aside.as_ref().map(in_words)),
         asks: shown.as_ref().and_then(|shown| shown.asks),
         forgets_at: at(|shown| shown.forgets_at),
         forgot: shown
             .as_ref()
             .and_then(|shown| shown.forgot)
             .map(|(from, until)| SpanShape { from: rfc3339(from), until: rfc3339(until) }),
+        refused: files.and_then(|files| files.aside).map(|Aside { files, last, last_at, why }| AsideShape {
+            files,
+            last,
+            last_at: rfc3339(last_at),
+            why,
+        }),
+    }
+}
+
+/// Files that could not be taken, in a line.
+fn in_words(Aside { files, last, why, .. }: &Aside) -> String {
+    match files {
+        1 => format!("a file lies in failed: {last}: {why}"),
+        files => format!("{files} files lie in failed, the last of them {last}: {why}"),
     }
 }

@@ -13,7 +13,7 @@
 use std::collections::BinaryHeap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ const HELD: &str = ".goniec-taken";
 const FAILED: &str = "failed";
 /// How the name ends of a text that says why.
 const WHY: &str = ".why";
+/// How much of it is shown, in bytes.
+const WHY_BYTES_SHOWN_MAX: u64 = 4_096;
 /// The most names that are kept in mind at once.
 const NAMES_MAX: usize = 1_000;
 /// The most bytes of a name there: what is put behind it has room.
@@ -47,6 +49,18 @@ pub(super) struct Identity {
     bytes: u64,
     modified_s: i64,
     modified_ns: i64,
+}
+
+/// What lies among those that cannot be read.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    /// So many files.
+    pub(super) files: u64,
+    /// The one that came there last.
+    pub(super) last: Option<OsString>,
+    /// When it did; the reason of it, empty where none lies beside it.
+    pub(super) last_at: WallMs,
+    pub(super) why: String,
 }
 
 /// What waits in a folder.
@@ -132,16 +146,7 @@ impl Folder {
     /// Opens a plain file; `None` where there is none.
     pub(super) fn open(&self, name: &OsStr) -> io::Result<Option<(File, Identity)>> {
         let Some(identity) = self.identity(name)? else { return Ok(None) };
-        let mut options = OpenOptions::new();
-        options.read(true);
-        // What takes its place meanwhile neither leads elsewhere nor stops the reader.
-        #[cfg(target_os = "linux")]
-        {
-            use rustix::fs::OFlags;
-            use std::os::unix::fs::OpenOptionsExt;
-            options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
-        }
-        let file = options.open(self.dir.join(name))?;
+        let file = plain(&self.dir.join(name))?;
         Ok((Identity::of(name, &file.metadata()?) == identity).then_some((file, identity)))
     }
 
@@ -199,6 +204,43 @@ impl Folder {
         sync(&failed)
     }
 
+    /// When something was last put into the place of those that cannot be read, or taken out of it: seconds, and nanoseconds.
+    pub(super) fn aside_changed(&self) -> io::Result<(i64, i64)> {
+        let found = fs::symlink_metadata(self.dir.join(FAILED))?;
+        Ok((found.mtime(), found.mtime_nsec()))
+    }
+
+    /// What lies there.
+    pub(super) fn aside(&self) -> io::Result<Aside> {
+        let failed = self.dir.join(FAILED);
+        let (mut aside, mut newest) = (Aside::default(), (0, 0));
+        for entry in fs::read_dir(&failed)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let found = entry.metadata()?;
+            if !found.is_file() || name.as_bytes().ends_with(WHY.as_bytes()) {
+                continue;
+            }
+            aside.files += 1;
+            let moved = (found.ctime(), found.ctime_nsec());
+            // Of those that came at once the last in the order in which they are taken.
+            if (moved, Some(&name)) >= (newest, aside.last.as_ref()) {
+                newest = moved;
+                aside.last = Some(name);
+            }
+        }
+        let seconds = u64::try_from(newest.0).unwrap_or(0);
+        aside.last_at =
+            WallMs(seconds.saturating_mul(1_000).saturating_add(u64::try_from(newest.1 / 1_000_000).unwrap_or(0)));
+        let mut why = Vec::new();
+        let text = aside.last.as_ref().and_then(|name| plain(&beside(&failed.join(name))).ok());
+        if let Some(text) = text {
+            text.take(WHY_BYTES_SHOWN_MAX).read_to_end(&mut why)?;
+        }
+        aside.why = String::from_utf8_lossy(&why).trim_end().to_owned();
+        Ok(aside)
+    }
+
     /// Removes what was moved to the place of those that were taken before this time.
     pub(super) fn sweep(&self, before: WallMs) -> io::Result<u64> {
         self.own(DONE)?;
@@ -228,6 +270,19 @@ impl Folder {
 fn is_looked_at(name: &OsStr) -> bool {
     let name = name.as_bytes();
     !name.starts_with(b".") && !name.ends_with(b".tmp") && !name.ends_with(b".part")
+}
+
+/// Opens a plain file: what takes its place meanwhile neither leads elsewhere nor stops the reader.
+fn plain(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+    }
+    options.open(path)
 }
 
 fn identity(path: &Path) -> io::Result<Option<Identity>> {

@@ -11,12 +11,13 @@
 //!   says so is durable. A start first finishes what the mark says.
 //! * Nothing of a file is taken before all of it was read once and is sound. One that fits a request is taken whole or not at all.
 //! * No more than one request of a file lies in memory.
-//! * What cannot be taken is told, and kept beside its reason.
+//! * What cannot be taken is told, to whoever hears of sources too, and kept beside its reason.
 //!
 //! # What it does not know
 //!
 //! Clocks and threads. Who writes the files: they are to be moved into the folder when they are whole.
 
+mod duty;
 mod folder;
 mod part;
 mod records;
@@ -28,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use self::duty::Duty;
 use self::folder::{Folder, Identity};
 use self::part::{From, Part, Reading};
 use self::records::{Spot, Wrong};
@@ -76,6 +78,21 @@ pub struct Status {
     pub waiting: u64,
     /// What was last wrong.
     pub last_error: Option<String>,
+    /// What lies in `failed`, also from before the start; `None` where nothing does.
+    pub aside: Option<Aside>,
+}
+
+/// Files that could not be taken and lie there still.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aside {
+    /// How many.
+    pub files: u64,
+    /// The one that came there last.
+    pub last: String,
+    /// When it did.
+    pub last_at: WallMs,
+    /// Why it could not be taken; empty where nothing beside it says so.
+    pub why: String,
 }
 
 impl Spool {
@@ -127,6 +144,9 @@ pub struct Spooler {
     /// What was last said to be wrong, so that it is said once.
     said: Option<String>,
     swept_at: Option<WallMs>,
+    duty: Duty,
+    /// When `failed` had last changed as it was looked into.
+    aside_at: Option<(i64, i64)>,
 }
 
 impl Spooler {
@@ -143,6 +163,8 @@ impl Spooler {
                 mark: None,
                 said: None,
                 swept_at: None,
+                duty: Duty::default(),
+                aside_at: None,
             })
         });
         each.collect()
@@ -156,27 +178,24 @@ impl Spooler {
 
     /// Takes what is there. Whether there may be more at once. Where `is_over` it ends between two commits.
     pub fn turn(&mut self, now: WallMs, is_over: &dyn Fn() -> bool) -> bool {
-        match self.look(now, is_over) {
-            Ok((more, None)) => {
+        let (more, wrong) = self.look(now, is_over).unwrap_or_else(|stopped| (false, Some(stopped.words())));
+        self.duty.tell(&self.engine, &self.source);
+        self.duty.stands(&self.engine, &self.source, now, wrong.as_deref());
+        match wrong {
+            Some(why) => self.complain(why),
+            None => {
                 self.said = None;
                 self.note(|status| status.last_error = None);
-                more
-            }
-            Ok((more, Some(why))) => {
-                self.complain(why);
-                more
-            }
-            Err(stopped) => {
-                self.complain(stopped.words());
-                false
             }
         }
+        more
     }
 
     /// Whether there may be more at once, and what is wrong with files that stay.
     fn look(&mut self, now: WallMs, is_over: &dyn Fn() -> bool) -> Result<(bool, Option<String>), Stop> {
         self.folder.prepare().map_err(|error| Stop::All(format!("its folder cannot be used: {error}")))?;
         self.mark = self.engine.mark(&self.mark_name()).map_err(all)?;
+        self.duty.recall(&self.engine, &self.source).map_err(Stop::All)?;
         self.finish(now, is_over)?;
         let waiting =
             self.folder.waiting().map_err(|error| Stop::All(format!("its folder cannot be read: {error}")))?;
@@ -201,6 +220,7 @@ impl Spooler {
             return Ok((false, wrong));
         }
         self.forget()?;
+        self.see_aside().map_err(|error| Stop::All(format!("what could not be taken cannot be looked at: {error}")))?;
         self.sweep(now).map_err(|error| Stop::All(format!("what was taken long ago cannot be removed: {error}")))?;
         Ok((settled > 0 && settled < waiting.files, wrong))
     }
@@ -227,6 +247,7 @@ impl Spooler {
                      its name now is taken from its beginning"
                 );
                 log::error!("source {:?}: {}: {why}", self.source, shown(&name));
+                self.duty.owe(&self.engine, &self.source, &shown(&name), &why).map_err(Stop::All)?;
                 self.folder.lost(&name, &why).map_err(all)?;
                 self.note(|status| (status.last_file, status.refused) = (Some(shown(&name)), status.refused + 1));
             }
@@ -327,6 +348,7 @@ impl Spooler {
             None => why,
         };
         log::error!("source {:?}: {} cannot be taken: {}", self.source, shown(name), visible(&why));
+        self.duty.owe(&self.engine, &self.source, &shown(name), &visible(&why))?;
         self.folder.failed(name, &why).map_err(|error| format!("it cannot be put aside: {error}"))?;
         self.note(|status| {
             status.last_file = Some(shown(name));
@@ -365,6 +387,18 @@ impl Spooler {
     fn progress(&self) -> Result<Option<Progress>, String> {
         let read = self.mark.as_ref().map(|mark| serde_json::from_slice(mark)).transpose();
         read.map_err(|error| format!("its mark cannot be read: {error}"))
+    }
+
+    /// Looks at what could not be taken, where that has changed.
+    fn see_aside(&mut self) -> io::Result<()> {
+        let changed = self.folder.aside_changed()?;
+        if self.aside_at != Some(changed) {
+            let folder::Aside { files, last, last_at, why } = self.folder.aside()?;
+            let aside = last.map(|last| Aside { files, last: shown(&last), last_at, why: visible(&why) });
+            self.note(|status| status.aside = aside);
+            self.aside_at = Some(changed);
+        }
+        Ok(())
     }
 
     fn sweep(&mut self, now: WallMs) -> io::Result<()> {
