@@ -172,14 +172,72 @@ fn a_gap_is_told_once_before_it_closes_and_once_when_it_has() {
     assert_eq!(world.told.take(), [""; 0]);
     let forgot = world.pull.shown().forgot.expect("told");
     assert!(forgot.1.since(forgot.0) > DAY, "{forgot:?}");
-    // Whoever comes back too late hears of it, though it is read at once.
     let mut world = world.again(sources.clone(), MINUTE);
+    world.live(DAY / 8);
+    assert_eq!(world.pull.shown().state, PullState::Waits);
+    world.is_told(&["erp source-read"]);
+    // Whoever comes back too late hears of it, though it is read at once.
+    let mut world = world.again(sources.clone(), 4 * DAY);
     world.live(DAY / 8);
     world.is_told(&["erp source-forgot"]);
     assert_eq!(world.pull.shown().state, PullState::Waits);
     let mut world = world.again(config(&peer.url("/?since={cursor}"), &memory, ""), DAY);
     world.live(5 * DAY);
     assert_eq!((world.told.take(), world.pull.shown().forgot), (Vec::new(), None), "what is read forgets nothing");
+}
+
+#[test]
+fn what_was_told_is_not_told_again_by_a_start_and_a_new_gap_is() {
+    let journal = Journal::default();
+    journal.add(entries(0..35));
+    let peer = journal.serve(10);
+    let memory = format!("{CURSOR}, cycle = \"every 1h\", remembers = \"3d\", ask_above = 20");
+    let sources = config(&peer.url("/?since={cursor}"), &memory, "");
+    let mut world = World::over(MemoryDisk::new(), sources.clone(), NOON);
+    world.live(DAY / 8);
+    world.is_told(&["erp source-asks"]);
+    world.is_remembered("told/erp");
+    for _ in 0..3 {
+        world = world.again(sources.clone(), MINUTE);
+        world.live(DAY / 8);
+        assert_eq!(world.pull.shown().state, PullState::Asks, "it asks still");
+        world.is_quiet();
+    }
+    world.pull.ask(true);
+    world.live(DAY / 8);
+    let down = Peer::answering(answer("503 Service Unavailable", "{}"));
+    let broken =
+        config(&down.url("/?since={cursor}"), &format!("{}, gap_after = \"2h\"", memory.replace("1h", "1m")), "");
+    for _ in 0..2 {
+        // Two failures are not told by themselves.
+        world = world.again(broken.clone(), DAY);
+        world.asker.turn(world.now);
+        world.is_told(&["erp source-forgets"]);
+        world.is_remembered("told/erp");
+        for _ in 0..3 {
+            world = world.again(broken.clone(), MINUTE);
+            world.asker.turn(world.now);
+            world.is_quiet();
+        }
+        world = world.again(sources.clone(), MINUTE);
+        world.asker.turn(world.now);
+        world.is_told(&["erp source-read"]);
+    }
+}
+
+#[test]
+fn what_waits_to_be_told_is_told_after_a_start() {
+    let journal = Journal::default();
+    journal.add(entries(0..35));
+    let peer = journal.serve(10);
+    let sources = config(&peer.url("/?since={cursor}"), &format!("{CURSOR}, ask_above = 20"), "");
+    let mut world = World::over(MemoryDisk::new(), sources.clone(), NOON);
+    world.told.fails(true);
+    world.live(5 * MINUTE);
+    assert_eq!(world.pull.shown().state, PullState::Asks);
+    let mut world = world.again(sources, MINUTE);
+    world.live(5 * MINUTE);
+    world.is_told(&["erp source-asks"]);
 }
 
 #[test]
@@ -197,16 +255,29 @@ fn what_failed_is_read_again_and_that_is_told() {
             line.send(body);
         }
     });
-    let mut world = World::new(&peer.url("/?since={cursor}"), CURSOR, "");
+    let sources = config(&peer.url("/?since={cursor}"), CURSOR, "");
+    let mut world = World::over(MemoryDisk::new(), sources.clone(), NOON);
     world.live(2 * MINUTE);
     assert_eq!((world.pull.shown().failures, world.told.take()), (2, Vec::new()), "what passes wakes nobody");
     assert!(world.last_error().contains("500") && world.last_error().contains("night"), "{}", world.last_error());
     world.live(5 * MINUTE);
     world.is_told(&["erp source-failing"]);
+    world.is_remembered("failing/erp");
+    for _ in 0..3 {
+        world = world.again(sources.clone(), MINUTE);
+        world.live(5 * MINUTE);
+        world.is_quiet();
+    }
+    let by_then = peer.requests().len();
     *is_down.lock().expect("whole") = false;
     world.live(MINUTE);
     world.is_told(&["erp source-read"]);
-    assert_eq!(peer.requests().len(), 9, "once in a cycle, and the first that is read is counted before");
+    assert_eq!(peer.requests().len() - by_then, 2, "once in a cycle, and the first that is read is counted before");
+    // What fails anew is told anew.
+    *is_down.lock().expect("whole") = true;
+    world = world.again(sources, MINUTE);
+    world.live(5 * MINUTE);
+    world.is_told(&["erp source-failing"]);
 }
 
 /// What a source says, and what is told of it.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use goniec::Message;
 use goniec::config::{Config, Process};
-use goniec::engine::{Destination, Engine, Kind, Rule, Settings};
+use goniec::engine::{Destination, Engine, Kind, Rule, Settings, SourceNews};
 use goniec::model::WallMs;
 use goniec::source::{Asker, Pull, Sources, UNROUTED, Unrouted};
 use goniec::store::Query;
@@ -105,6 +105,21 @@ impl World {
         }
         told.sort_unstable();
         assert_eq!(told, expect);
+    }
+
+    /// Waits until what was told is remembered over starts, under this mark.
+    pub fn is_remembered(&mut self, mark: &str) {
+        let until = Instant::now() + PATIENCE;
+        while self.engine.mark(mark).expect("reads").is_none() {
+            assert!(Instant::now() < until, "nothing is remembered");
+            self.asker.turn(self.now);
+        }
+    }
+
+    /// Sees that nobody was told of anything: what is told after it would have been told before.
+    pub fn is_quiet(&self) {
+        self.engine.note_source(&Arc::from("~"), SourceNews::Read, String::new());
+        self.is_told(&["~ source-read"]);
     }
 
     pub fn last_error(&self) -> String {

@@ -17,7 +17,7 @@ pub(super) const RULES: &[Rule] = &[
         "alert[].on",
         Kind::Choices(KINDS),
         "",
-        "What is told, everything but incidents without it. `abandoned`: messages given up or waiting for a person, rules over answers that fail, and what is `damaged`; `late`, `silent`, `paused`, `breaker`, `disk`: that it is so, and that it is over; `source`: systems that cannot be read, ask, or forget what was not read; `incident`: failures of one cause that last, and that nothing is undelivered by it any more; `reconcile`: that a destination lacks what was delivered to it, or more of it, and that it has it again.",
+        "What is told, everything but incidents without it. `abandoned`: messages given up or waiting for a person, rules over answers that fail, and what is `damaged`; `late`, `silent`, `paused`, `breaker`, `disk`: that it is so, and that it is over; `source`: systems that cannot be read, ask, or forget what was not read, and files that cannot be taken; `incident`: failures of one cause that last, and that nothing is undelivered by it any more; `reconcile`: that a destination lacks what was delivered to it, or more of it, and that it has it again.",
     ),
     rule("alert[].destinations", Kind::Texts, "", "Only of these destinations; of all without it."),
     rule("alert[].to", Kind::Tables, "", "The ways to tell. Required."),

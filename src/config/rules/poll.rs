@@ -56,7 +56,7 @@ pub(super) const RULES: &[Rule] = &[
         "source.*.poll.begin",
         Kind::Text,
         "",
-        "The cursor of the very first page, where there is none yet: `0`, or a date from which on it is read.",
+        "The cursor as long as no page has given one: `0`, or a date from which on it is read.",
     ),
     rule(
         "source.*.poll.more",

@@ -5,6 +5,7 @@
 //! * A source is read once in a cycle, however long it takes and whatever fails: the next cycle is the next try, and a later one where it asks to be left alone.
 //!   A cycle that passed while the node was down is made up for at once.
 //! * What fails is said in the log once per cause, and a person is told where it lasts. What is forgotten is told even if it is read again a moment later.
+//! * That it fails, that it asks, and that it forgets, is told once, over any number of starts.
 //! * While a person is asked, the source is left alone.
 //!
 //! # What it does not know
@@ -15,12 +16,13 @@ use std::sync::Arc;
 
 use super::progress::Kept;
 use super::reading::{Ended, Reading, Trouble};
+use super::told::{Telling, Told};
 use super::{Asked, Memory, Pull, PullState};
 use crate::engine::{Engine, SourceNews};
 use crate::model::WallMs;
 use crate::model::cause::words;
 use crate::model::span::show_span;
-use crate::source::Sources;
+use crate::source::{Sources, told_mark};
 
 /// A person is told of what failed so often, or where the next try is so long after the first failure.
 const FAILURES_TOLD: u64 = 3;
@@ -38,7 +40,10 @@ pub struct Asker {
     left_alone_until: WallMs,
     turned_at: WallMs,
     failing: Option<Failing>,
-    told: Gap,
+    /// What was told of what it forgets, and that it asks.
+    told: Told,
+    /// That it was told that it fails.
+    told_failing: Told,
     asks: bool,
 }
 
@@ -47,21 +52,14 @@ struct Failing {
     since: WallMs,
     failures: u64,
     cause: String,
-    is_told: bool,
-}
-
-/// What was told of what a source forgets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Gap {
-    None,
-    Nears,
-    Closed,
 }
 
 impl Asker {
     /// Reads this source into that engine. `sources` has the source itself, and where its messages go.
     #[must_use]
     pub fn new(pull: Arc<Pull>, sources: Arc<Sources>, engine: Engine) -> Asker {
+        let told = Told::under(told_mark(&pull.name));
+        let told_failing = Told::under(format!("failing/{}", pull.name));
         Asker {
             source: pull.name.clone(),
             pull,
@@ -71,7 +69,8 @@ impl Asker {
             left_alone_until: WallMs(0),
             turned_at: WallMs(0),
             failing: None,
-            told: Gap::None,
+            told,
+            told_failing,
             asks: false,
         }
     }
@@ -90,6 +89,10 @@ impl Asker {
             Err(why) => return self.failed(Trouble::new(why), now),
         };
         let read_at = kept.progress.as_ref().map(|progress| progress.read_at());
+        let recalled = [&mut self.told, &mut self.told_failing].map(|told| told.recall(&self.engine, read_at));
+        if let Err(why) = recalled.into_iter().collect::<Result<(), String>>() {
+            return self.failed(Trouble::new(format!("what was told of it cannot be read: {why}")), now);
+        }
         if let Some(progress) = &kept.progress {
             let mut desk = self.pull.desk();
             desk.shown.cursor.get_or_insert_with(|| progress.cursor.clone());
@@ -106,6 +109,8 @@ impl Asker {
             self.read(kept, asked.is_some_and(|Asked { is_sure }| is_sure), now);
         }
         self.watch(now);
+        self.told.keep(&self.engine, now);
+        self.told_failing.keep(&self.engine, now);
     }
 
     /// When the next turn is, at the latest.
@@ -131,9 +136,11 @@ impl Asker {
     }
 
     fn succeeded(&mut self, now: WallMs) {
-        let was_told = self.failing.take().is_some_and(|failing| failing.is_told) || self.told == Gap::Nears;
+        let was_told = self.told_failing.telling() == Telling::Fails || self.told.telling() == Telling::Nears;
+        self.failing = None;
         self.asks = false;
-        self.told = Gap::None;
+        self.told.is_over();
+        self.told_failing.is_over();
         {
             let shown = &mut self.pull.desk().shown;
             shown.state = PullState::Waits;
@@ -148,20 +155,22 @@ impl Asker {
 
     fn asks(&mut self, count: u64, now: WallMs) {
         self.failing = None;
+        self.told_failing.is_over();
         {
             let shown = &mut self.pull.desk().shown;
             shown.state = PullState::Asks;
             shown.asks = Some(count);
             shown.failing_since = None;
         }
-        if !std::mem::replace(&mut self.asks, true) {
+        self.asks = true;
+        if self.told.telling() != Telling::Asks {
             let why = format!(
                 "its first reading at {} comes to {count} messages or more, and {} may come unasked; `goniec cycle run {} --yes` lets them in",
                 now.rfc3339(),
                 self.pull.rule.ask_above,
                 self.source
             );
-            self.engine.note_source(&self.source, SourceNews::Asks, why);
+            self.told.tells(Telling::Asks, self.engine.note_source(&self.source, SourceNews::Asks, why));
         }
     }
 
@@ -177,14 +186,14 @@ impl Asker {
         if before.as_ref().is_none_or(|before| before.cause != cause) {
             log::warn!("source {} cannot be read: {}", self.source, why.escape_debug());
         }
-        let (since, failures, was_told) =
-            before.map_or((now, 0, false), |before| (before.since, before.failures, before.is_told));
+        let (since, failures) = before.map_or((now, 0), |before| (before.since, before.failures));
         let failures = failures + 1;
         let lasts = failures >= FAILURES_TOLD || next.since(since) >= LASTS_MS;
-        if lasts && !was_told {
-            self.engine.note_source(&self.source, SourceNews::Failing, why.clone());
+        if lasts && self.told_failing.telling() != Telling::Fails {
+            let notified = self.engine.note_source(&self.source, SourceNews::Failing, why.clone());
+            self.told_failing.tells(Telling::Fails, notified);
         }
-        self.failing = Some(Failing { since, failures, cause, is_told: was_told || lasts });
+        self.failing = Some(Failing { since, failures, cause });
         let shown = &mut self.pull.desk().shown;
         shown.state = if self.asks { PullState::Asks } else { PullState::Fails };
         shown.failures += 1;
@@ -200,7 +209,7 @@ impl Asker {
         }
         let until = WallMs(now.0.saturating_sub(remembers_ms));
         self.pull.desk().shown.forgot = Some((read_at, until));
-        if std::mem::replace(&mut self.told, Gap::Closed) == Gap::Closed {
+        if self.told.telling() == Telling::Closed {
             return;
         }
         let (from, until) = (read_at.rfc3339(), until.rfc3339());
@@ -208,7 +217,7 @@ impl Asker {
             "it was last read at {from} and remembers {}: what happened there until {until} and was not read may be gone",
             show_span(remembers_ms)
         );
-        self.engine.note_source(&self.source, SourceNews::Forgot, why);
+        self.told.tells(Telling::Closed, self.engine.note_source(&self.source, SourceNews::Forgot, why));
     }
 
     /// Tells that the source will forget something, where it was not read for long.
@@ -217,15 +226,14 @@ impl Asker {
         let (Some(read_at), Some(memory)) = (shown.read_at, self.pull.rule.memory) else { return };
         let forgets_at = read_at.plus(memory.remembers_ms);
         self.pull.desk().shown.forgets_at = Some(forgets_at);
-        if self.told >= Gap::Nears || now.since(read_at) < memory.tell_after_ms {
+        if self.told.telling() >= Telling::Nears || now.since(read_at) < memory.tell_after_ms {
             return;
         }
-        self.told = Gap::Nears;
         let why = format!(
             "it was last read at {} and forgets from {} on what was not read",
             read_at.rfc3339(),
             forgets_at.rfc3339()
         );
-        self.engine.note_source(&self.source, SourceNews::Forgets, why);
+        self.told.tells(Telling::Nears, self.engine.note_source(&self.source, SourceNews::Forgets, why));
     }
 }

@@ -19,6 +19,7 @@ mod asker;
 mod items;
 mod progress;
 mod reading;
+mod told;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,7 +40,7 @@ pub use self::reading::PAGES_MAX;
 pub struct PullRule {
     /// Where, and with which body.
     pub address: Address,
-    /// The cursor of its very first page; empty where it has none.
+    /// The cursor while it has given none; empty where that is so.
     pub begin: String,
     /// When.
     pub cycle: Cycle,

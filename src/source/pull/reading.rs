@@ -136,7 +136,10 @@ impl<'a> Reading<'a> {
         }
         let mut read = HashSet::new();
         for _ in 0..PAGES_MAX {
-            let at = self.kept.progress.clone().unwrap_or_else(|| Progress::at(&self.pull.rule.begin));
+            let mut at = self.kept.progress.clone().unwrap_or_default();
+            if at.cursor.is_empty() {
+                at.cursor.clone_from(&self.pull.rule.begin);
+            }
             let body = self.ask(&at.cursor)?;
             let page = Page::of(&self.pull.rule, body.as_deref(), &at.cursor)?;
             read.insert(at.cursor.clone());
