@@ -225,6 +225,17 @@ fn what_is_wrong_is_said_in_one_line_with_the_right_exit_code() {
     let locked = node.run(&["serve", "--data", dir.path().to_str().unwrap(), "--listen", "127.0.0.1:0"]);
     check(&locked, 2, &format!("in use by process {}", node.child.id()));
     check(&node.run(&["serve", "--data", other, "--listen", "0.0.0.0:0"]), 2, "needs a token");
+    let export = Path::new(other).join("export");
+    std::fs::write(&export, goniec(&["export", "--data", other]).output().unwrap().stdout).unwrap();
+    let import = |into: &str| {
+        let mut command = goniec(&["import", "--data", into]);
+        command.arg(&export).current_dir(Path::new(other).join("here")).output().unwrap()
+    };
+    std::fs::create_dir(Path::new(other).join("here")).unwrap();
+    for (into, code, says) in [("..", 2, "is not empty"), ("", 2, "is no directory"), (".", 0, "")] {
+        check(&import(into), code, says);
+    }
+    assert!(Path::new(other).join("here/witness").exists());
     let file = dir.path().join("goniec.toml");
     std::fs::write(&file, "[server]\nbody_mx = \"1MiB\"\n").unwrap();
     check(&node.run(&["check", "--config", file.to_str().unwrap()]), 2, "did you mean `body_max`?");

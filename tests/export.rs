@@ -5,6 +5,7 @@
 mod conformance;
 
 use std::fs;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -169,6 +170,41 @@ fn a_damaged_registry_is_not_exported_and_a_salvaged_one_is() {
     let mut lines = Vec::new();
     assert!(export(&old, options().cache_bytes, &mut lines, &mut |_, _| ()).is_err());
     assert!(imported(&lines, &dir.path().join("new")).is_err(), "what was written of it is no export");
+}
+
+/// Bytes before which something else happens.
+struct Meanwhile<'a, F: FnMut()>(&'a [u8], F);
+
+impl<F: FnMut()> Read for Meanwhile<'_, F> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        (self.1)();
+        self.0.read(into)
+    }
+}
+
+/// What else is done with the directory while an import is under way.
+fn imported_while(lines: &[u8], into: &Path, meanwhile: impl FnMut()) -> Result<Exported, StoreError> {
+    let first = lines.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+    let mut from = (&lines[..first]).chain(BufReader::with_capacity(1 << 20, Meanwhile(&lines[first..], meanwhile)));
+    import(&mut from, into, options(), &|_| true)
+}
+
+#[test]
+fn an_import_leaves_alone_what_another_has_begun() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+    lived(&old);
+    let lines = exported(&old);
+    let mut second = None;
+    let first = imported_while(&lines, &new, || second = second.take().or_else(|| Some(imported(&lines, &new))));
+    assert!(matches!(second, Some(Err(StoreError::Locked { .. }))), "{second:?}");
+    assert_eq!(first.expect("imports").messages, 3);
+    // Somebody puts something there before it is done.
+    let busy = dir.path().join("busy");
+    fs::create_dir(&busy).expect("a directory");
+    let refused = imported_while(&lines, &busy, || fs::write(busy.join("mine"), "x").expect("writes"));
+    assert!(matches!(refused, Err(StoreError::Foreign(what)) if what.ends_with("busy is not empty")));
+    assert!(busy.join("mine").exists() && !dir.path().join("busy.partial").exists());
 }
 
 #[test]

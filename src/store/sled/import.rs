@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, Read};
+use std::io::{BufRead, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::accept::{FIXED_BYTES_MAX, hour};
@@ -48,8 +48,11 @@ pub fn import(
     options: Options,
     keeps: &dyn Fn(&Note) -> bool,
 ) -> Result<Exported, StoreError> {
+    // With a name, as what is written first stands beside it.
+    let into = &std::path::absolute(into)
+        .map_err(|error| StoreError::Foreign(format!("{:?} is no directory: {error}", into.display().to_string())))?;
     if fs::symlink_metadata(into).is_ok() && !fs::read_dir(into).is_ok_and(|mut entries| entries.next().is_none()) {
-        return Err(StoreError::Foreign(format!("{} is not empty", into.display())));
+        return Err(in_use(into));
     }
     let mut lines = Lines { from, number: 0, link: Link::START };
     let registry = lines.opening()?;
@@ -65,15 +68,30 @@ pub fn import(
         }
     };
     fresh.end(&partial, options)?;
-    if into.exists() {
-        fs::remove_dir(into).map_err(open::disk)?;
+    if let Err(error) = make_way(into) {
+        let _left = fs::remove_dir_all(&partial);
+        return Err(error);
     }
     fs::rename(&partial, into).map_err(open::disk)?;
     into.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), open::sync_dir)?;
     Ok(done)
 }
 
-/// The directory that is written. What an import that was cut off has left there goes.
+fn in_use(into: &Path) -> StoreError {
+    StoreError::Foreign(format!("{} is not empty", into.display()))
+}
+
+/// Removes the empty directory, unless somebody has put something into it meanwhile.
+fn make_way(into: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir(into) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Err(in_use(into)),
+        Err(error) => Err(open::disk(error)),
+    }
+}
+
+/// The directory that is written. What an import that was cut off has left there goes; one that is under way stays.
 fn partial(into: &Path) -> Result<PathBuf, StoreError> {
     let mut name = into.file_name().unwrap_or_default().to_owned();
     name.push(PARTIAL);
@@ -83,6 +101,7 @@ fn partial(into: &Path) -> Result<PathBuf, StoreError> {
             let words = format!("{} is in the way: an import writes there first", partial.display());
             return Err(StoreError::Foreign(words));
         }
+        let _held = open::lock(&Paths::of(&partial))?;
         fs::remove_dir_all(&partial).map_err(open::disk)?;
     }
     Ok(partial)

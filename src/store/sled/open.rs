@@ -307,7 +307,7 @@ pub(super) fn read_format(paths: &Paths) -> Result<Option<Identity>, StoreError>
     }
 }
 
-fn lock(paths: &Paths) -> Result<File, StoreError> {
+pub(super) fn lock(paths: &Paths) -> Result<File, StoreError> {
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&paths.lock).map_err(disk)?;
     match file.try_lock() {
