@@ -4,6 +4,13 @@
 //! `GONIEC_BOTH_START` and `GONIEC_BOTH_SEEDS` choose the seeds; a failure prints its own, and `GONIEC_BOTH_START=N GONIEC_BOTH_SEEDS=1` repeats it.
 //! The epochs alone are drawn by chance. The controls: every planted fault is found.
 
+#[cfg(feature = "cli")]
+#[path = "both_sides/page.rs"]
+mod page;
+#[cfg(feature = "cli")]
+#[path = "common/peer.rs"]
+#[allow(dead_code, reason = "each harness uses its part")]
+mod peer;
 #[path = "both_sides/systems.rs"]
 mod systems;
 #[path = "both_sides/threads.rs"]
