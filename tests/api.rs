@@ -45,7 +45,7 @@ use harness::Api;
 type Case = fn(&Api);
 
 /// The test of each route.
-const CASES: [(&str, &str, Case); 55] = [
+const CASES: [(&str, &str, Case); 56] = [
     ("GET", "/", reads::root),
     ("GET", "/healthz", reads::healthz),
     ("GET", "/readyz", reads::readyz),
@@ -69,6 +69,7 @@ const CASES: [(&str, &str, Case); 55] = [
     ("GET", "/v1/streams", reads::streams),
     ("GET", "/v1/reconcile", reads::reconcile),
     ("GET", "/v1/reconcile/{name}", reads::reconcile_one),
+    ("GET", "/v1/reconcile/{name}/lacking", reads::reconcile_lacking),
     ("POST", "/v1/reconcile/{name}/run", reads::reconcile_run),
     ("POST", "/v1/reconcile/{name}/queue", reads::reconcile_queue),
     ("POST", "/v1/destinations/{name}/pause", acts::pause),

@@ -11,8 +11,12 @@ mod peer;
 #[path = "reconcile/plant.rs"]
 mod plant;
 
+#[cfg(feature = "cli")]
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::io::Write;
+#[cfg(feature = "cli")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use goniec::admin::reconcile::{Reconciler, Refused, Report, Standing};
@@ -71,6 +75,9 @@ fn exactly_what_was_planted_is_found_and_sent_again() {
         assert_eq!(found.settling, planted.of(Known::Settling).len() as u64, "{about}");
         let lacking: BTreeSet<String> = planted.of(Known::Missing).union(&planted.of(Known::Stale)).cloned().collect();
         assert_eq!(found.behind_since, (!lacking.is_empty()).then_some(NOW), "{about}");
+        let listed = reconciler.listed("orders", 0).expect("it is there").expect("it is known");
+        assert_eq!(listed.lacking.iter().map(|one| one.key.clone()).collect::<BTreeSet<_>>(), lacking, "{about}");
+        assert_eq!((listed.at, listed.next), (NOW, None), "{about}");
         let wanted = reconciler.want("orders", "anna", Some(lacking.len() as u64)).expect("it is there");
         assert!(wanted.is_ok(), "{about}: {wanted:?}");
         reconciler.turn(NOW);
@@ -273,19 +280,12 @@ fn what_it_came_to_outlives_the_process_and_a_person_is_told_once() {
     assert_eq!(words, ["out-of-sync", "out-of-sync", "out-of-sync", "in-sync"], "{told:?}");
 }
 
-/// By the binary: an order that was deleted at the ERP behind goniec's back is found and sent again.
+/// An ERP that takes orders and lists them, until it is down.
 #[cfg(feature = "cli")]
-#[test]
-fn a_node_finds_what_an_erp_lost_and_a_verb_sends_it_again() {
-    use std::collections::BTreeMap;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    let has: Arc<Mutex<BTreeMap<String, u64>>> = Arc::default();
-    let (there, is_down) = (has.clone(), Arc::new(AtomicBool::new(false)));
-    let down = is_down.clone();
-    let erp = Peer::start(move |line| {
+fn erp(has: Arc<Mutex<BTreeMap<String, u64>>>, is_down: Arc<AtomicBool>) -> Peer {
+    Peer::start(move |line| {
         while let Some(request) = line.request() {
-            let mut orders = there.lock().expect("no panic");
+            let mut orders = has.lock().expect("no panic");
             let text = if request.head.starts_with("POST") {
                 let key = request.header("goniec-key").expect("a key").to_owned();
                 *orders.entry(key).or_default() += 1;
@@ -295,13 +295,21 @@ fn a_node_finds_what_an_erp_lost_and_a_verb_sends_it_again() {
                 orders.keys().map(|key| format!("{{\"no\":{:?}}}\n", key.trim_start_matches("order:"))).collect()
             };
             drop(orders);
-            let status = if down.load(Ordering::SeqCst) { "500 Oops" } else { "200 OK" };
+            let status = if is_down.load(Ordering::SeqCst) { "500 Oops" } else { "200 OK" };
             let head = "\r\ncontent-type: application/x-ndjson\r\ncontent-length";
             if !line.send(format!("HTTP/1.1 {status}{head}: {}\r\n\r\n{text}", text.len())) {
                 return;
             }
         }
-    });
+    })
+}
+
+/// By the binary: an order that was deleted at the ERP behind goniec's back is found and sent again.
+#[cfg(feature = "cli")]
+#[test]
+fn a_node_finds_what_an_erp_lost_and_a_verb_sends_it_again() {
+    let (has, is_down): (Arc<Mutex<BTreeMap<String, u64>>>, Arc<AtomicBool>) = Default::default();
+    let erp = erp(has.clone(), is_down.clone());
     let (orders, list) = (erp.url("/orders"), erp.url("/orders/list"));
     let node = node::Node::serve(&format!(
         "[destination.erp]\nurl = \"{orders}\"\n[reconcile.orders]\ndestination = \"erp\"\nsettle = \"0s\"\n\
@@ -325,6 +333,9 @@ fn a_node_finds_what_an_erp_lost_and_a_verb_sends_it_again() {
     }
     let (status, said) = code(&["reconcile", "orders"]);
     assert!(status == Some(1) && said.contains("order:7 ") && said.contains("not in sync: orders"), "{said}");
+    let (status, said) = code(&["reconcile", "orders", "--list", "--last"]);
+    assert!(status == Some(1) && said.lines().count() == 3, "{said}");
+    assert!(said.contains("order:7  ") && said.contains("order:13  "), "{said}");
     let (status, said) = code(&["reconcile", "orders", "--queue"]);
     assert!(status == Some(2) && said.contains("2 messages would be sent again"), "{said}");
     let (status, said) = node.ask("POST", "/v1/reconcile/orders/queue?count=3", &[], "");

@@ -48,6 +48,11 @@ pub(super) fn verb() -> Command {
         .arg(
             switch("last", "Compares nothing, and shows what it last came to").requires("name").conflicts_with("queue"),
         )
+        .arg(
+            switch("list", "Lists all that can be sent again, and not the oldest alone")
+                .requires("name")
+                .conflicts_with("queue"),
+        )
         .arg(switch("queue", "Sends again what is missing or stale").requires("name"))
         .arg(switch("yes", "Does not ask").requires("queue"))
 }
@@ -73,7 +78,9 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
         shown = over(&node, &path)?;
         return queued(arguments, &shown);
     }
-    if arguments.get_flag("json") {
+    if arguments.get_flag("list") && is_compared {
+        lines(&node, &path, arguments)?;
+    } else if arguments.get_flag("json") {
         say_json(&shown)?;
     } else {
         show(&shown)?;
@@ -106,6 +113,29 @@ fn ask(arguments: &ArgMatches, shown: &Value) -> Result<(), Fail> {
     }
     let is_meant = agreed(&format!("send {count} messages again?"));
     if is_meant { Ok(()) } else { Err(Fail::new(NO, "nothing was sent")) }
+}
+
+/// Lists what can be sent again, page by page.
+fn lines(node: &Node, path: &str, arguments: &ArgMatches) -> Result<(), Fail> {
+    let (mut from, mut compared) = (0, None);
+    loop {
+        let page = node.json("GET", &format!("{path}/lacking?from={from}"))?;
+        let at = field(&page, "at");
+        if *compared.get_or_insert_with(|| at.clone()) != at {
+            return Err(Fail::new(NO, "it was compared anew meanwhile").hint("List it again."));
+        }
+        for one in page.get("lacking").and_then(Value::as_array).into_iter().flatten() {
+            if arguments.get_flag("json") {
+                say_json(&one)?;
+            } else {
+                say(["key", "id", "at"].map(|name| field(one, name)).join("  ").trim_end())?;
+            }
+        }
+        match page.get("next").and_then(Value::as_u64) {
+            Some(next) => from = next,
+            None => return Ok(()),
+        }
+    }
 }
 
 /// Says what was sent again.

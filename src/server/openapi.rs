@@ -230,6 +230,7 @@ fn described(handler: Handler) -> Described {
         Handler::Incidents => Described { query: &[("state", "IncidentState", false)], ..reads("Incidents") },
         Handler::Reconciled => reads("Agreements"),
         Handler::ShowReconciled => Described { no: &[404], ..reads("Agreement") },
+        Handler::Lacking => Described { query: &[("from", "Count", false)], no: &[404, 409], ..reads("Lacking") },
         Handler::Reconcile => compares(),
         Handler::QueueMissing => Described { query: &[("count", "Count", false)], no: &[404, 409], ..compares() },
         Handler::Alerts => reads("AlertRules"),

@@ -6,6 +6,7 @@
 
 use hyper::StatusCode;
 
+use super::listen::blocking;
 use super::manage::parameters;
 use super::payload::Answer;
 use super::problem::Problem;
@@ -26,6 +27,19 @@ pub(super) async fn show(call: Call<'_>) -> Result<Answer, Problem> {
     Ok(json(StatusCode::OK, render::agreement(&named(&call)?)))
 }
 
+/// `GET /v1/reconcile/{name}/lacking`.
+pub(super) async fn lacking(call: Call<'_>) -> Result<Answer, Problem> {
+    let [from] = parameters(&call, ["from"])?;
+    let from = from.map_or(Ok(0), |from| from.parse().map_err(|_| Problem::bad("from is a whole number")))?;
+    let (reconciler, name) = (call.app.config.reconciler.clone(), call.name.clone());
+    let listed = blocking(move || reconciler.and_then(|reconciler| reconciler.listed(&name, from))).await;
+    match listed.ok_or_else(|| Problem::internal("the read failed"))? {
+        Some(Ok(listed)) => Ok(json(StatusCode::OK, render::lacking(&listed))),
+        Some(Err(refused)) => Err(refused.into()),
+        None => Err(no_reconcile(&call)),
+    }
+}
+
 /// `POST /v1/reconcile/{name}/run`: it is done by another thread, and shown when it is over.
 pub(super) async fn run(call: Call<'_>) -> Result<Answer, Problem> {
     parameters(&call, [])?;
@@ -43,9 +57,17 @@ pub(super) async fn queue(call: Call<'_>) -> Result<Answer, Problem> {
     named(&call)?;
     match reconciler(&call).and_then(|reconciler| reconciler.want(&call.name, &call.who, count)) {
         Some(Ok(())) => Ok(json(StatusCode::ACCEPTED, render::agreement(&named(&call)?))),
-        Some(Err(Refused::Uncompared)) => Err(Problem::uncompared()),
-        Some(Err(Refused::Counted(error))) => Err(error.into()),
+        Some(Err(refused)) => Err(refused.into()),
         None => Err(no_reconcile(&call)),
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Problem {
+        match refused {
+            Refused::Uncompared => Problem::uncompared(),
+            Refused::Counted(error) | Refused::Unread(error) => error.into(),
+        }
     }
 }
 

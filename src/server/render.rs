@@ -36,7 +36,7 @@ mod streams;
 pub(super) use admin::{
     alert_rules, audited, incident, incidents, job, jobs, made_token, preview, soundness, tested, tokens,
 };
-pub(super) use agreement::{agreement, agreements};
+pub(super) use agreement::{agreement, agreements, lacking};
 pub(super) use attempts::attempts;
 pub(super) use chart::chart;
 pub(super) use keys::{key, keys, story};

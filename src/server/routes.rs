@@ -146,6 +146,7 @@ async fn dispatch(handler: Handler, call: Call<'_>) -> Result<Answer, Problem> {
         Handler::ShowIncident => bulk::incident(call).await,
         Handler::Reconciled => reconcile::list(call).await,
         Handler::ShowReconciled => reconcile::show(call).await,
+        Handler::Lacking => reconcile::lacking(call).await,
         Handler::Reconcile => reconcile::run(call).await,
         Handler::QueueMissing => reconcile::queue(call).await,
         Handler::Alerts => alerts::list(call).await,

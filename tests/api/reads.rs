@@ -234,6 +234,12 @@ pub fn reconcile_one(api: &Api) {
     api.get("/v1/reconcile/orders").expect(404).says("no comparison");
 }
 
+/// `GET /v1/reconcile/{name}/lacking`.
+pub fn reconcile_lacking(api: &Api) {
+    api.get("/v1/reconcile/orders/lacking").expect(404).says("no comparison");
+    api.get("/v1/reconcile/orders/lacking?from=x").expect(400).says("whole number");
+}
+
 /// `POST /v1/reconcile/{name}/run`.
 pub fn reconcile_run(api: &Api) {
     api.post("/v1/reconcile/orders/run").expect(404).says("no comparison");

@@ -80,6 +80,35 @@ fn hear(there: &Engine, number: Number, ended: Vec<(u64, End)>, items: Vec<Item>
     take.recv().expect("answers").expect("taken");
 }
 
+/// The way there, on which messages meet their fates.
+fn network(there: Arc<Engine>, fates: BTreeMap<String, Fate>) -> impl Fn(&Message) -> Outcome {
+    let met: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
+    move |message: &Message| {
+        let key = message.key().expect("a key").to_owned();
+        let number = Number::of(&message.envelope).expect("numbered");
+        let times = {
+            let mut met = met.lock().expect("no panic");
+            let times = met.entry(key.clone()).or_default();
+            *times += 1;
+            *times
+        };
+        let body = String::from_utf8_lossy(message.body()).into_owned();
+        let (id, body) = match (fates[&key], times) {
+            (Fate::Garbled, 1) => (message.id(), body + "?"),
+            (Fate::Taken, 1) => (Id::compose(WallMs(9), NodeTag::new(9), Place::new(number.n, 9)), body),
+            (Fate::Outdated, 2) => return ().into_outcome(),
+            (_, _) => (message.id(), body),
+        };
+        receive(&there, number, (id, message.revision), &key, &body);
+        match (fates[&key], times) {
+            (Fate::Unheard | Fate::UnheardAndCancelled, 1) => {
+                Outcome::Failed(Failure::new(Class::Timeout, Sent::Maybe, "nobody knows"))
+            }
+            (_, _) => ().into_outcome(),
+        }
+    }
+}
+
 impl Pair {
     /// Two registries over which each of these messages has met its fate.
     pub fn with(fates: &[Fate]) -> Pair {
@@ -88,32 +117,7 @@ impl Pair {
         let there = Arc::new(there.expect("starts"));
         let named: BTreeMap<String, Fate> =
             fates.iter().enumerate().map(|(number, fate)| (format!("order:{number}"), *fate)).collect();
-        let met: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
-        let (fates, other) = (named.clone(), there.clone());
-        let send = move |message: &Message| {
-            let key = message.key().expect("a key").to_owned();
-            let number = Number::of(&message.envelope).expect("numbered");
-            let times = {
-                let mut met = met.lock().expect("no panic");
-                let times = met.entry(key.clone()).or_default();
-                *times += 1;
-                *times
-            };
-            let body = String::from_utf8_lossy(message.body()).into_owned();
-            let (id, body) = match (fates[&key], times) {
-                (Fate::Garbled, 1) => (message.id(), body + "?"),
-                (Fate::Taken, 1) => (Id::compose(WallMs(9), NodeTag::new(9), Place::new(number.n, 9)), body),
-                (Fate::Outdated, 2) => return ().into_outcome(),
-                (_, _) => (message.id(), body),
-            };
-            receive(&other, number, (id, message.revision), &key, &body);
-            match (fates[&key], times) {
-                (Fate::Unheard | Fate::UnheardAndCancelled, 1) => {
-                    Outcome::Failed(Failure::new(Class::Timeout, Sent::Maybe, "nobody knows"))
-                }
-                (_, _) => ().into_outcome(),
-            }
-        };
+        let send = network(there.clone(), named.clone());
         let mut peer = Destination { is_numbered: true, ..Destination::new("peer", send) };
         peer.policy.retry.backoff = Backoff::Fixed(3_600_000);
         let here = Engine::start(Arc::new(MemoryStore::default()), vec![peer], Settings::default(), Vec::new());

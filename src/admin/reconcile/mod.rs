@@ -25,6 +25,7 @@
 //! Clocks and threads: whoever calls [`Reconciler::turn`] has them.
 
 mod belief;
+mod listed;
 mod manifest;
 mod queue;
 mod report;
@@ -36,6 +37,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::belief::{KEY_BYTES, KEYS_MAX};
+pub use self::listed::Listed;
 pub use self::manifest::{Column, Fields, Format, LINE_BYTES_MAX, Line, MANIFEST_BYTES_MAX, Manifest, Origin};
 pub use self::report::{Failed, Queued, Report, Sample, Sent, Side, Standing};
 pub use self::rules::{Ask, Other, Plan, Scope};
@@ -91,13 +93,15 @@ pub struct Shown {
     pub next_at: WallMs,
 }
 
-/// Why nothing is sent again.
+/// Why nothing is sent again, or listed.
 #[derive(Debug)]
 pub enum Refused {
     /// What lacks is not known: there was no comparison since the start, or there is one now.
     Uncompared,
     /// It is another number than the person believes.
     Counted(Error),
+    /// It cannot be read.
+    Unread(Error),
 }
 
 /// What the mark of a comparison is called.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::bytes;
-use crate::admin::reconcile::{Failed, Queued, Sample, Shown, Side};
+use crate::admin::reconcile::{Failed, Listed, Queued, Sample, Shown, Side};
 use crate::admin::when::rfc3339;
 use crate::model::{Id, WallMs};
 
@@ -65,6 +65,18 @@ struct QueuedShape<'a> {
 /// One comparison.
 pub(in crate::server) fn agreement(shown: &Shown) -> Vec<u8> {
     bytes(&shape(shown))
+}
+
+/// A page of what can be sent again.
+pub(in crate::server) fn lacking(listed: &Listed) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        at: String,
+        lacking: Vec<SampleShape<'a>>,
+        next: Option<usize>,
+    }
+    let lacking = listed.lacking.iter().map(sample).collect();
+    bytes(&Shape { at: rfc3339(listed.at), lacking, next: listed.next })
 }
 
 /// Comparisons.

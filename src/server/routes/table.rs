@@ -68,6 +68,7 @@ pub(in crate::server) enum Handler {
     ShowIncident,
     Reconciled,
     ShowReconciled,
+    Lacking,
     Reconcile,
     QueueMissing,
     Alerts,
@@ -113,7 +114,7 @@ const G: Method = Method::GET;
 const P: Method = Method::POST;
 
 /// The table.
-pub(in crate::server) static ROUTES: [Route; 55] = [
+pub(in crate::server) static ROUTES: [Route; 56] = [
     route(G, "/", Right::Anyone, 0, Handler::Root, "the console for a browser; for others what there is to call"),
     route(G, "/healthz", Right::Anyone, 0, Handler::Healthz, "whether the process lives"),
     route(G, "/readyz", Right::Anyone, 0, Handler::Readyz, "whether messages are taken; 503 or 507 where not"),
@@ -318,6 +319,14 @@ pub(in crate::server) static ROUTES: [Route; 55] = [
         "whether destinations have what was delivered to them, as they were last compared",
     ),
     route(G, "/v1/reconcile/{name}", Right::View, 0, Handler::ShowReconciled, "one comparison"),
+    route(
+        G,
+        "/v1/reconcile/{name}/lacking",
+        Right::View,
+        0,
+        Handler::Lacking,
+        "what the last comparison found that can be sent again, 1,000 at a time: `?from=` is the `next` of the page before",
+    ),
     route(
         P,
         "/v1/reconcile/{name}/run",
