@@ -155,18 +155,23 @@ impl Apart<'_> {
             Some(shown) => Some(shown?.record),
         };
         let ended = End::of_said(there);
-        match shown.as_ref().map(|record| record.state) {
-            // It was sent again, and is on its way.
-            Some(State::Queued(_) | State::Sending(_) | State::Failed(_)) => {
-                self.report.under_way += 1;
-                return Ok(());
-            }
-            // The other side lost it, and was told why it does not come again: a newer one took its place, or it was sent again and given up.
-            Some(State::Delivered) if ended == Some(End::Superseded) => return Ok(self.report.matched += 1),
-            Some(State::Abandoned(_)) | None if ended.is_some() => return Ok(self.report.matched += 1),
-            // It hears of that with the next exchange.
-            Some(State::Abandoned(_)) if there == UNSAID => return Ok(self.report.under_way += 1),
-            Some(State::Delivered | State::Abandoned(_)) | None => {}
+        let state = shown.as_ref().map(|record| record.state);
+        // The other side lost it, and was told why it does not come again: a newer one took its place, or it was sent again and given up.
+        let is_agreed = match state {
+            Some(State::Delivered) => ended == Some(End::Superseded),
+            Some(State::Abandoned(_)) | None => ended.is_some(),
+            Some(State::Queued(_) | State::Sending(_) | State::Failed(_)) => false,
+        };
+        // It was sent again and is on its way, or was given up, and that is told with the next exchange.
+        let is_under_way = match state {
+            Some(State::Queued(_) | State::Sending(_) | State::Failed(_)) => true,
+            Some(State::Abandoned(_)) => there == UNSAID,
+            Some(State::Delivered) | None => false,
+        };
+        if is_agreed || is_under_way {
+            let count = if is_agreed { &mut self.report.matched } else { &mut self.report.under_way };
+            *count += 1;
+            return Ok(());
         }
         let delivered = shown.as_ref().filter(|record| record.state == State::Delivered);
         let at = delivered.map(|record| record.updated_at);
