@@ -32,13 +32,15 @@ pub enum Fate {
     Cancelled,
     /// It arrives, and is removed there,
     Removed,
+    /// as it was here since;
+    RemovedAndForgotten,
     /// and the other side is told that a newer one took its place;
     RemovedAndOvertaken,
     /// or it is sent again and given up, and the other side is told that.
     RemovedAndCancelled,
 }
 
-pub const FATES: [Fate; 10] = [
+pub const FATES: [Fate; 11] = [
     Fate::Garbled,
     Fate::Taken,
     Fate::Outdated,
@@ -46,6 +48,7 @@ pub const FATES: [Fate; 10] = [
     Fate::UnheardAndCancelled,
     Fate::Cancelled,
     Fate::Removed,
+    Fate::RemovedAndForgotten,
     Fate::RemovedAndOvertaken,
     Fate::RemovedAndCancelled,
     Fate::Arrives,
@@ -144,6 +147,7 @@ impl Pair {
         }
         for (fate, end) in [
             (Fate::Removed, None),
+            (Fate::RemovedAndForgotten, Some(End::Deleted)),
             (Fate::RemovedAndOvertaken, Some(End::Superseded)),
             (Fate::RemovedAndCancelled, Some(End::Cancelled)),
         ] {
@@ -155,6 +159,9 @@ impl Pair {
                     pair.here.act_wait(id, Act::Cancel).expect("cancelled");
                 }
                 let number = Number::of(&pair.here.show(id).expect("there").record.envelope).expect("numbered");
+                if fate == Fate::RemovedAndForgotten {
+                    pair.here.act_wait(id, Act::Delete).expect("deleted");
+                }
                 hear(&pair.there, number, end.map(|end| (number.n, end)).into_iter().collect(), Vec::new());
             }
         }

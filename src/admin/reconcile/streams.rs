@@ -159,7 +159,9 @@ impl Apart<'_> {
         // The other side lost it, and was told why it does not come again: a newer one took its place, or it was sent again and given up.
         let is_agreed = match state {
             Some(State::Delivered) => ended == Some(End::Superseded),
-            Some(State::Abandoned(_)) | None => ended.is_some(),
+            Some(State::Abandoned(_)) => ended.is_some(),
+            // That it was removed nobody here said: what was delivered never ends so.
+            None => ended.is_some_and(|end| end != End::Deleted),
             Some(State::Queued(_) | State::Sending(_) | State::Failed(_)) => false,
         };
         // It was sent again and is on its way, or was given up, and that is told with the next exchange.
@@ -178,6 +180,7 @@ impl Apart<'_> {
         let key = delivered.and_then(|record| record.envelope.key.as_deref()).map(beginning);
         let is_older = |other: Content| Content::of_said(here).is_some_and(|own| other.revision < own.revision);
         let (side, is_mended, why) = match Content::of_said(there) {
+            None if ended == Some(End::Deleted) => (&mut self.report.missing, true, "removed there"),
             None => (&mut self.report.missing, true, "not there"),
             Some(other) if is_older(other) => (&mut self.report.stale, true, "an older revision there"),
             // Sent again it would be taken there as one more message, and this number would say the same as before.
