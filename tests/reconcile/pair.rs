@@ -9,10 +9,10 @@ use goniec::engine::{Act, Destination, Engine, Item, Received, Settings, Side};
 use goniec::model::ledger::{End, Number, SOURCE_HEADER};
 use goniec::model::ranges::{Answer, Question};
 use goniec::model::{Backoff, Class, Failure, NodeTag, Outcome, Place, Queued, Sent, WallMs};
+use goniec::store::Query;
 use goniec::store::memory::MemoryStore;
-use goniec::store::{Query, StateName};
 use goniec::transport::IntoOutcome;
-use goniec::{Draft, Id, Message};
+use goniec::{Draft, Id, Message, State};
 
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,10 +177,14 @@ impl Pair {
 
     /// Waits until nothing is queued or out on either side.
     pub fn settle(&self) {
-        let states = vec![StateName::Queued, StateName::Sending];
-        let query = Query { states, limit: 1, ..Query::default() };
+        let query = Query { limit: 1_000, ..Query::default() };
         let until = Instant::now() + Duration::from_secs(20);
-        let is_still = |engine: &Engine| engine.list(&query).expect("lists").messages.is_empty();
+        // What has failed or arrived is shown as out until the scheduler has heard of it.
+        let is_over = |state| !matches!(state, State::Queued(_) | State::Sending(_));
+        let is_still = |engine: &Engine| {
+            let all = engine.list(&query).expect("lists").messages;
+            all.iter().all(|shown| is_over(shown.record.state))
+        };
         while !(is_still(&self.here) && is_still(&self.there)) {
             assert!(Instant::now() < until, "something waits");
             // The pace of a loop with a deadline.
