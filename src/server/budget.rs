@@ -3,8 +3,8 @@
 //! # What holds
 //!
 //! * The bodies in a room have no more bytes together than the room has.
-//! * Where it is full, who holds most makes way: of the bodies that are still being read, the largest of the party with the most bytes. So a party that
-//!   holds less than its share of the room is never turned away, whoever came first, and however long the others take.
+//! * Where it is full, who holds most makes way: of the bodies that are still being read, the largest of the party with the most bytes. So who holds less
+//!   than an equal share is not turned away for what others hold back, whoever came first and however long they take.
 //!
 //! # What it does not know
 //!
@@ -102,7 +102,7 @@ impl Part {
     }
 
     /// All of it has come: it makes way for nobody.
-    pub(super) fn is_whole(&self) {
+    pub(super) fn complete(&self) {
         if let Some(own) = self.budget.room.borrow_mut().bodies.get_mut(&self.number) {
             own.reader = None;
         }
@@ -169,7 +169,7 @@ mod tests {
     fn what_is_whole_makes_way_for_nobody_and_what_is_too_much_for_the_room_makes_way_itself() {
         let budget = Rc::new(Budget::new(1_000));
         let whole = holding(&budget, "peer", 1, 900).expect("an empty room");
-        whole.is_whole();
+        whole.complete();
         assert!(holding(&budget, "shop", 1, 101).is_none() && holding(&budget, "shop", 1, 100).is_some());
         assert!(holding(&budget, "peer", 2, 2_000).is_none());
         drop(whole);

@@ -97,7 +97,7 @@ pub(super) async fn take(
             }
         }
     }
-    part.is_whole();
+    part.complete();
     let bytes = first.unwrap_or_else(|| Bytes::from(all));
     Ok(Taken { bytes, _part: part })
 }

@@ -190,6 +190,7 @@ impl<'de> Visitor<'de> for &mut Builder {
             self.take(ITEM_BYTES)?;
             list.push(item);
         }
+        list.shrink_to_fit();
         Ok(Val::array(list))
     }
 
