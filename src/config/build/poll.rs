@@ -20,7 +20,7 @@ use crate::transport::filter::Filter;
 use crate::transport::http::{Address, Http, PageBody};
 use crate::transport::secret::{Proof, Shelf};
 
-/// How long a question may take where nothing is said. The table of rules says the same, as of the two that follow.
+/// How long a question may take where nothing is said. The table of rules says the same, as of the three that follow.
 const TIMEOUT_MS: u64 = 30_000;
 const ASK_ABOVE: u64 = 1_000;
 const ITEMS: &str = ".[]";

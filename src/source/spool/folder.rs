@@ -217,7 +217,8 @@ impl Folder {
         for entry in fs::read_dir(&failed)? {
             let entry = entry?;
             let name = entry.file_name();
-            let found = entry.metadata()?;
+            // Somebody may be tidying up.
+            let Ok(found) = entry.metadata() else { continue };
             if !found.is_file() || name.as_bytes().ends_with(WHY.as_bytes()) {
                 continue;
             }
@@ -232,12 +233,8 @@ impl Folder {
         let seconds = u64::try_from(newest.0).unwrap_or(0);
         aside.last_at =
             WallMs(seconds.saturating_mul(1_000).saturating_add(u64::try_from(newest.1 / 1_000_000).unwrap_or(0)));
-        let mut why = Vec::new();
-        let text = aside.last.as_ref().and_then(|name| plain(&beside(&failed.join(name))).ok());
-        if let Some(text) = text {
-            text.take(WHY_BYTES_SHOWN_MAX).read_to_end(&mut why)?;
-        }
-        aside.why = String::from_utf8_lossy(&why).trim_end().to_owned();
+        let said = |name: &OsString| beginning(&beside(&failed.join(name))).unwrap_or_default();
+        aside.why = aside.last.as_ref().map(said).unwrap_or_default();
         Ok(aside)
     }
 
@@ -283,6 +280,13 @@ fn plain(path: &Path) -> io::Result<File> {
         options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     }
     options.open(path)
+}
+
+/// The beginning of the text that says why.
+fn beginning(path: &Path) -> io::Result<String> {
+    let mut text = Vec::new();
+    plain(path)?.take(WHY_BYTES_SHOWN_MAX).read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).trim_end().to_owned())
 }
 
 fn identity(path: &Path) -> io::Result<Option<Identity>> {
