@@ -130,11 +130,7 @@ fn keep(peer: &Peer, mut engine: Engine, stopped: &Receiver<()>) {
 
 fn watch(sources: Vec<Arc<str>>, engine: &Engine, stopped: &Receiver<()>) {
     let mut watch = Watch::new(sources);
-    each_look(stopped, |now_ms| {
-        if let Err(error) = watch.turn(engine, now_ms()) {
-            log::warn!("streams that come in are not watched now: {error}");
-        }
-    });
+    each_look(stopped, |now_ms| watch.turn(engine, now_ms()));
 }
 
 /// Does this again and again until it is stopped; it is given the monotonic clock.

@@ -53,29 +53,28 @@ impl Watch {
     }
 
     /// Looks, where it is time to, and tells what is to be told.
-    ///
-    /// # Errors
-    /// What hinders a read or a write; what was not told is told by a later turn.
-    pub fn turn(&mut self, engine: &Engine, now_ms: u64) -> Result<(), Error> {
+    pub fn turn(&mut self, engine: &Engine, now_ms: u64) {
         if self.sources.is_empty() || now_ms < self.due_ms {
-            return Ok(());
+            return;
         }
         self.due_ms = now_ms.saturating_add(LOOK_MS);
         let is_ours = |shown: &StreamShown| shown.stream.side == Side::In && self.sources.contains(&shown.stream.name);
         let all: Vec<StreamShown> = engine.streams().into_iter().filter(is_ours).collect();
-        for shown in &all {
-            if !self.streams.contains_key(&shown.stream) {
-                let told = told(engine.mark(&mark_of(&shown.stream))?.as_deref());
-                self.streams.insert(shown.stream.clone(), Kept { told, silent_since_ms: now_ms, ..Kept::default() });
+        for StreamShown { stream, .. } in &all {
+            if !self.streams.contains_key(stream) {
+                // What cannot be read is as if it had not been told.
+                let told = engine.mark(&mark_of(stream)).map_or(0, |mark| told(mark.as_deref()));
+                self.streams.insert(stream.clone(), Kept { told, silent_since_ms: now_ms, ..Kept::default() });
             }
         }
         for shown in &all {
-            let kept = self.streams.entry(shown.stream.clone()).or_default();
-            if let Some(up_to) = kept.look(shown, now_ms) {
-                self.tell(engine, &shown.stream, up_to)?;
+            let said = self.streams.get_mut(&shown.stream).and_then(|kept| kept.look(shown, now_ms));
+            let told = said.map_or(Ok(()), |up_to| self.tell(engine, &shown.stream, up_to));
+            // What hinders one stream hinders none of the others.
+            if let Err(error) = told {
+                log::warn!("stream from {:?}: a gap cannot be told: {error}", shown.stream.name);
             }
         }
-        Ok(())
     }
 
     /// Tells that a stream has gaps up to this number, or, where that is 0, none any more; and remembers that.
