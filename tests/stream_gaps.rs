@@ -1,22 +1,30 @@
 //! A gap in a stream that comes in is told where it is seen, where its sender says nothing any more: once, also over a start, and once that it is closed.
 //!
-//! The control: while the sender is heard nothing is told.
+//! And its sender tells of numbers that it does not know to have given.
+//!
+//! The controls: while the sender is heard its receiver tells nothing, and numbers that wait are not told.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "common/told.rs"]
 mod told;
 
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use goniec::Message;
-use goniec::engine::{Destination, Engine, Heard, Item, Received, Rule, Settings};
+use goniec::engine::{
+    Agreement, Destination, Engine, Heard, Item, Received, Rule, Settings, Side, Stream, StreamShown,
+};
+use goniec::model::ledger::Page;
 use goniec::model::{Id, NodeTag, Place, WallMs};
-use goniec::source::{SILENT_MS, Watch};
+use goniec::source::{Keeper, Ledgers, Numbered, SILENT_MS, Watch};
 use goniec::store::memory::{MemoryDisk, MemoryStore};
+use goniec::{Error, Message};
 use told::Told;
+
+/// After so long a sender tells of a gap.
+const MINUTE_MS: u64 = 60_000;
 
 fn start(disk: &MemoryDisk, told: &Told) -> Engine {
     let store = Arc::new(MemoryStore::open(disk).expect("opens"));
@@ -88,4 +96,57 @@ fn a_sender_that_is_heard_tells_of_its_gaps_itself() {
     assert_eq!(engine.mark("gap/shop/7").expect("reads"), None);
     engine.shutdown(Duration::from_secs(10)).expect("ends");
     assert_eq!(told.take(), Vec::<String>::new());
+}
+
+/// A registry that gave so many numbers, of which all wait.
+struct Waiting {
+    shown: StreamShown,
+    told: Mutex<Vec<String>>,
+}
+
+impl Ledgers for Waiting {
+    fn streams(&self) -> Vec<StreamShown> {
+        vec![self.shown.clone()]
+    }
+
+    fn page(&self, _stream: &Stream, _page: u64) -> Result<Page, Error> {
+        Ok(Page::default())
+    }
+
+    fn message(&self, _stream: &Stream, _n: u64, _now: WallMs) -> Result<Option<Numbered>, Error> {
+        Ok(None)
+    }
+
+    fn resend(&mut self, _id: Id, _why: &str, _reply: Box<dyn FnOnce(Result<(), Error>) + Send>) {}
+
+    fn tell(&self, _destination: &Arc<str>, _agreement: Agreement, words: String) {
+        self.told.lock().expect("whole").push(words);
+    }
+}
+
+#[test]
+fn numbers_of_which_a_registry_that_was_set_back_knows_nothing_are_told_and_those_that_wait_are_not() {
+    let stream = Stream { side: Side::Out, name: "peer".into(), epoch: 7 };
+    for (holes, is_current, told) in
+        [(vec![(4, 5), (7, 8)], true, 1), (vec![(4, 5)], true, 0), (vec![(4, 8)], false, 0)]
+    {
+        let shown = StreamShown {
+            stream: stream.clone(),
+            is_current,
+            last: 5,
+            mark: 3,
+            theirs: 3,
+            gap_since: None,
+            heard_at: None,
+        };
+        let mut node = Waiting { shown, told: Mutex::default() };
+        let mut keeper = Keeper::new(vec!["peer".into()]);
+        let heard = Heard { took: Vec::new(), mark: 3, highest: 3, holes };
+        for at in [0, MINUTE_MS, 2 * MINUTE_MS] {
+            keeper.heard(&mut node, &stream, &heard, at, WallMs(at)).expect("reads");
+        }
+        let words = node.told.lock().expect("whole").clone();
+        assert_eq!(words.len(), told, "{words:?}");
+        assert!(words.iter().all(|words| words.contains("told of 2 numbers")), "{words:?}");
+    }
 }

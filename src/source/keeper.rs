@@ -8,7 +8,7 @@
 //!
 //! # What holds
 //!
-//! * A hole is filled by its message, or by why there is none; what nobody knows here either is told once a while.
+//! * A hole is filled by its message, or by why there is none; what nobody knows here either is told once.
 //! * What is sent again stands in the audit log, as done by goniec.
 //! * However many holes there are, a turn looks at a bounded number of them.
 //!
@@ -17,6 +17,7 @@
 //! The clock, threads, and how the other side is asked.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::{Act, Agreement, Engine, Heard, Side, Stream, StreamShown, Turn};
@@ -26,7 +27,7 @@ use crate::model::{Id, Queued, Record, State, WallMs};
 
 /// How often the other side is told how a stream stands.
 pub const EVERY_MS: u64 = 10_000;
-/// How long holes of what was delivered are left before a person is told.
+/// How long holes of what is not on its way are left before a person is told.
 const GAP_MS: u64 = 60_000;
 /// How many messages are sent again by one turn.
 const RESENDS_MAX: usize = 500;
@@ -86,9 +87,20 @@ struct Kept {
     overtaken: Arc<Mutex<BTreeSet<u64>>>,
     /// What ended of what was missing there.
     ended: Vec<(u64, End)>,
-    /// Since when there have been holes of what was delivered, on the monotonic clock.
+    /// Since when there have been holes of what is not on its way, on the monotonic clock.
     lost_since: Option<u64>,
     is_said: bool,
+}
+
+/// What is missing there and is not on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Gap {
+    /// It was delivered, and is no longer here.
+    lost: u64,
+    /// It was delivered, and is sent again.
+    again: usize,
+    /// It is not known to have been given.
+    ungiven: u64,
 }
 
 impl Keeper {
@@ -128,7 +140,10 @@ impl Keeper {
         now_ms: u64,
         wall: WallMs,
     ) -> Result<(), Error> {
-        let (mut ended, mut lost, mut again) = (Vec::new(), 0_u64, 0);
+        let (mut ended, mut gap) = (Vec::new(), Gap::default());
+        // Of an epoch that is over it is not known how far it went.
+        let own = node.streams().into_iter().find(|shown| shown.is_current && shown.stream == *stream);
+        let given = own.map_or(u64::MAX, |shown| shown.last);
         let mut pages: BTreeMap<u64, Page> = BTreeMap::new();
         let Kept { asked_at, overtaken, .. } = self.streams.entry(stream.clone()).or_default();
         let (asked_at, overtaken) = (*asked_at, overtaken.clone());
@@ -141,25 +156,26 @@ impl Keeper {
             }
             match pages.get(&page).map_or(Entry::Unknown, |page| page.entry(at)) {
                 Entry::Ended(end) => ended.push((n, end)),
-                // It waits, is out, or was never written down.
+                Entry::Unknown if n > given => gap.ungiven += 1,
+                // It waits, or is out.
                 Entry::Unknown => {}
                 Entry::There(..) if known.contains(&n) => ended.push((n, End::Superseded)),
-                Entry::There(..) if again >= RESENDS_MAX => {}
+                Entry::There(..) if gap.again >= RESENDS_MAX => {}
                 Entry::There(..) => match node.message(stream, n, wall) {
                     // It arrived while the other side was asked.
                     Ok(Some(Numbered { state: State::Delivered, at, .. })) if at >= asked_at => {}
                     Ok(Some(Numbered { id, state: State::Delivered, number, .. })) if number == stream.number(n) => {
                         node.resend(id, UNKNOWN_THERE, refusal(id, n, &overtaken));
-                        again += 1;
+                        gap.again += 1;
                     }
                     // It was delivered once, was sent again by a person, and given up.
                     Ok(Some(Numbered { state: State::Abandoned(why), .. })) => ended.push((n, why.into())),
                     Ok(Some(Numbered { state: State::Queued(_) | State::Sending(_) | State::Failed(_), .. })) => {}
-                    Ok(Some(_) | None) => lost += 1,
+                    Ok(Some(_) | None) => gap.lost += 1,
                     // It hides none of the others.
                     Err(error) => {
                         log::warn!("stream to {:?}: number {n} cannot be looked up: {error}", stream.name);
-                        lost += 1;
+                        gap.lost += 1;
                     }
                 },
             }
@@ -169,7 +185,7 @@ impl Keeper {
             kept.due_ms = now_ms;
         }
         kept.ended = ended;
-        if let Some((agreement, words)) = kept.gap(lost, again, now_ms) {
+        if let Some((agreement, words)) = kept.gap(gap, now_ms) {
             node.tell(&stream.name, agreement, words);
         }
         Ok(())
@@ -177,9 +193,9 @@ impl Keeper {
 }
 
 impl Kept {
-    /// What a person is told: once that holes stay open, and once that they are closed. Some messages are `lost` here too, some were sent `again`.
-    fn gap(&mut self, lost: u64, again: usize, now_ms: u64) -> Option<(Agreement, String)> {
-        if lost == 0 && again == 0 {
+    /// What a person is told: once that holes stay open, and once that they are closed.
+    fn gap(&mut self, gap: Gap, now_ms: u64) -> Option<(Agreement, String)> {
+        if gap == Gap::default() {
             self.lost_since = None;
             let words = "the stream has no gap any more".to_owned();
             return std::mem::take(&mut self.is_said).then_some((Agreement::Found, words));
@@ -187,10 +203,24 @@ impl Kept {
         let since = *self.lost_since.get_or_insert(now_ms);
         let is_due = !self.is_said && now_ms.saturating_sub(since) >= GAP_MS;
         self.is_said |= is_due;
-        let words = format!(
+        is_due.then(|| (Agreement::Lost, gap.to_string()))
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Gap { lost, again, ungiven } = self;
+        write!(
+            f,
             "the stream has a gap that does not close: of what was delivered it does not know {lost} messages that are no longer here, and {again} that were sent again"
-        );
-        is_due.then_some((Agreement::Lost, words))
+        )?;
+        if *ungiven > 0 {
+            write!(
+                f,
+                "; and it was told of {ungiven} numbers that are not known here: this registry was set back, or lost its power before they were safe"
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -280,14 +310,15 @@ mod tests {
     #[test]
     fn a_person_is_told_once_of_a_gap_that_stays_and_once_that_it_is_closed() {
         let mut kept = Kept::default();
-        assert_eq!(kept.gap(0, 3, 1_000), None);
-        assert_eq!(kept.gap(0, 0, 2_000), None, "it closed in time, and nobody heard of it");
-        assert_eq!(kept.gap(2, 1, 10_000), None);
-        assert_eq!(kept.gap(2, 0, 10_000 + GAP_MS - 1), None);
-        let told = kept.gap(2, 0, 10_000 + GAP_MS).expect("is told");
+        let gap = |lost, again| Gap { lost, again, ungiven: 0 };
+        assert_eq!(kept.gap(gap(0, 3), 1_000), None);
+        assert_eq!(kept.gap(gap(0, 0), 2_000), None, "it closed in time, and nobody heard of it");
+        assert_eq!(kept.gap(gap(2, 1), 10_000), None);
+        assert_eq!(kept.gap(gap(2, 0), 10_000 + GAP_MS - 1), None);
+        let told = kept.gap(gap(2, 0), 10_000 + GAP_MS).expect("is told");
         assert!(told.0 == Agreement::Lost && told.1.contains("know 2 messages"), "{told:?}");
-        assert_eq!(kept.gap(2, 0, 10_000 + 2 * GAP_MS), None, "once");
-        assert_eq!(kept.gap(0, 0, 10_000 + 3 * GAP_MS).expect("is told").0, Agreement::Found);
-        assert_eq!(kept.gap(0, 0, 10_000 + 4 * GAP_MS), None);
+        assert_eq!(kept.gap(gap(2, 0), 10_000 + 2 * GAP_MS), None, "once");
+        assert_eq!(kept.gap(gap(0, 0), 10_000 + 3 * GAP_MS).expect("is told").0, Agreement::Found);
+        assert_eq!(kept.gap(gap(0, 0), 10_000 + 4 * GAP_MS), None);
     }
 }
