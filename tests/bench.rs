@@ -97,6 +97,22 @@ fn what_misbehaves_is_measured_when_it_is_asked_for() {
 }
 
 #[test]
+fn both_sides_are_compared_when_it_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = ["--only", "reconcile", "--only", "manifest", "--messages", "2000", "--rounds", "1"];
+    let rows = rows(&bench(dir.path(), &asked).output().unwrap());
+    let of = |part: &str| rows.iter().filter(|row| row["part"] == part).collect::<Vec<_>>();
+    let units: Vec<&str> = of("reconcile").iter().map(|row| row["unit"].as_str().unwrap()).collect();
+    assert_eq!(units, ["s", "s", "kB", "", "MB"]);
+    // Time, memory and those who wait, for each of five lists, and an end. How many came in within a short comparison is anybody's guess.
+    assert_eq!(of("manifest").len(), 5 * 6 + 1);
+    for row in rows.iter().filter(|row| row["unit"] != "ms") {
+        assert!(number(row, "goniec") > 0.0, "{row}");
+    }
+    check_nothing_is_left(dir.path());
+}
+
+#[test]
 fn a_signal_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     // Enough messages that it is surely under way when the signal comes.

@@ -94,7 +94,7 @@ fn delete_behind_its_back(seed: u64, world: World) {
     let found = report(&ledgers[SHOP], PEER[SHOP]);
     let named: Vec<&str> = found.missing.samples.iter().map(|sample| sample.key.as_str()).collect();
     assert_eq!((named, found.lacking(), found.unexpected.count), (vec![lost.as_str()], 1, 0), "seed {seed}: {found:?}");
-    assert!(matches!(ledgers[SHOP].want(PEER[SHOP], "anna", Some(1)), Some(Ok(()))), "seed {seed}: {found:?}");
+    assert!(matches!(ledgers[SHOP].want(PEER[SHOP], "anna", Some(1), None), Some(Ok(()))), "seed {seed}: {found:?}");
     ledgers[SHOP].turn(found.at);
     // The ERP knows orders by their number, and what comes again under another id as what it has.
     both.until("it comes again", || systems.known().orders[lost].len() == 2);
@@ -113,7 +113,7 @@ fn delete_behind_its_back(seed: u64, world: World) {
     let found = report(&table, "orders");
     let named: Vec<&str> = found.missing.samples.iter().map(|sample| sample.key.as_str()).collect();
     assert_eq!((named, found.lacking(), found.unexpected.count), (vec![gone.as_str()], 1, 0), "seed {seed}: {found:?}");
-    assert!(matches!(table.want("orders", "anna", Some(1)), Some(Ok(()))), "seed {seed}: {found:?}");
+    assert!(matches!(table.want("orders", "anna", Some(1), None), Some(Ok(()))), "seed {seed}: {found:?}");
     table.turn(found.at);
     both.until("it is in the table again", || systems.known().orders.contains_key(gone));
     both.list_table(&list);

@@ -1,5 +1,7 @@
 //! Whether destinations have what was delivered to them: exactly the planted differences are found, whatever a manifest looks like; and hostile ones do no harm.
 
+#[path = "reconcile/moving.rs"]
+mod moving;
 #[cfg(feature = "cli")]
 #[path = "reconcile/node.rs"]
 mod node;
@@ -78,11 +80,11 @@ fn exactly_what_was_planted_is_found_and_sent_again() {
         let listed = reconciler.listed("orders", 0).expect("it is there").expect("it is known");
         assert_eq!(listed.lacking.iter().map(|one| one.key.clone()).collect::<BTreeSet<_>>(), lacking, "{about}");
         assert_eq!((listed.at, listed.next), (NOW, None), "{about}");
-        let wanted = reconciler.want("orders", "anna", Some(lacking.len() as u64)).expect("it is there");
+        let wanted = reconciler.want("orders", "anna", Some(lacking.len() as u64), None).expect("it is there");
         assert!(wanted.is_ok(), "{about}: {wanted:?}");
         reconciler.turn(NOW);
         assert_eq!(world.sent(lacking.len()), lacking, "{about}");
-        assert!(matches!(reconciler.want("orders", "anna", None), Some(Err(Refused::Uncompared))), "{about}");
+        assert!(matches!(reconciler.want("orders", "anna", None, None), Some(Err(Refused::Uncompared))), "{about}");
     }
 }
 
@@ -166,7 +168,7 @@ fn what_is_not_whole_or_not_understood_changes_nothing() {
         assert!(why.contains(expect), "{text:.80}: {why}");
     }
     assert!(world.sent(0).is_empty(), "nothing was sent again");
-    assert!(matches!(reconciler.want("orders", "anna", None), Some(Err(Refused::Uncompared))));
+    assert!(matches!(reconciler.want("orders", "anna", None, None), Some(Err(Refused::Uncompared))));
     says(&said, answer(&("text/csv", csv(0..50))));
     assert_eq!(report(&reconciler, NOW).standing(), Standing::InSync);
 }
@@ -220,7 +222,7 @@ fn what_is_older_than_what_came_since_is_not_sent_again() {
     assert_eq!(report(&reconciler, NOW).missing.count, 1);
     world.engine.accept_wait(vec![goniec::Message::to("erp").key("order:4").body(*b"2")]).expect("taken");
     assert_eq!(world.sent(1).len(), 1);
-    assert!(reconciler.want("orders", "anna", Some(1)).expect("it is there").is_ok());
+    assert!(reconciler.want("orders", "anna", Some(1), None).expect("it is there").is_ok());
     reconciler.turn(NOW);
     let queued = reconciler.named("orders").expect("there").report.queued.expect("it was tried");
     assert_eq!((queued.messages, queued.refused), (0, 1), "{queued:?}");
@@ -374,7 +376,7 @@ fn two_registries_find_exactly_where_they_differ() {
         }
         let reconciler = pair.reconciler();
         assert!(reconciler.ask("peer"));
-        reconciler.turn(WallMs(2));
+        reconciler.turn(pair::now());
         let report = reconciler.named("peer").expect("there").report;
         let about = format!("round {round}, seed {seed}: {report:?}, {fates:?}");
         assert_eq!(report.failure, None, "{about}");
@@ -405,11 +407,11 @@ fn two_registries_find_exactly_where_they_differ() {
             "{about}"
         );
         let there = pair.there();
-        assert!(matches!(reconciler.want("peer", "anna", Some(report.lacking())), Some(Ok(()))), "{about}");
-        reconciler.turn(WallMs(3));
+        assert!(matches!(reconciler.want("peer", "anna", Some(report.lacking()), None), Some(Ok(()))), "{about}");
+        reconciler.turn(pair::now());
         pair.settle();
         assert!(reconciler.ask("peer"));
-        reconciler.turn(WallMs(4));
+        reconciler.turn(pair::now());
         let after = reconciler.named("peer").expect("there").report;
         assert_eq!(after.missing.count, of(Fate::RemovedAndForgotten), "what is gone here too: {about}: {after:?}");
         assert_eq!(after.stale.count, 0, "{about}: {after:?}");

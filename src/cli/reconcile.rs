@@ -2,7 +2,7 @@
 //!
 //! # What holds
 //!
-//! * A person sees how many there are before anything is sent again, and the node refuses where it is another number by then.
+//! * A person sees how many there are before anything is sent again, and the node refuses where it was compared anew since.
 //!
 //! # What it does not know
 //!
@@ -74,7 +74,8 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
             show(&shown)?;
         }
         ask(arguments, &shown)?;
-        node.json("POST", &format!("{path}/queue?count={}", lacking(&shown)))?;
+        let seen = format!("count={}&at={}", lacking(&shown), escape(&field(&shown, "at")));
+        node.json("POST", &format!("{path}/queue?{seen}"))?;
         shown = over(&node, &path)?;
         return queued(arguments, &shown);
     }

@@ -12,6 +12,7 @@
 //! * What is answered costs no more than [`NODES_MAX`] pages, whatever is asked; what is asked ends, whatever is answered: the way is down, and each page
 //!   is asked for once.
 //! * An answer that has another form than its question is refused.
+//! * Of each fork and page this side is read before the other is asked: what only arrives meanwhile never looks as if it had been lost.
 //!
 //! # What it does not know
 //!
@@ -22,7 +23,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, CodecError};
-use super::ledger::{Entry, PAGE_NUMBERS, Print, UNSAID, first_of};
+use super::ledger::{Entry, Print, UNSAID, first_of};
 
 /// How many branches a fork has.
 const BRANCHES: u64 = 16;
@@ -35,6 +36,8 @@ const PAGES_MAX: u64 = BRANCHES.pow(LEVEL_MAX as u32);
 const QUESTIONS_MAX: usize = 40_000;
 /// After how many differences no more are looked for.
 pub const DIFFERENCES_MAX: usize = 100_000;
+
+const OTHER_FORM: &str = "the answer has another form than the question";
 
 /// The content type of questions and answers.
 pub const CONTENT_TYPE: &str = "application/vnd.goniec.ranges";
@@ -203,7 +206,7 @@ pub fn differences<R: Ranges>(
     let whole = ask(&Question { epoch, nodes: Vec::new() }).map_err(Broken::There)?;
     let pages = side.pages().max(whole.pages).min(PAGES_MAX);
     let level = (0..LEVEL_MAX).find(|level| Node { level: *level, index: 0 }.pages().end >= pages);
-    // Each with how many numbers of it are known there.
+    // Each with how many numbers of it are known on the side that knows more.
     let mut open =
         if pages == 0 { Vec::new() } else { vec![(Node { level: level.unwrap_or(LEVEL_MAX), index: 0 }, 0)] };
     let (mut found, mut same, mut asked) = (Vec::new(), 0_u64, 0_usize);
@@ -215,23 +218,24 @@ pub fn differences<R: Ranges>(
         if asked > QUESTIONS_MAX {
             return Err(Broken::There("it differs without end".into()));
         }
-        let answer = ask(&question).map_err(Broken::There)?;
-        if answer.parts.len() != question.nodes.len() {
-            return Err(Broken::There("the answer has another form than the question".into()));
+        // This side first: what it wrote down as arrived by now, the other side has before it answers.
+        let own = question.answer(side).map_err(Broken::Here)?.parts;
+        let theirs = ask(&question).map_err(Broken::There)?.parts;
+        if theirs.len() != own.len() {
+            return Err(Broken::There(OTHER_FORM.into()));
         }
         let mut further = Vec::new();
-        for (node, part) in question.nodes.iter().zip(&answer.parts) {
-            match (part, node.level) {
-                (Part::Fork(prints), 1..) if prints.len() as u64 == BRANCHES => {
-                    for (branch, (known, mixed)) in node.branches().zip(prints) {
-                        match side.print(branch.pages()) == (Print { known: *known, mixed: *mixed }) {
-                            true => same = same.saturating_add(*known),
-                            false => further.push((branch, *known)),
+        for (node, parts) in question.nodes.iter().zip(own.iter().zip(&theirs)) {
+            match parts {
+                (Part::Fork(own), Part::Fork(theirs)) if own.len() == theirs.len() => {
+                    for (branch, (own, theirs)) in node.branches().zip(own.iter().zip(theirs)) {
+                        match own == theirs {
+                            true => same = same.saturating_add(own.0),
+                            false => further.push((branch, own.0.max(theirs.0))),
                         }
                     }
                 }
-                (Part::Page(theirs), 0) if theirs.len() == PAGE_NUMBERS => {
-                    let own = side.said(node.index).map_err(Broken::Here)?;
+                (Part::Page(own), Part::Page(theirs)) if own.len() == theirs.len() => {
                     let both = (first_of(node.index)..).zip(own.iter().zip(theirs));
                     for (n, (here, there)) in both {
                         match here == there {
@@ -240,16 +244,13 @@ pub fn differences<R: Ranges>(
                         }
                     }
                 }
-                (Part::Fork(_) | Part::Page(_), _) => {
-                    return Err(Broken::There("the answer has another form than the question".into()));
-                }
+                (Part::Fork(_) | Part::Page(_), _) => return Err(Broken::There(OTHER_FORM.into())),
             }
         }
         open.append(&mut further);
     }
     found.sort_unstable();
-    let of = |(node, theirs): &(Node, u64)| side.print(node.pages()).known.max(*theirs);
-    let unseen = open.iter().map(of).fold(0, u64::saturating_add);
+    let unseen = open.iter().map(|(_, known)| *known).fold(0, u64::saturating_add);
     Ok(Compared { differences: found, same, unseen })
 }
 

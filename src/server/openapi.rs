@@ -75,6 +75,8 @@ const fn steers() -> Described {
 
 /// Why somebody asks.
 const WHY: &[Parameter] = &[("why", "Word", false)];
+/// What a person has seen, and agrees to.
+const SEEN: &[Parameter] = &[("count", "Count", false), ("at", "Time", false)];
 const WHY_TOO: &[Parameter] = &[("x-goniec-why", "Word", false)];
 /// A bulk job that begins, or what it would do.
 const fn begins() -> Described {
@@ -232,7 +234,7 @@ fn described(handler: Handler) -> Described {
         Handler::ShowReconciled => Described { no: &[404], ..reads("Agreement") },
         Handler::Lacking => Described { query: &[("from", "Count", false)], no: &[404, 409], ..reads("Lacking") },
         Handler::Reconcile => compares(),
-        Handler::QueueMissing => Described { query: &[("count", "Count", false)], no: &[404, 409], ..compares() },
+        Handler::QueueMissing => Described { query: SEEN, no: &[404, 409], ..compares() },
         Handler::Alerts => reads("AlertRules"),
         Handler::TestAlert => Described { no: &[404], ..reads("Tested") },
         Handler::ShowIncident => Described { no: &[404], ..reads("Incident") },

@@ -203,8 +203,7 @@ impl Problem {
 
     /// It is not known what would be sent again.
     pub(super) fn uncompared() -> Problem {
-        let detail =
-            "nothing is known to be missing or stale: it was not compared since the start, or is being compared";
+        let detail = "it is not known what would be sent again: it was not compared since the start, is being compared, or was compared anew";
         Problem::new(StatusCode::CONFLICT, "uncompared", "It is not known what is missing", detail)
             .hint("POST /v1/reconcile/{name}/run compares anew.")
     }

@@ -13,6 +13,8 @@ use super::problem::Problem;
 use super::render;
 use super::routes::{Call, json};
 use crate::admin::reconcile::{Reconciler, Refused, Shown};
+use crate::admin::when::{Toward, parse_when};
+use crate::model::WallMs;
 
 /// `GET /v1/reconcile`.
 pub(super) async fn list(call: Call<'_>) -> Result<Answer, Problem> {
@@ -52,10 +54,11 @@ pub(super) async fn run(call: Call<'_>) -> Result<Answer, Problem> {
 
 /// `POST /v1/reconcile/{name}/queue`: it is done by another thread, and shown when it is over.
 pub(super) async fn queue(call: Call<'_>) -> Result<Answer, Problem> {
-    let [count] = parameters(&call, ["count"])?;
+    let [count, at] = parameters(&call, ["count", "at"])?;
     let count = count.map(|count| count.parse().map_err(|_| Problem::bad("count is a whole number"))).transpose()?;
+    let at = at.map(|at| parse_when(&at, Toward::Past, WallMs(0))).transpose().map_err(Problem::bad)?;
     named(&call)?;
-    match reconciler(&call).and_then(|reconciler| reconciler.want(&call.name, &call.who, count)) {
+    match reconciler(&call).and_then(|reconciler| reconciler.want(&call.name, &call.who, count, at)) {
         Some(Ok(())) => Ok(json(StatusCode::ACCEPTED, render::agreement(&named(&call)?))),
         Some(Err(refused)) => Err(refused.into()),
         None => Err(no_reconcile(&call)),

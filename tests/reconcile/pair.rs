@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use goniec::admin::reconcile::{Ask, Plan, Reconciler, answer};
 use goniec::engine::{Act, Destination, Engine, Item, Received, Settings, Side};
@@ -59,14 +59,26 @@ pub struct Pair {
     pub there: Arc<Engine>,
 }
 
-struct Asking(Arc<Engine>);
+struct Asking {
+    there: Arc<Engine>,
+    /// What happens before a question comes there, and before its answer is here.
+    meanwhile: Box<dyn Fn() + Send + Sync>,
+}
 
 impl Ask for Asking {
     fn ask(&self, question: &Question) -> Result<Answer, String> {
+        (self.meanwhile)();
         let asked = Question::decode(&question.encode().expect("bytes")).expect("a question");
-        let said = answer(&self.0, &"here".into(), &asked).map_err(|error| error.to_string())?;
+        let said = answer(&self.there, &"here".into(), &asked).map_err(|error| error.to_string())?;
+        (self.meanwhile)();
         Ok(Answer::decode(&said.encode().expect("bytes")).expect("an answer"))
     }
+}
+
+/// The time of day.
+pub fn now() -> WallMs {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    WallMs(u64::try_from(since.as_millis()).expect("before the end of time"))
 }
 
 /// Takes this there, and waits until that is durable.
@@ -193,8 +205,19 @@ impl Pair {
     }
 
     pub fn reconciler(&self) -> Reconciler {
-        let plan = Plan::with_registry("peer".into(), Box::new(Asking(self.there.clone())));
-        Reconciler::new(&self.here, vec![plan], WallMs(1)).expect("begins")
+        self.reconciler_while(|| ())
+    }
+
+    /// One whose questions take so long that something happens meanwhile.
+    pub fn reconciler_while(&self, meanwhile: impl Fn() + Send + Sync + 'static) -> Reconciler {
+        let asking = Asking { there: self.there.clone(), meanwhile: Box::new(meanwhile) };
+        let plan = Plan::with_registry("peer".into(), Box::new(asking));
+        Reconciler::new(&self.here, vec![plan], now()).expect("begins")
+    }
+
+    /// The id of the message with this key, where it was sent.
+    pub fn id(&self, key: &str) -> Id {
+        id_of(&self.here, key)
     }
 
     /// How many messages there are on the other side.

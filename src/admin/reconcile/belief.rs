@@ -3,18 +3,21 @@
 //! # What holds
 //!
 //! * Of a key the newest message counts that was delivered. While a newer one waits, nothing is expected of the key: it is under way.
-//! * A key takes [`KEY_BYTES`] bytes and its share of a table that is up to half empty, however long it is: 150 at most. Beyond [`KEYS_MAX`] keys nothing is
-//!   compared. Keys are known by 128 bits of two hashes that nobody outside can foresee.
+//! * What differs is looked up once more before it is told: what was sent again or removed while the list was read is no difference.
+//! * A key may be listed several times: the line that says the most for it counts.
+//! * A key takes [`KEY_BYTES`] bytes and its share of a table that is up to half empty, however long it is: 150 at most, and 225 while the table grows.
+//!   Beyond [`KEYS_MAX`] keys nothing is compared. Keys are known by 128 bits of two hashes that nobody outside can foresee.
 //!
 //! # What it does not know
 //!
 //! Where manifests come from, and what is done about the difference.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 
-use super::manifest::Line;
+use super::STOPS;
+use super::manifest::{HASH_BYTES, Line};
+use super::queue::newest;
 use super::report::{Report, Sample, Side};
 use super::rules::Scope;
 use crate::engine::Engine;
@@ -27,25 +30,36 @@ use crate::store::{Query, StoreError};
 pub const KEYS_MAX: usize = 2_000_000;
 /// What a key takes beside the table that it lies in.
 pub const KEY_BYTES: usize = size_of::<u128>() + size_of::<Believed>();
+const _: () = assert!(KEY_BYTES <= 64, "what the module and the documents say of memory");
 /// How many messages are read together.
 const PAGE: usize = 1_000;
+/// How many are looked at for them: between two pages it is asked whether to go on.
+pub(super) const SCAN_MAX: usize = 100_000;
 /// How many of what differs are remembered by name, until it is known which of them are told.
 const NAMED_MAX: usize = 1_000;
 /// How many samples of each a report has,
 pub(super) const SAMPLES: usize = 10;
 /// and how much of a key they show, in characters.
 const KEY_CHARS_MAX: usize = 100;
+/// The digest where no body is compared, or none is there.
+const NO_DIGEST: u64 = 0;
 
-/// What is believed of a key.
+/// What is believed of a key; kept small, as there are many.
 #[derive(Debug, Clone, Copy)]
 struct Believed {
     /// Its newest message that was delivered; where there is none, the newest.
     id: Id,
     /// When it was delivered.
     at: WallMs,
-    version: Option<u64>,
+    /// Its version, where it has one,
+    version: u64,
+    /// and the beginning of the SHA-256 of its body, or [`NO_DIGEST`].
+    digest: u64,
+    has_version: bool,
     stand: Stand,
     said: Said,
+    /// Whether a newer one was given up: should a person send that again, it is the one that counts.
+    is_second: bool,
 }
 
 /// How a key stands here.
@@ -75,6 +89,8 @@ enum Said {
 pub(super) struct Belief<'a> {
     engine: &'a Engine,
     scope: &'a Scope,
+    /// Whether bodies are compared.
+    has_digests: bool,
     now: WallMs,
     hashes: (RandomState, RandomState),
     keys: HashMap<u128, Believed>,
@@ -93,19 +109,21 @@ pub(super) struct Belief<'a> {
 pub(super) type Found = Vec<(Id, WallMs)>;
 
 impl<'a> Belief<'a> {
-    /// What is believed at `now`.
+    /// What is believed at `now`, of bodies too where `has_digests`.
     ///
     /// # Errors
     /// What hinders the read; there are too many keys, or the node stops: in words.
     pub(super) fn read(
         engine: &'a Engine,
         scope: &'a Scope,
+        has_digests: bool,
         now: WallMs,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Belief<'a>, String> {
         let mut belief = Belief {
             engine,
             scope,
+            has_digests,
             now,
             hashes: (RandomState::new(), RandomState::new()),
             keys: HashMap::new(),
@@ -128,17 +146,23 @@ impl<'a> Belief<'a> {
         each: &mut dyn FnMut(&mut Self, &Record, u128) -> Result<(), String>,
     ) -> Result<Option<Place>, String> {
         let dest = self.engine.destination(&self.scope.destination).map_err(|error| error.to_string())?;
-        let mut query =
-            Query { destinations: vec![dest], key: self.scope.keys.clone(), limit: PAGE, ..Query::default() };
+        let key = self.scope.keys.clone();
+        let mut query = Query { destinations: vec![dest], key, limit: PAGE, scan_max: SCAN_MAX, ..Query::default() };
         let mut newest = after;
         loop {
             if !go_on() {
-                return Err("the node stops".into());
+                return Err(STOPS.into());
             }
             let page = self.engine.list(&query).map_err(|error| error.to_string())?;
-            self.damaged += u64::try_from(page.damaged.len()).unwrap_or(u64::MAX);
+            if after.is_none() {
+                self.damaged += u64::try_from(page.damaged.len()).unwrap_or(u64::MAX);
+            }
             for shown in page.messages {
                 let record = shown.record;
+                // A page of long bodies takes long.
+                if !go_on() {
+                    return Err(STOPS.into());
+                }
                 if after.is_some_and(|after| record.place <= after) {
                     return Ok(newest);
                 }
@@ -168,19 +192,45 @@ impl<'a> Belief<'a> {
             State::Abandoned(_) => Stand::Known,
         };
         let is_full = self.keys.len() >= KEYS_MAX;
+        let is_second = match self.keys.get(&key).map(|known| known.stand) {
+            None if is_full => return Err(too_many()),
+            None => false,
+            Some(Stand::Known) => true,
+            Some(Stand::Delivered | Stand::Gone | Stand::UnderWay) => return Ok(()),
+        };
+        let digest = if stand == Stand::Delivered { self.digest(record)? } else { NO_DIGEST };
         let version = record.envelope.version;
-        let believed = Believed { id: record.id, at: record.updated_at, version, stand, said: Said::Nothing };
-        match self.keys.entry(key) {
-            Entry::Vacant(_) if is_full => Err(too_many()),
-            Entry::Vacant(place) => {
-                place.insert(believed);
-                Ok(())
+        let believed = Believed {
+            id: record.id,
+            at: record.updated_at,
+            version: version.unwrap_or_default(),
+            digest,
+            has_version: version.is_some(),
+            stand,
+            said: Said::Nothing,
+            is_second,
+        };
+        self.keys.insert(key, believed);
+        Ok(())
+    }
+
+    /// The digest of the body of a message, where bodies are compared: now, as messages come in the order in which they lie.
+    fn digest(&mut self, record: &Record) -> Result<u64, String> {
+        if !self.has_digests {
+            return Ok(NO_DIGEST);
+        }
+        match self.engine.revision(record.id, Some(record.revision)) {
+            Ok(revision) => {
+                let body = revision.and_then(|revision| revision.body);
+                Ok(body.map_or(NO_DIGEST, |body| beginning_of(&Link::over(&body).bytes())))
             }
-            Entry::Occupied(mut known) if known.get().stand == Stand::Known => {
-                known.insert(believed);
-                Ok(())
+            // It was deleted a moment ago.
+            Err(Error::NotFound(_)) => Ok(NO_DIGEST),
+            Err(Error::Store(StoreError::Damaged(_))) => {
+                self.damaged += 1;
+                Ok(NO_DIGEST)
             }
-            Entry::Occupied(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -193,7 +243,7 @@ impl<'a> Belief<'a> {
         let Some(believed) = self.keys.get(&key).copied() else { return self.unknown(key, line) };
         let (said, difference) = match believed.stand {
             Stand::Gone => (Said::Older, Some("there, and removed here".to_owned())),
-            Stand::Delivered => self.held(&believed, &line)?,
+            Stand::Delivered => self.held(&believed, &line),
             Stand::UnderWay | Stand::Known => (Said::Same, None),
         };
         if let Some(difference) = difference
@@ -222,9 +272,10 @@ impl<'a> Belief<'a> {
     }
 
     /// The line held against what was delivered, and in what it is behind that.
-    fn held(&mut self, believed: &Believed, line: &Line) -> Result<(Said, Option<String>), String> {
-        let older = |why: String| Ok((Said::Older, Some(why)));
-        if let (Some(here), Some(there)) = (believed.version, line.version)
+    fn held(&self, believed: &Believed, line: &Line) -> (Said, Option<String>) {
+        let older = |why: String| (Said::Older, Some(why));
+        let here = believed.has_version.then_some(believed.version);
+        if let (Some(here), Some(there)) = (here, line.version)
             && there < here
         {
             return older(format!("version {there} there, {here} here"));
@@ -234,20 +285,10 @@ impl<'a> Belief<'a> {
         {
             return older(format!("last changed there {}", at.rfc3339()));
         }
-        let Some(there) = &line.hash else { return Ok((Said::Same, None)) };
-        let body = match self.engine.revision(believed.id, None) {
-            Ok(revision) => revision.and_then(|revision| revision.body),
-            // It was deleted a moment ago.
-            Err(Error::NotFound(_)) => None,
-            Err(Error::Store(StoreError::Damaged(_))) => {
-                self.damaged += 1;
-                None
-            }
-            Err(error) => return Err(error.to_string()),
-        };
-        match body {
-            None => Ok((Said::Untold, None)),
-            Some(body) if Link::over(&body).to_string() == *there => Ok((Said::Same, None)),
+        match line.hash.as_ref().map(beginning_of) {
+            None => (Said::Same, None),
+            Some(_) if believed.digest == NO_DIGEST => (Said::Untold, None),
+            Some(there) if believed.digest == there => (Said::Same, None),
             Some(_) => older("another body there".to_owned()),
         }
     }
@@ -284,8 +325,10 @@ impl<'a> Belief<'a> {
                 }
             }
         }
-        missing.sort_unstable();
-        stale.sort_unstable();
+        for found in [&mut missing, &mut stale] {
+            found.sort_unstable();
+            report.under_way += self.keep_standing(found, go_on)?;
+        }
         report.missing = self.side(&missing)?;
         report.stale = self.side(&stale)?;
         report.unexpected = self.unexpected();
@@ -293,6 +336,39 @@ impl<'a> Belief<'a> {
         let mut found: Vec<_> = missing.into_iter().chain(stale).collect();
         found.sort_unstable();
         Ok((report, found.into_iter().map(|(at, id, _)| (id, at)).collect()))
+    }
+
+    /// Leaves those that still stand as they were believed to. The answer is how many others are under way; what was removed meanwhile is none.
+    fn keep_standing(&self, found: &mut Vec<(WallMs, Id, u128)>, go_on: &dyn Fn() -> bool) -> Result<u64, String> {
+        let told = |error: Error| error.to_string();
+        let (mut standing, mut under_way) = (Vec::new(), 0);
+        for one in std::mem::take(found) {
+            let (at, id, key) = one;
+            if !go_on() {
+                return Err(STOPS.into());
+            }
+            let record = match self.engine.show(id) {
+                Ok(shown) => shown.record,
+                Err(Error::NotFound(_)) => continue,
+                Err(Error::Store(StoreError::Damaged(_))) => {
+                    standing.push(one);
+                    continue;
+                }
+                Err(error) => return Err(told(error)),
+            };
+            let is_second = self.keys.get(&key).is_some_and(|known| known.is_second);
+            let newest = match record.envelope.key.as_deref().filter(|_| is_second) {
+                Some(key) => newest(self.engine, self.scope, key).map_err(told)?,
+                None => Some(id),
+            };
+            if record.state == State::Delivered && record.updated_at == at && newest == Some(id) {
+                standing.push(one);
+            } else {
+                under_way += 1;
+            }
+        }
+        *found = standing;
+        Ok(under_way)
     }
 
     /// How many differ in one way, and the oldest of them.
@@ -324,6 +400,11 @@ impl<'a> Belief<'a> {
             samples: named.iter().take(SAMPLES).map(sample).collect(),
         }
     }
+}
+
+/// What is kept of a hash; of a hundred million million bodies two begin alike by chance.
+fn beginning_of(hash: &[u8; HASH_BYTES]) -> u64 {
+    hash.first_chunk().copied().map_or(NO_DIGEST, u64::from_be_bytes)
 }
 
 pub(super) fn beginning(key: &str) -> String {

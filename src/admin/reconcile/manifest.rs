@@ -15,6 +15,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::STOPS;
 use super::report::Report;
 use super::rows::{csv, json, ndjson};
 use crate::model::WallMs;
@@ -29,6 +30,8 @@ pub const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 pub(super) const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
 /// The most bytes of one line.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
+/// The bytes of SHA-256.
+pub(super) const HASH_BYTES: usize = 32;
 /// How long one may take to come.
 const WITHIN: Duration = Duration::from_secs(600);
 
@@ -94,8 +97,8 @@ pub struct Line {
     pub key: String,
     /// The version.
     pub version: Option<u64>,
-    /// SHA-256 of the body, in hex, lower case.
-    pub hash: Option<String>,
+    /// SHA-256 of the body.
+    pub hash: Option<[u8; HASH_BYTES]>,
     /// When it was last changed there.
     pub updated_at: Option<WallMs>,
 }
@@ -138,7 +141,7 @@ impl Manifest {
         go_on: &dyn Fn() -> bool,
         each: &mut dyn FnMut(Line) -> Result<(), String>,
     ) -> Result<u64, String> {
-        let mut given = |line: Line| if go_on() { each(line) } else { Err("the node stops".into()) };
+        let mut given = |line: Line| if go_on() { each(line) } else { Err(STOPS.into()) };
         match &self.origin {
             Origin::Url(http, url) => {
                 let mut answer = http.fetch(WITHIN).map_err(|failure| failure.detail)?;

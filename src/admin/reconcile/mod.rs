@@ -16,6 +16,7 @@
 //!
 //! * What came of a comparison outlives the process; what is to be sent again is looked for anew after a start.
 //! * A message is sent again only while it still stands as it did when it was found.
+//! * What a person agrees to is what that person has seen: what another comparison finds meanwhile does not take its place.
 //! * A rule sends nothing again after an empty list, one of less than half as many lines as before, more than `ask_above` keys, or a message that it has
 //!   sent before: then a person decides.
 //! * One comparison at a time.
@@ -66,14 +67,20 @@ struct Kept {
     /// Whether somebody wants it compared now,
     is_asked: bool,
     is_running: bool,
-    /// and who wants sent again what was found.
-    wants: Option<String>,
-    /// What the last comparison found; `None` where there was none since the start.
+    /// and what somebody wants sent again.
+    wants: Option<Wanted>,
+    /// What the last comparison found; `None` where there was none since the start, or it is wanted.
     found: Option<Found>,
     /// How many were not as they were delivered when a person was last told, since the start: what is told of rests in memory, and what nobody heard of is told anew,
     told: u64,
     /// and whether a person was told that it cannot be read.
     is_told_unread: bool,
+}
+
+/// What is to be sent again, and who wants that.
+struct Wanted {
+    who: String,
+    found: Found,
 }
 
 /// A comparison as it is shown.
@@ -96,13 +103,16 @@ pub struct Shown {
 /// Why nothing is sent again, or listed.
 #[derive(Debug)]
 pub enum Refused {
-    /// What lacks is not known: there was no comparison since the start, or there is one now.
+    /// What lacks is not known: there was no comparison since the start, there is one now, or there was one since the person looked.
     Uncompared,
     /// It is another number than the person believes.
     Counted(Error),
     /// It cannot be read.
     Unread(Error),
 }
+
+/// Why a comparison ends before its time.
+const STOPS: &str = "the node stops";
 
 /// What the mark of a comparison is called.
 fn mark_of(name: &str) -> Arc<str> {
@@ -151,13 +161,15 @@ impl Reconciler {
         self.with(name, |kept| kept.is_asked = true).is_some()
     }
 
-    /// Has what was found sent again, because somebody wants it; `None` where there is none of this name.
+    /// Has what was found sent again, because somebody wants it, who has seen so many, of the comparison of this time; `None` where there is none of
+    /// this name.
     ///
     /// # Errors
-    /// It is not known what there is, or it is not what the person believes.
-    pub fn want(&self, name: &str, who: &str, count: Option<u64>) -> Option<Result<(), Refused>> {
+    /// It is not known what there is, or it is not what the person has seen.
+    pub fn want(&self, name: &str, who: &str, count: Option<u64>, at: Option<WallMs>) -> Option<Result<(), Refused>> {
         self.with(name, |kept| {
-            if kept.found.is_none() || kept.is_running || kept.is_asked {
+            let is_anew = at.is_some_and(|at| at != kept.report.at);
+            if kept.found.is_none() || is_anew || kept.is_running || kept.is_asked {
                 return Err(Refused::Uncompared);
             }
             // As the report says it: what is no longer kept here is among them, and cannot go.
@@ -165,7 +177,7 @@ impl Reconciler {
             if let Some(expected) = count.filter(|expected| *expected != found) {
                 return Err(Refused::Counted(Error::Counted { expected, found }));
             }
-            kept.wants = Some(who.to_owned());
+            kept.wants = kept.found.take().map(|found| Wanted { who: who.to_owned(), found });
             Ok(())
         })
     }
@@ -177,12 +189,16 @@ impl Reconciler {
                 return;
             }
             // What a person agreed to goes before anything else is found.
-            if let Some(who) = self.of(number, |kept| kept.wants.clone()).flatten() {
-                self.queue(number, plan, &who, now);
-                self.of(number, |kept| {
-                    kept.wants = None;
-                    kept.report.believed_lines = kept.report.lines;
-                });
+            let wanted = self.of(number, |kept| {
+                let wanted = kept.wants.take()?;
+                kept.is_running = true;
+                // A person believes this list, however short it is.
+                kept.report.believed_lines = kept.report.lines;
+                Some(wanted)
+            });
+            if let Some(Wanted { who, found }) = wanted.flatten() {
+                self.queue(number, plan, &who, &found, now);
+                self.of(number, |kept| kept.is_running = false);
             }
             let is_due = self.of(number, |kept| {
                 let is_due = kept.is_asked || kept.due <= now;
@@ -218,11 +234,15 @@ impl Reconciler {
     fn compare(&self, number: usize, plan: &Plan, now: WallMs) {
         let go_on = || !self.is_stopping();
         let compared = match &plan.other {
-            Other::Manifest(manifest) => Belief::read(&self.engine, &plan.scope, now, &go_on).and_then(|mut belief| {
-                let lines = manifest.read(&go_on, &mut |line| belief.hear(line))?;
-                let (report, found) = belief.judge(lines, &go_on)?;
-                Ok((manifest.discreet(report), found))
-            }),
+            Other::Manifest(manifest) => {
+                let has_digests = manifest.fields.hash.is_some();
+                let belief = Belief::read(&self.engine, &plan.scope, has_digests, now, &go_on);
+                belief.and_then(|mut belief| {
+                    let lines = manifest.read(&go_on, &mut |line| belief.hear(line))?;
+                    let (report, found) = belief.judge(lines, &go_on)?;
+                    Ok((manifest.discreet(report), found))
+                })
+            }
             Other::Registry(ask) => streams::compare(&self.engine, &plan.scope.destination, &**ask, now, &go_on),
         };
         if self.is_stopping() {
@@ -241,10 +261,12 @@ impl Reconciler {
                 // A list that shrank is not what the next one is held against.
                 let is_odd = report.shrank(&before);
                 report.believed_lines = if is_odd { before.believed_lines } else { report.lines };
-                self.of(number, |kept| kept.found = Some(found));
                 self.keep(number, plan, report);
                 if is_queued {
-                    self.queue(number, plan, &format!("reconcile {}", plan.name), now);
+                    self.of(number, |kept| kept.found = None);
+                    self.queue(number, plan, &format!("reconcile {}", plan.name), &found, now);
+                } else {
+                    self.of(number, |kept| kept.found = Some(found));
                 }
             }
             Err(why) => {

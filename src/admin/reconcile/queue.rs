@@ -12,24 +12,22 @@
 use std::sync::mpsc::channel;
 
 use super::Reconciler;
+use super::belief::Found;
 use super::report::Queued;
-use super::rules::{Other, Plan};
-use crate::engine::{Act, Deed, Shown, Target};
+use super::rules::{Other, Plan, Scope};
+use crate::engine::{Act, Deed, Engine, Target};
 use crate::error::Error;
-use crate::model::{Id, Queued as Wait, State, WallMs};
+use crate::model::{Id, Queued as Wait, Record, State, WallMs};
 use crate::store::{Pattern, Query};
 
 /// How many are asked for at a time: many acts share a commit.
 const TOGETHER: usize = 100;
-/// How many of the newest messages of a key are looked at for one that counts.
-const NEWEST: usize = 16;
 /// How much of the reason of a refusal is kept, in characters.
 const DETAIL_CHARS_MAX: usize = 300;
 
 impl Reconciler {
     /// Sends again what was found, because `who` wants it.
-    pub(super) fn queue(&self, number: usize, plan: &Plan, who: &str, now: WallMs) {
-        let Some(found) = self.of(number, |kept| kept.found.take()).flatten() else { return };
+    pub(super) fn queue(&self, number: usize, plan: &Plan, who: &str, found: &Found, now: WallMs) {
         // Written down before they go: whoever is ended in between must not send them once more by himself.
         let mut report = self.of(number, |kept| kept.report.clone()).unwrap_or_default();
         report.sent.add(found.iter().map(|(id, _)| *id));
@@ -85,15 +83,29 @@ impl Reconciler {
         }
         // Between registries the number decides, not the key.
         let (Other::Manifest(_), Some(key)) = (&plan.other, &record.envelope.key) else { return Ok(()) };
-        let destinations = vec![self.engine.destination(&plan.scope.destination)?];
-        let key = Some(Pattern::Exactly(key.to_string()));
-        let page = self.engine.list(&Query { destinations, key, limit: NEWEST, ..Query::default() })?;
-        let is_abandoned = |shown: &&Shown| !matches!(shown.record.state, State::Abandoned(_));
-        match page.messages.iter().find(is_abandoned) {
-            Some(newest) if newest.record.id != id => {
-                Err(Error::Invalid(format!("{} of its key has come since it was compared", newest.record.id)))
+        match newest(&self.engine, &plan.scope, key)? {
+            Some(newest) if newest != id => {
+                Err(Error::Invalid(format!("{newest} of its key has come since it was compared")))
             }
             Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// The newest message of a key that counts, and was not given up.
+pub(super) fn newest(engine: &Engine, scope: &Scope, key: &str) -> Result<Option<Id>, Error> {
+    let destinations = vec![engine.destination(&scope.destination)?];
+    let key = Some(Pattern::Exactly(key.to_owned()));
+    let mut query = Query { destinations, key, limit: TOGETHER, ..Query::default() };
+    loop {
+        let page = engine.list(&query)?;
+        let counts = |record: &Record| scope.is_of(record) && !matches!(record.state, State::Abandoned(_));
+        if let Some(newest) = page.messages.iter().find(|shown| counts(&shown.record)) {
+            return Ok(Some(newest.record.id));
+        }
+        match page.next {
+            Some(next) => query.before = Some(next),
+            None => return Ok(None),
         }
     }
 }

@@ -19,13 +19,11 @@ use crate::admin::when::{Toward, parse_when};
 use crate::engine::WORD_BYTES_MAX;
 use crate::model::WallMs;
 use crate::model::csv;
-use crate::model::percent::{hex, unhex};
+use crate::model::percent::unhex;
 use crate::transport::filter::{Document, Filter, Unread};
 
 /// How much of a word is quoted, in characters.
 const QUOTED_CHARS_MAX: usize = 40;
-/// The bytes of SHA-256.
-const HASH_BYTES: usize = 32;
 
 /// What takes a line.
 type Each<'a> = &'a mut dyn FnMut(Line) -> Result<(), String>;
@@ -291,8 +289,8 @@ fn line(
     }
     let version = said(version).map(|word| word.parse().map_err(|_| wrong("the version", &word, "a whole number")));
     let hash = said(hash).map(|word| {
-        let bytes = unhex(word.strip_prefix("sha256:").unwrap_or(&word)).filter(|bytes| bytes.len() == HASH_BYTES);
-        bytes.map(|bytes| hex(&bytes)).ok_or_else(|| wrong("the hash", &word, "SHA-256 in hex"))
+        let bytes = unhex(word.strip_prefix("sha256:").unwrap_or(&word)).and_then(|bytes| bytes.try_into().ok());
+        bytes.ok_or_else(|| wrong("the hash", &word, "SHA-256 in hex"))
     });
     let updated_at = said(updated_at).map(|word| time(&word));
     Ok(Line { key, version: version.transpose()?, hash: hash.transpose()?, updated_at: updated_at.transpose()? })

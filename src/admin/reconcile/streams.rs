@@ -4,22 +4,23 @@
 //!
 //! * What cannot be mended by sending it again is not among what is sent again: under the same number lies another message, or another body.
 //! * What is under way is no difference: a number that is known there and not yet here counts only where no message that waits has it.
+//! * What changes here while both are compared is no difference either, and is left to the next comparison.
 //!
 //! # What it does not know
 //!
 //! How questions travel.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Found;
-use super::belief::{SAMPLES, beginning};
+use super::belief::{SAMPLES, SCAN_MAX, beginning};
 use super::report::{Report, Sample, Side};
 use super::rules::Ask;
+use super::{Found, STOPS};
 use crate::engine::{Engine, Side as Way, Stream, StreamShown};
 use crate::error::Error;
-use crate::model::ledger::{Content, End, Number, Print, UNSAID};
+use crate::model::ledger::{Content, End, Number, Page, Print, UNSAID};
 use crate::model::ranges::{Answer, Broken, Compared, Difference, Question, Ranges, differences, said};
 use crate::model::{State, WallMs};
 use crate::store::{Query, StateName};
@@ -78,7 +79,6 @@ pub(super) fn compare(
     now: WallMs,
     go_on: &dyn Fn() -> bool,
 ) -> Result<(Report, Found), String> {
-    let told = |error: Error| error.to_string();
     let mut apart = Apart { engine, report: Report { at: now, ..Report::default() }, found: Vec::new() };
     let streams = engine.streams();
     for StreamShown { stream, last, .. } in
@@ -87,14 +87,14 @@ pub(super) fn compare(
         let own = Own::of(engine, stream, *last);
         let known = own.print(0..own.pages).known;
         let mut asking = |question: &Question| {
-            if go_on() { ask.ask(question) } else { Err("the node stops".to_owned()) }
+            if go_on() { ask.ask(question) } else { Err(STOPS.to_owned()) }
         };
         let Compared { differences, same, unseen } =
             differences(&own, stream.epoch, &mut asking).map_err(|broken| match broken {
                 Broken::Here(error) => error.to_string(),
                 Broken::There(why) => why,
             })?;
-        apart.judge(stream, *last, &differences).map_err(told)?;
+        apart.judge(stream, *last, &differences, go_on)?;
         apart.report.lines += known;
         apart.report.matched += same;
         // The other side says how many, and may say anything.
@@ -102,6 +102,10 @@ pub(super) fn compare(
     }
     let Apart { report, found, .. } = apart;
     Ok((report, found))
+}
+
+fn told(error: Error) -> String {
+    error.to_string()
 }
 
 /// What differs, as far as it was judged.
@@ -112,38 +116,56 @@ struct Apart<'a> {
 }
 
 impl Apart<'_> {
-    /// Judges what differs in one stream.
-    fn judge(&mut self, stream: &Stream, last: u64, differ: &[Difference]) -> Result<(), Error> {
-        let mut unknown = Vec::new();
+    /// Judges what differs in one stream, and differs still.
+    fn judge(
+        &mut self,
+        stream: &Stream,
+        last: u64,
+        differ: &[Difference],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<(), String> {
+        // What only the other side says is there may be on its way back to us, and is looked for among what waits.
+        let mut doubtful = BTreeMap::new();
+        let mut lacking = Vec::new();
         for Difference { n, here, there } in differ {
             let is_there = Content::of_said(*there).is_some();
             match (*here, End::of_said(*here)) {
-                (UNSAID, _) if is_there => unknown.push(*n),
-                // The other side hears of it with the next exchange.
-                (UNSAID, _) => {}
-                (_, Some(end)) if is_there => {
-                    self.only_there(stream.number(*n), format!("ended here as {}", end.name()));
-                }
+                // Where it is not there either, the other side hears of it with the next exchange.
+                (UNSAID, _) if !is_there => {}
+                (UNSAID, _) => drop(doubtful.insert(*n, *here)),
+                (_, Some(_)) if is_there => drop(doubtful.insert(*n, *here)),
                 (_, Some(_)) if *there == UNSAID => self.report.under_way += 1,
                 // It ended on both sides, though not by the same.
                 (_, Some(_)) => self.report.matched += 1,
-                (_, None) => self.lacks(stream, *n, *here, *there)?,
+                (_, None) => lacking.push((*n, *here, *there)),
             }
         }
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        let waiting = self.waiting(stream)?;
-        for n in unknown {
-            let (page, at) = stream.number(n).at();
-            let is_known = || Ok::<_, Error>(self.engine.ledger_page(stream, page)?.entry(at).said() != UNSAID);
-            if waiting.contains(&n) || is_known()? {
-                self.report.under_way += 1;
-            } else if n > last {
-                self.only_there(stream.number(n), "never given here".to_owned());
+        let mut written = Written::of(self.engine, stream);
+        for (n, here, there) in lacking {
+            if !go_on() {
+                return Err(STOPS.into());
+            }
+            if written.said(n).map_err(told)? == here {
+                self.lacks(stream, n, here, there).map_err(told)?;
             } else {
-                self.only_there(stream.number(n), "not known here".to_owned());
+                // It was sent again, and has arrived meanwhile.
+                self.report.under_way += 1;
             }
+        }
+        let waiting = self.waiting(stream, &doubtful, go_on)?;
+        // Read after what waits: what does not wait any more is written by now.
+        let mut written = Written::of(self.engine, stream);
+        for (n, here) in doubtful {
+            if waiting.contains(&n) || written.said(n).map_err(told)? != here {
+                self.report.under_way += 1;
+                continue;
+            }
+            let why = match End::of_said(here) {
+                Some(end) => format!("ended here as {}", end.name()),
+                None if n > last => "never given here".to_owned(),
+                None => "not known here".to_owned(),
+            };
+            self.only_there(stream.number(n), why);
         }
         Ok(())
     }
@@ -165,11 +187,13 @@ impl Apart<'_> {
             None => ended.is_some_and(|end| end != End::Deleted),
             Some(State::Queued(_) | State::Sending(_) | State::Failed(_)) => false,
         };
-        // It was sent again and is on its way, or was given up, and that is told with the next exchange.
+        // It was sent again and is on its way, or arrived since this comparison began; or it was given up, and that is told with the next exchange.
+        let is_new = shown.as_ref().is_some_and(|record| record.updated_at > self.report.at);
         let is_under_way = match state {
             Some(State::Queued(_) | State::Sending(_) | State::Failed(_)) => true,
             Some(State::Abandoned(_)) => there == UNSAID,
-            Some(State::Delivered) | None => false,
+            Some(State::Delivered) => is_new,
+            None => false,
         };
         if is_agreed || is_under_way {
             let count = if is_agreed { &mut self.report.matched } else { &mut self.report.under_way };
@@ -199,24 +223,60 @@ impl Apart<'_> {
         add(&mut self.report.unexpected, Sample { key: String::new(), id: None, at: None, why });
     }
 
-    /// The numbers of the messages that wait, or are out.
-    fn waiting(&self, stream: &Stream) -> Result<BTreeSet<u64>, Error> {
+    /// Which of these numbers are those of messages that wait, or are out.
+    fn waiting(
+        &self,
+        stream: &Stream,
+        asked: &BTreeMap<u64, u64>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<BTreeSet<u64>, String> {
         let mut query = Query {
             states: vec![StateName::Queued, StateName::Sending, StateName::Failed],
-            destinations: vec![self.engine.destination(&stream.name)?],
+            destinations: vec![self.engine.destination(&stream.name).map_err(told)?],
             limit: PAGE,
+            scan_max: SCAN_MAX,
             ..Query::default()
         };
         let mut waiting = BTreeSet::new();
-        loop {
-            let page = self.engine.list(&query)?;
+        while waiting.len() < asked.len() {
+            if !go_on() {
+                return Err(STOPS.into());
+            }
+            let page = self.engine.list(&query).map_err(told)?;
             let numbers = page.messages.iter().filter_map(|shown| Number::of(&shown.record.envelope));
-            waiting.extend(numbers.filter(|number| number.epoch == stream.epoch).map(|number| number.n));
+            let numbers = numbers.filter(|number| number.epoch == stream.epoch).map(|number| number.n);
+            waiting.extend(numbers.filter(|n| asked.contains_key(n)));
             match page.next {
                 Some(next) => query.before = Some(next),
-                None => return Ok(waiting),
+                None => break,
             }
         }
+        Ok(waiting)
+    }
+}
+
+/// What is written of numbers by now, read a page at a time.
+struct Written<'a> {
+    engine: &'a Engine,
+    stream: &'a Stream,
+    page: Option<(u64, Page)>,
+}
+
+impl<'a> Written<'a> {
+    fn of(engine: &'a Engine, stream: &'a Stream) -> Written<'a> {
+        Written { engine, stream, page: None }
+    }
+
+    /// What is said of this number; numbers are asked for in their order.
+    fn said(&mut self, n: u64) -> Result<u64, Error> {
+        let (number, at) = self.stream.number(n).at();
+        let page = match self.page.take() {
+            Some((read, page)) if read == number => page,
+            Some(_) | None => self.engine.ledger_written(self.stream, number)?,
+        };
+        let said = page.entry(at).said();
+        self.page = Some((number, page));
+        Ok(said)
     }
 }
 

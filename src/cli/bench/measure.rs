@@ -11,7 +11,7 @@ use super::{Fail, Plan, failed, progress};
 /// No measurement goes on for longer, whatever its count.
 pub(super) const TIME_MAX: Duration = Duration::from_secs(10);
 
-/// What one round found: so many a second, of goniec and of what it is compared with.
+/// What one round found: so many a second, or another figure, of goniec and of what it is compared with.
 #[derive(Clone, Copy)]
 pub(super) struct Round {
     /// goniec.

@@ -15,6 +15,8 @@
 //! shared      messages to three destinations with one body                      against a body each; the same
 //! lists       lists, keys, figures and the console of a node with many messages  only when asked for
 //! streams     from a backlog of one node into the registry of another            only when asked for
+//! reconcile   two registries of many messages that differ in ten               only when asked for
+//! manifest    a registry of many messages against a list of as many             only when asked for
 //! idle        memory of a node that has nothing to do
 //! memory      memory of a node with many messages, and after many more         only when asked for
 //! start       how long a node with many messages takes to start                only when asked for
@@ -43,8 +45,10 @@ mod lines;
 mod lists;
 mod lives;
 mod local;
+mod manifest;
 mod measure;
 mod node;
+mod reconcile;
 mod redis;
 mod returning;
 mod rules;
@@ -98,6 +102,8 @@ const PARTS: &[(&str, bool, Run)] = &[
     ("shared", false, shared::run),
     ("lists", false, lists::run),
     ("streams", false, streams::run),
+    ("reconcile", false, reconcile::run),
+    ("manifest", false, manifest::run),
     ("idle", true, waiting::idle),
     ("memory", false, waiting::memory),
     ("start", false, waiting::start),
@@ -125,7 +131,7 @@ pub(super) fn verb() -> Command {
             option(
                 "only",
                 "PART",
-                "One part; can be given several times. Only when named run batches, keys, hung, slow, returning, rules, workers, shared, lists, streams, memory and start",
+                "One part; can be given several times. Only when named run batches, keys, hung, slow, returning, rules, workers, shared, lists, streams, reconcile, manifest, memory and start",
             )
             .action(ArgAction::Append)
             .value_parser(clap::builder::PossibleValuesParser::new(names)),

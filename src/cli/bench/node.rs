@@ -55,28 +55,45 @@ impl Node {
 
     /// Its resident memory, in bytes; `None` where the system does not tell.
     pub(super) fn memory_bytes(&self) -> Option<u64> {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most resident memory that it has had since its start, in bytes; `None` where the system does not tell.
+    pub(super) fn memory_peak_bytes(&self) -> Option<u64> {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, name: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
     }
 
     /// How many messages it has delivered since its start.
     pub(super) fn delivered(&self) -> Result<u64, Fail> {
-        let answer = call("GET", &format!("http://{}/v1/stats", self.address), &[], &[], PATIENCE);
-        let answer = answer.map_err(|failure| failed(failure.detail.to_string()))?;
-        let stats: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let stats = self.ask("GET", "/v1/stats", &[], &[])?;
         let delivered = stats.get("delivered").and_then(serde_json::Value::as_u64);
         delivered.ok_or_else(|| failed("the node does not tell what it has delivered"))
     }
 
     /// Asks it for something that has no body.
     pub(super) fn post(&self, path: &str) -> Result<(), Fail> {
-        let answer = call("POST", &format!("http://{}{path}", self.address), &[], &[], PATIENCE);
+        self.ask("POST", path, &[], &[]).map(drop)
+    }
+
+    /// Asks it for anything; the answer is the JSON that it says, or null where it says none.
+    pub(super) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<serde_json::Value, Fail> {
+        let answer = call(method, &format!("http://{}{path}", self.address), headers, body, PATIENCE);
         let answer = answer.map_err(|failure| failed(failure.detail.to_string()))?;
-        if answer.status < 300 {
-            Ok(())
-        } else {
-            Err(failed(format!("the node answers {path} with {}", answer.status)))
+        match answer.status {
+            200..=299 => Ok(serde_json::from_slice(&answer.body).unwrap_or_default()),
+            status => Err(failed(format!("{method} {path}: {status} {}", String::from_utf8_lossy(&answer.body)))),
         }
     }
 

@@ -88,7 +88,21 @@ fn wait_ms(held: &[u8]) -> u64 {
     digits.fold(0_u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
 }
 
-/// The length of the request that these bytes begin with, where it is whole.
+/// Reads the next request or answer; `None` where there is none any more. What came of the one behind it stays in `held`.
+pub(super) fn whole(stream: &mut TcpStream, held: &mut Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        if let Some(length) = request(held) {
+            return Ok(Some(held.drain(..length).collect()));
+        }
+        match stream.read(&mut chunk)? {
+            0 => return Ok(None),
+            read => held.extend_from_slice(chunk.get(..read).unwrap_or_default()),
+        }
+    }
+}
+
+/// The length of the request or answer that these bytes begin with, where it is whole.
 fn request(held: &[u8]) -> Option<usize> {
     const LENGTH: &[u8] = b"content-length:";
     let end = held.windows(4).position(|four| four == b"\r\n\r\n")?;

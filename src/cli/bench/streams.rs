@@ -4,6 +4,8 @@
 //!
 //! What a stream is.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::local::{self, DESTINATION};
@@ -15,7 +17,7 @@ use super::{Fail, Plan, failed, measure, progress};
 /// Messages of a round, unless the caller says otherwise.
 const MESSAGES: usize = 500_000;
 /// Bodies, in bytes, unless the caller says otherwise.
-const BYTES: usize = 200;
+pub(super) const BYTES: usize = 200;
 /// How long a round may take.
 const TIME_MAX: Duration = Duration::from_secs(120);
 /// How often it is looked how far the sender is.
@@ -38,36 +40,71 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Row>, Fail> {
 }
 
 fn one(plan: &Plan, messages: usize, bytes: usize) -> Result<f64, Fail> {
-    let (here, there) = (local::fresh(plan), local::fresh(plan));
-    let secret = there.with_extension("secret");
-    std::fs::write(&secret, SECRET).map_err(|error| failed(format!("cannot write a secret: {error}")))?;
-    let secret = format!("secret = {{ file = \"{}\" }}", secret.display());
-    let receiver = Node::start(
-        &there,
-        &format!(
-            "[destination.{DESTINATION}]\nurl = \"http://127.0.0.1:9/\"\n[source.here]\nverify = {{ preset = \"goniec\", {secret} }}\n\
-             [[route]]\nto = [\"{DESTINATION}\"]\n"
-        ),
-    )?;
-    receiver.post(&format!("/v1/destinations/{DESTINATION}/pause"))?;
-    let url = format!("http://{}/v1/in/here", receiver.address);
-    let sender = Node::start(
-        &here,
-        &format!("[destination.{DESTINATION}]\ntype = \"goniec\"\nurl = \"{url}\"\nsign = {{ {secret} }}\n"),
-    )?;
-    sender.post(&format!("/v1/destinations/{DESTINATION}/pause"))?;
+    let both = Both::new(plan)?;
+    let receiver = both.receiver()?;
+    pause(&receiver)?;
+    let sender = both.sender(receiver.address)?;
+    pause(&sender)?;
     let handed_in = fill(&sender, "streams", messages, bytes, 0)?;
     let began = Instant::now();
     sender.post(&format!("/v1/destinations/{DESTINATION}/resume"))?;
-    while sender.delivered()? < handed_in {
-        if began.elapsed() > TIME_MAX {
-            return Err(failed(format!("{handed_in} messages were not there within {TIME_MAX:?}")));
-        }
-        // What is waited for is looked at again; the loop has a deadline.
-        std::thread::sleep(LOOK);
-    }
+    wait_delivered(&sender, handed_in, TIME_MAX)?;
     let took = began.elapsed();
     sender.stop()?;
     receiver.stop()?;
     Ok(measure::float(handed_in) / took.as_secs_f64())
+}
+
+/// The registries of two nodes, the first of which sends to the second by number.
+pub(super) struct Both {
+    here: PathBuf,
+    there: PathBuf,
+    secret: String,
+}
+
+impl Both {
+    /// Two registries that have not begun.
+    pub(super) fn new(plan: &Plan) -> Result<Both, Fail> {
+        let (here, there) = (local::fresh(plan), local::fresh(plan));
+        let file = there.with_extension("secret");
+        std::fs::write(&file, SECRET).map_err(|error| failed(format!("cannot write a secret: {error}")))?;
+        Ok(Both { here, there, secret: format!("secret = {{ file = \"{}\" }}", file.display()) })
+    }
+
+    /// Starts the node that receives.
+    pub(super) fn receiver(&self) -> Result<Node, Fail> {
+        let config = format!(
+            "[destination.{DESTINATION}]\nurl = \"http://127.0.0.1:9/\"\n[source.here]\nverify = {{ preset = \"goniec\", {} }}\n\
+             [[route]]\nto = [\"{DESTINATION}\"]\n",
+            self.secret
+        );
+        Node::start(&self.there, &config)
+    }
+
+    /// Starts the node that sends, to a receiver at this address.
+    pub(super) fn sender(&self, to: SocketAddr) -> Result<Node, Fail> {
+        let config = format!(
+            "[destination.{DESTINATION}]\ntype = \"goniec\"\nurl = \"http://{to}/v1/in/here\"\nsign = {{ {} }}\n",
+            self.secret
+        );
+        Node::start(&self.here, &config)
+    }
+}
+
+/// Lets the destination of a node wait.
+pub(super) fn pause(node: &Node) -> Result<(), Fail> {
+    node.post(&format!("/v1/destinations/{DESTINATION}/pause"))
+}
+
+/// Waits until a node has delivered so many.
+pub(super) fn wait_delivered(node: &Node, count: u64, limit: Duration) -> Result<(), Fail> {
+    let began = Instant::now();
+    while node.delivered()? < count {
+        if began.elapsed() > limit {
+            return Err(failed(format!("{count} messages were not there within {limit:?}")));
+        }
+        // What is waited for is looked at again; the loop has a deadline.
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
 }

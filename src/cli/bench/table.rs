@@ -34,7 +34,8 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn new(part: &'static str, what: String, unit: &'static str, values: &[f64]) -> Row {
+    /// A figure without a goal.
+    pub(super) fn new(part: &'static str, what: String, unit: &'static str, values: &[f64]) -> Row {
         Row {
             part,
             what,
@@ -54,6 +55,11 @@ impl Row {
 
     /// Figures a second beside those of something else.
     pub(super) fn compared(part: &'static str, what: String, rounds: &[Round], against: &str) -> Row {
+        Row::beside(part, what, "/s", rounds, against)
+    }
+
+    /// Figures beside those of something else.
+    pub(super) fn beside(part: &'static str, what: String, unit: &'static str, rounds: &[Round], against: &str) -> Row {
         let own: Vec<f64> = rounds.iter().map(|round| round.own).collect();
         let ratios = || rounds.iter().map(|round| round.own / round.bare);
         Row {
@@ -62,7 +68,7 @@ impl Row {
             ratio: Some(median(ratios())),
             ratio_min: Some(ratios().fold(f64::INFINITY, f64::min)),
             ratio_max: Some(ratios().fold(f64::NEG_INFINITY, f64::max)),
-            ..Row::new(part, what, "/s", &own)
+            ..Row::new(part, what, unit, &own)
         }
     }
 

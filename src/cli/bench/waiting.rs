@@ -6,11 +6,12 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::lines::{self, Peer};
 use super::local::{self, DESTINATION};
 use super::node::Node;
+use super::streams::wait_delivered;
 use super::table::Row;
 use super::{Fail, KIB, Plan, failed, intake, megabytes, progress};
 
@@ -84,14 +85,7 @@ fn churn(plan: &Plan, messages: usize, bytes: usize) -> Result<Row, Fail> {
     for round in 1..=CHURNS {
         let before = node.delivered()?;
         let handed_in = fill(&node, "churn", messages, bytes, 0)?;
-        let until = Instant::now() + CHURN_TIME_MAX;
-        while node.delivered()? < before + handed_in {
-            if Instant::now() > until {
-                return Err(failed(format!("round {round} was not delivered within {CHURN_TIME_MAX:?}")));
-            }
-            // What is waited for is looked at again; the loop has a deadline.
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_delivered(&node, before + handed_in, CHURN_TIME_MAX)?;
         all.push(memory_mb(&node)?);
         progress(&format!("churn: round {round} of {CHURNS}: {:.0} MB", all.last().copied().unwrap_or_default()));
     }

@@ -56,6 +56,11 @@ fn page(registry: &Registry, stream: &Stream, page: u64) -> Result<Page, Error> 
     Ok(book.map_or_else(|| Ok(Page::default()), |book| book.page(stream, page, &*registry.store))?)
 }
 
+/// A page as it lies in the store; one that was never written has no entries.
+fn written(registry: &Registry, stream: &Stream, page: u64) -> Result<Page, Error> {
+    Ok(registry.store.note(&stream.key(page))?.and_then(Page::read).unwrap_or_default())
+}
+
 impl Engine {
     /// Takes what another registry sends, all or none; answers once it is durable. Never blocks: a full engine answers [`Error::Busy`].
     pub fn receive(&self, received: Received, reply: Reply<Heard>) {
@@ -116,6 +121,14 @@ impl Engine {
     /// What hinders the read.
     pub fn ledger_page(&self, stream: &Stream, number: u64) -> Result<Page, Error> {
         page(&self.shared.registry, stream, number)
+    }
+
+    /// A page of a ledger as it is written: whoever has read that a message was delivered finds it here, which [`Engine::ledger_page`] tells a moment later.
+    ///
+    /// # Errors
+    /// What hinders the read.
+    pub fn ledger_written(&self, stream: &Stream, number: u64) -> Result<Page, Error> {
+        written(&self.shared.registry, stream, number)
     }
 
     /// The message of a number, where it is there.

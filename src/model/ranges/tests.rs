@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::Place;
-use crate::model::ledger::{Content, End, Page, UNSAID};
+use crate::model::ledger::{Content, End, PAGE_NUMBERS, Page, UNSAID};
 
 /// A ledger in memory.
 #[derive(Clone)]
@@ -122,6 +122,46 @@ fn exactly_what_was_planted_is_found() {
         let (found, ..) = compared(&here, &there);
         assert_eq!(found, Compared { differences: expected, same, unseen: 0 }, "round {round}, seed {seed}");
     }
+}
+
+/// A side that goes on while it is compared.
+struct Live(std::cell::RefCell<Ledger>);
+
+impl Ranges for Live {
+    type Error = String;
+
+    fn pages(&self) -> u64 {
+        self.0.borrow().pages()
+    }
+
+    fn print(&self, pages: Range<u64>) -> Print {
+        self.0.borrow().print(pages)
+    }
+
+    fn said(&self, page: u64) -> Result<Vec<u64>, String> {
+        self.0.borrow().said(page)
+    }
+}
+
+#[test]
+fn what_arrives_between_answer_and_comparison_does_not_look_lost() {
+    let mut there = Ledger::of((1..=600).map(|n| entry(n, 0)));
+    let here = Live(there.clone().into());
+    // Something that differs at all, so that pages are asked for.
+    there.set(7, Entry::Unknown);
+    let mut next = 601;
+    let found = differences(&here, 7, &mut |question| {
+        let answer = question.answer(&there);
+        // It is taken there, and the yes of that is written down here, before anybody looks at the answer.
+        for ledger in [&mut there, &mut *here.0.borrow_mut()] {
+            ledger.set(next, entry(next, 0));
+        }
+        next += 1;
+        answer
+    });
+    let found: Vec<u64> = found.expect("both can be read").differences.iter().map(|difference| difference.n).collect();
+    assert!(next > 603, "it arrived while pages were compared");
+    assert_eq!(found, [7]);
 }
 
 #[test]

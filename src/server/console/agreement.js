@@ -28,7 +28,7 @@ export function agreement(all, reload) {
 		const count = one.missing.count + one.stale.count;
 		ask(t('agree.queue', {name: one.name}), [h('p', t('agree.count', {n: count, count: number(count)}))], {
 			submit: t('agree.send'),
-			done: () => tell(one.name, 'queue', {count}).then(done(t('agree.sent', {name: one.name}))),
+			done: () => tell(one.name, 'queue', {count, at: one.at}).then(done(t('agree.sent', {name: one.name}))),
 		});
 	}
 

@@ -341,7 +341,7 @@ pub(in crate::server) static ROUTES: [Route; 56] = [
         Right::Operate,
         NOTHING_BYTES_MAX,
         Handler::QueueMissing,
-        "sends again what was found to be missing or stale (202): `?count=` is how many that are believed to be",
+        "sends again what was found to be missing or stale (202): `?count=` is how many were seen to be, `?at=` in the comparison of which time",
     ),
     route(G, "/v1/alerts", Right::View, 0, Handler::Alerts, "the rules of alerts, and whether their channels work"),
     route(
