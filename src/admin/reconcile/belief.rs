@@ -171,7 +171,7 @@ impl<'a> Belief<'a> {
                 let key = self.hash(key);
                 each(self, &record, key)?;
             }
-            match page.next {
+            match page.next.filter(|next| after.is_none_or(|after| *next > after)) {
                 Some(next) => query.before = Some(next),
                 None => return Ok(newest),
             }

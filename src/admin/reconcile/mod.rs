@@ -81,6 +81,8 @@ struct Kept {
 struct Wanted {
     who: String,
     found: Found,
+    /// How many lines the list had that it was missing in.
+    lines: u64,
 }
 
 /// A comparison as it is shown.
@@ -177,7 +179,8 @@ impl Reconciler {
             if let Some(expected) = count.filter(|expected| *expected != found) {
                 return Err(Refused::Counted(Error::Counted { expected, found }));
             }
-            kept.wants = kept.found.take().map(|found| Wanted { who: who.to_owned(), found });
+            let lines = kept.report.lines;
+            kept.wants = kept.found.take().map(|found| Wanted { who: who.to_owned(), found, lines });
             Ok(())
         })
     }
@@ -193,10 +196,10 @@ impl Reconciler {
                 let wanted = kept.wants.take()?;
                 kept.is_running = true;
                 // A person believes this list, however short it is.
-                kept.report.believed_lines = kept.report.lines;
+                kept.report.believed_lines = wanted.lines;
                 Some(wanted)
             });
-            if let Some(Wanted { who, found }) = wanted.flatten() {
+            if let Some(Wanted { who, found, .. }) = wanted.flatten() {
                 self.queue(number, plan, &who, &found, now);
                 self.of(number, |kept| kept.is_running = false);
             }
