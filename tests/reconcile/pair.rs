@@ -107,15 +107,16 @@ fn network(there: Arc<Engine>, fates: BTreeMap<String, Fate>) -> impl Fn(&Messag
             *times += 1;
             *times
         };
+        let fate = fates.get(&key).copied().unwrap_or(Fate::Arrives);
         let body = String::from_utf8_lossy(message.body()).into_owned();
-        let (id, body) = match (fates[&key], times) {
+        let (id, body) = match (fate, times) {
             (Fate::Garbled, 1) => (message.id(), body + "?"),
             (Fate::Taken, 1) => (Id::compose(WallMs(9), NodeTag::new(9), Place::new(number.n, 9)), body),
             (Fate::Outdated, 2) => return ().into_outcome(),
             (_, _) => (message.id(), body),
         };
         receive(&there, number, (id, message.revision), &key, &body);
-        match (fates[&key], times) {
+        match (fate, times) {
             (Fate::Unheard | Fate::UnheardAndCancelled, 1) => {
                 Outcome::Failed(Failure::new(Class::Timeout, Sent::Maybe, "nobody knows"))
             }
