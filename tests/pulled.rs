@@ -10,6 +10,7 @@ mod peer;
 #[path = "common/told.rs"]
 mod told;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -26,9 +27,9 @@ fn asked(request: &Request, name: &str) -> String {
     found.unwrap_or_default().to_owned()
 }
 
-/// A journal that gives so many entries a page from where it is asked to.
+/// A journal that gives so many entries a page from where it is asked to, or none while it is down.
 #[derive(Clone, Default)]
-struct Journal(Arc<Mutex<Vec<String>>>);
+struct Journal(Arc<Mutex<Vec<String>>>, Arc<AtomicBool>);
 
 impl Journal {
     fn add(&self, bodies: impl IntoIterator<Item = String>) {
@@ -47,7 +48,8 @@ impl Journal {
                 let all = journal.all();
                 let page: Vec<&str> = all.iter().skip(since).take(per_page).map(String::as_str).collect();
                 let body = format!("{{\"items\":[{}],\"next\":{}}}", page.join(","), since + page.len());
-                if !line.send(answer("200 OK", &body)) {
+                let status = if journal.1.load(Ordering::SeqCst) { "503 Service Unavailable" } else { "200 OK" };
+                if !line.send(answer(status, &body)) {
                     return;
                 }
             }
@@ -131,6 +133,26 @@ fn a_first_reading_that_is_too_much_asks_and_keeps_nothing_until_it_is_let_in() 
     world.live(MINUTE);
     assert_eq!(world.bodies("shop"), journal.all());
     assert_eq!(world.pull.shown().asks, None);
+}
+
+#[test]
+fn a_source_that_was_empty_is_as_new_as_ever_and_a_yes_outlives_a_failure() {
+    let journal = Journal::default();
+    let peer = journal.serve(10);
+    let mut world = World::new(&peer.url("/prices?since={cursor}"), &format!("{CURSOR}, ask_above = 20"), "");
+    world.live(3 * MINUTE);
+    assert_eq!(world.pull.shown().state, PullState::Waits);
+    journal.add(entries(0..35));
+    world.live(2 * MINUTE);
+    let shown = world.pull.shown();
+    assert_eq!((shown.state, shown.asks, world.bodies("shop").len()), (PullState::Asks, Some(21), 0));
+    journal.1.store(true, Ordering::SeqCst);
+    world.pull.ask(true);
+    world.live(MINUTE);
+    assert_eq!((world.pull.shown().state, world.bodies("shop").len()), (PullState::Fails, 0));
+    journal.1.store(false, Ordering::SeqCst);
+    world.live(2 * MINUTE);
+    assert_eq!(world.bodies("shop"), journal.all(), "the next cycle reads what a person let in");
 }
 
 #[test]

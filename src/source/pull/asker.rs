@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::progress::Kept;
 use super::reading::{Ended, Reading, Trouble};
 use super::told::{Telling, Told};
-use super::{Asked, Memory, Pull, PullState};
+use super::{Memory, Pull, PullState};
 use crate::engine::{Engine, SourceNews};
 use crate::model::WallMs;
 use crate::model::cause::words;
@@ -45,6 +45,8 @@ pub struct Asker {
     /// That it was told that it fails.
     told_failing: Told,
     asks: bool,
+    /// Whether a person said yes to it, and it could not be read since.
+    is_sure: bool,
 }
 
 /// Failures since it was last read.
@@ -72,12 +74,14 @@ impl Asker {
             told,
             told_failing,
             asks: false,
+            is_sure: false,
         }
     }
 
     /// Reads it, if it is time or a person wants it. Between two turns [`Asker::next_turn`] is asked.
     pub fn turn(&mut self, now: WallMs) {
         let asked = self.pull.desk().asked.take();
+        self.is_sure |= asked.as_ref().is_some_and(|asked| asked.is_sure);
         if now < self.turned_at {
             // The clock was put back: what was far away may be near.
             self.due = None;
@@ -89,7 +93,10 @@ impl Asker {
             Err(why) => return self.failed(Trouble::new(why), now),
         };
         let read_at = kept.progress.as_ref().map(|progress| progress.read_at());
-        let recalled = [&mut self.told, &mut self.told_failing].map(|told| told.recall(&self.engine, read_at));
+        // Of one that has brought nothing yet the first reading is still to come.
+        let taken_at =
+            kept.progress.as_ref().filter(|progress| !progress.is_untaken).map(|progress| progress.read_at());
+        let recalled = [&mut self.told, &mut self.told_failing].map(|told| told.recall(&self.engine, taken_at));
         if let Err(why) = recalled.into_iter().collect::<Result<(), String>>() {
             return self.failed(Trouble::new(format!("what was told of it cannot be read: {why}")), now);
         }
@@ -105,8 +112,8 @@ impl Asker {
         if is_due {
             self.due = None;
         }
-        if asked.is_some() || (is_due && !self.asks) {
-            self.read(kept, asked.is_some_and(|Asked { is_sure }| is_sure), now);
+        if asked.is_some() || (is_due && (!self.asks || self.is_sure)) {
+            self.read(kept, now);
         }
         self.watch(now);
         self.told.keep(&self.engine, now);
@@ -117,15 +124,15 @@ impl Asker {
     pub fn next_turn(&mut self, now: WallMs) -> WallMs {
         let cycle = &self.pull.rule.cycle;
         let next = *self.due.get_or_insert_with(|| cycle.after(now).max(cycle.at_or_after(self.left_alone_until)));
-        self.pull.desk().shown.next_at = Some(next).filter(|_| !self.asks);
+        self.pull.desk().shown.next_at = Some(next).filter(|_| !self.asks || self.is_sure);
         next
     }
 
-    fn read(&mut self, kept: Kept, is_sure: bool, now: WallMs) {
+    fn read(&mut self, kept: Kept, now: WallMs) {
         let sources = self.sources.clone();
         let Some(source) = sources.find(&self.source) else { return };
         self.pull.desk().shown.state = PullState::Reads;
-        let ended = Reading::new(&self.pull, &sources, source, &self.engine, now, kept).run(is_sure);
+        let ended = Reading::new(&self.pull, &sources, source, &self.engine, now, kept).run(self.is_sure);
         self.left_alone_until = WallMs(0);
         match ended {
             Ok(Ended::Read) => self.succeeded(now),
@@ -139,6 +146,7 @@ impl Asker {
         let was_told = self.told_failing.telling() == Telling::Fails || self.told.telling() == Telling::Nears;
         self.failing = None;
         self.asks = false;
+        self.is_sure = false;
         self.told.is_over();
         self.told_failing.is_over();
         {
@@ -195,7 +203,7 @@ impl Asker {
         }
         self.failing = Some(Failing { since, failures, cause });
         let shown = &mut self.pull.desk().shown;
-        shown.state = if self.asks { PullState::Asks } else { PullState::Fails };
+        shown.state = if self.asks && !self.is_sure { PullState::Asks } else { PullState::Fails };
         shown.failures += 1;
         shown.failing_since.get_or_insert(since);
         shown.last_error = Some(why);

@@ -38,6 +38,9 @@ pub(super) struct Progress {
     pub(super) digest: String,
     /// When it was last read.
     pub(super) read_at: u64,
+    /// Whether nothing came so far: the first reading is still to come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_untaken: bool,
 }
 
 /// A digest of items, one after another.

@@ -128,7 +128,7 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// Why it did not come to its end; what was taken before is kept.
     pub(super) fn run(&mut self, is_sure: bool) -> Result<Ended, Trouble> {
-        if self.kept.progress.is_none()
+        if self.is_first()
             && !is_sure
             && let Some(count) = self.too_many()?
         {
@@ -153,9 +153,15 @@ impl<'a> Reading<'a> {
         Ok(Ended::Read)
     }
 
+    /// Whether nothing was ever taken: a source that was empty so far is as new as one that was never read.
+    fn is_first(&self) -> bool {
+        self.kept.progress.as_ref().is_none_or(|progress| progress.is_untaken)
+    }
+
     /// To how many messages the first reading comes, where that is more than may come unasked. Nothing of it is kept, on disk or in memory.
     fn too_many(&self) -> Result<Option<u64>, Trouble> {
-        let (mut cursor, mut count) = (self.pull.rule.begin.clone(), 0_u64);
+        let kept = self.kept.progress.as_ref().map(|progress| &progress.cursor).filter(|cursor| !cursor.is_empty());
+        let (mut cursor, mut count) = (kept.unwrap_or(&self.pull.rule.begin).clone(), 0_u64);
         for _ in 0..PAGES_MAX {
             let body = self.ask(&cursor)?;
             let page = Page::of(&self.pull.rule, body.as_deref(), &cursor)?;
@@ -213,7 +219,8 @@ impl<'a> Reading<'a> {
 
     /// Keeps messages, and how far that is.
     fn keep(&mut self, part: Part, end: Progress) -> Result<(), Trouble> {
-        let end = Progress { read_at: self.now.0, ..end };
+        let is_untaken = part.drafts.is_empty() && self.is_first();
+        let end = Progress { read_at: self.now.0, is_untaken, ..end };
         let is_there = self
             .kept
             .progress
