@@ -27,9 +27,23 @@ use told::Told;
 const MINUTE_MS: u64 = 60_000;
 
 fn start(disk: &MemoryDisk, told: &Told) -> Engine {
+    // Whom only this destination concerns is told of sources too.
+    start_with(disk, vec![Rule { destinations: vec!["erp".into()], ..Rule::all(told.clone(), 0) }])
+}
+
+fn start_with(disk: &MemoryDisk, rules: Vec<Rule>) -> Engine {
     let store = Arc::new(MemoryStore::open(disk).expect("opens"));
     let erp = Destination::new("erp", |_: &Message| ());
-    Engine::start(store, vec![erp], Settings::default(), vec![Rule::all(told.clone(), 0)]).expect("starts")
+    Engine::start(store, vec![erp], Settings::default(), rules).expect("starts")
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        // The engine tells on a thread of its own.
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Takes these numbers of a sender that gave so many.
@@ -67,18 +81,46 @@ fn a_gap_whose_sender_is_silent_is_told_once_over_a_start_and_once_that_it_is_cl
     receive(&engine, 5, &[]);
     watch.turn(&engine, SILENT_MS);
     watch.turn(&engine, 2 * SILENT_MS);
-    watch.turn(&engine, 3 * SILENT_MS);
-    wait(&told, &["shop out-of-sync"]);
+    wait(&told, &["shop source-gap"]);
+    // Until it is written down that everybody was told, a start tells it again.
+    let mut at = 3 * SILENT_MS;
+    until("it is written down", || {
+        at += SILENT_MS;
+        watch.turn(&engine, at);
+        engine.mark("gap/shop/7").expect("reads").is_some()
+    });
     engine.shutdown(Duration::from_secs(10)).expect("ends");
 
     let engine = start(&disk, &told);
     let mut watch = Watch::new(vec!["shop".into()]);
     [0, SILENT_MS, 2 * SILENT_MS].into_iter().for_each(|at| watch.turn(&engine, at));
     assert_eq!(receive(&engine, 5, &[2, 4, 5]).mark, 5);
-    watch.turn(&engine, 3 * SILENT_MS);
-    watch.turn(&engine, 4 * SILENT_MS);
-    wait(&told, &["shop in-sync"]);
+    let mut at = 3 * SILENT_MS;
+    until("it is forgotten", || {
+        at += SILENT_MS;
+        watch.turn(&engine, at);
+        engine.mark("gap/shop/7").expect("reads").is_none()
+    });
+    wait(&told, &["shop source-whole"]);
+    engine.shutdown(Duration::from_secs(10)).expect("ends");
+}
+
+#[test]
+fn a_gap_of_which_nobody_was_told_is_told_after_a_start() {
+    let (disk, told) = (MemoryDisk::new(), Told::default());
+    let watch_over = |engine: &Engine| {
+        let mut watch = Watch::new(vec!["shop".into()]);
+        [0, SILENT_MS, 2 * SILENT_MS].into_iter().for_each(|at| watch.turn(engine, at));
+    };
+    let engine = start_with(&disk, Vec::new());
+    receive(&engine, 5, &[1, 3]);
+    watch_over(&engine);
     assert_eq!(engine.mark("gap/shop/7").expect("reads"), None);
+    engine.shutdown(Duration::from_secs(10)).expect("ends");
+    let engine = start(&disk, &told);
+    receive(&engine, 5, &[]);
+    watch_over(&engine);
+    wait(&told, &["shop source-gap"]);
     engine.shutdown(Duration::from_secs(10)).expect("ends");
 }
 
@@ -119,7 +161,7 @@ impl Ledgers for Waiting {
 
     fn resend(&mut self, _id: Id, _why: &str, _reply: Box<dyn FnOnce(Result<(), Error>) + Send>) {}
 
-    fn tell(&self, _destination: &Arc<str>, _agreement: Agreement, words: String) {
+    fn tell(&self, _stream: &Stream, _agreement: Agreement, words: String) {
         self.told.lock().expect("whole").push(words);
     }
 }

@@ -122,6 +122,8 @@ fn headline(alert: &Alert, longest: usize) -> String {
         "source-forgets" => format!("Source {to} will soon forget what was not read"),
         "source-forgot" => format!("Source {to} may have forgotten what was not read"),
         "source-refused" => format!("Files of source {to} cannot be taken"),
+        "source-gap" => format!("Source {to} owes messages, and is silent"),
+        "source-whole" => format!("Over: nothing that source {to} sent is missing"),
         "test" => "A test: you are told by this goniec".to_owned(),
         // What it says itself begins with all that matters.
         _ => line(&alert.to_string(), longest),
@@ -160,6 +162,7 @@ fn commands(alert: &Alert) -> Vec<String> {
         "source-refused" => {
             vec!["goniec sources".to_owned(), "ls FOLDER/failed   (once mended, move it back)".to_owned()]
         }
+        "source-gap" => vec!["goniec streams".to_owned()],
         "source-failing" | "source-forgets" | "source-forgot" => {
             vec!["goniec sources".to_owned(), format!("goniec cycle run {to}   (once it is mended)")]
         }

@@ -44,13 +44,12 @@ pub trait Channel: Send + Sync + 'static {
 /// Messages of one destination that came to rest, or wait for a person, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// The destination; `*` where it is the registry that is damaged or full, and in a test; the source, where the reason begins with `source-`,
-    /// or where its stream has gaps.
+    /// The destination; `*` where it is the registry that is damaged or full, and in a test; the source, where the reason begins with `source-`.
     pub destination: Arc<str>,
     /// The reason (`exhausted`, `rejected`, `expired`), `uncertain` for messages that wait for a person to say whether they arrived, `damaged`
     /// for what cannot be read and so is not delivered, `late` for messages that are still tried, or `will-be-late`, `on-time`, `silent`, `active`,
     /// `paused`, `resumed`, `failing` and `answering` for a destination itself, `full` and `has-room` for the disk, `source-asks`, `source-failing`, `source-read`,
-    /// `source-forgets`, `source-forgot` and `source-refused` for a source, `out-of-sync`, `in-sync` and `unread` for what a destination says that it has, `rule` where its rules do not tell
+    /// `source-forgets`, `source-forgot`, `source-refused`, `source-gap` and `source-whole` for a source, `out-of-sync`, `in-sync` and `unread` for what a destination says that it has, `rule` where its rules do not tell
     /// what it answered, `test` where a person tries the channel.
     pub reason: &'static str,
     /// How many since the alert before; rows, where they are damaged; all that are, where they are late.
@@ -120,13 +119,15 @@ pub(super) const INCIDENT: &str = "incident";
 pub(super) const INCIDENT_AT_REST: &str = "incident-at-rest";
 pub(super) const INCIDENT_LASTS: &str = "incident-lasts";
 pub(super) const RECOVERED: &str = "recovered";
-/// Of sources: that are asked, and of their files.
+/// Of sources: that are asked, of their files, and of the numbers of their streams.
 pub(super) const SOURCE_ASKS: &str = "source-asks";
 pub(super) const SOURCE_FAILING: &str = "source-failing";
 pub(super) const SOURCE_READ: &str = "source-read";
 pub(super) const SOURCE_FORGETS: &str = "source-forgets";
 pub(super) const SOURCE_FORGOT: &str = "source-forgot";
 pub(super) const SOURCE_REFUSED: &str = "source-refused";
+pub(super) const SOURCE_GAP: &str = "source-gap";
+pub(super) const SOURCE_WHOLE: &str = "source-whole";
 /// Of what a destination says that it has: something lacks, nothing does any more, and it cannot be read.
 pub(super) const OUT_OF_SYNC: &str = "out-of-sync";
 pub(super) const IN_SYNC: &str = "in-sync";

@@ -6,7 +6,8 @@
 
 use super::alert::{
     Alert, Channel, DAMAGED, FULL, HAS_ROOM, INCIDENT, INCIDENT_AT_REST, INCIDENT_LASTS, LATE, RECOVERED, RULE,
-    SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_READ, SOURCE_REFUSED, TEST, WILL_BE_LATE,
+    SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_GAP, SOURCE_READ, SOURCE_REFUSED, SOURCE_WHOLE,
+    TEST, WILL_BE_LATE,
 };
 
 /// The first channel: a line in the log.
@@ -49,6 +50,8 @@ impl std::fmt::Display for Alert {
             None if *reason == SOURCE_READ => write!(f, "source {destination} is read again")?,
             None if *reason == SOURCE_FORGETS => write!(f, "source {destination} will forget what was not read")?,
             None if *reason == SOURCE_REFUSED => write!(f, "source {destination} has files that cannot be taken")?,
+            None if *reason == SOURCE_GAP => write!(f, "the stream of source {destination} has a gap")?,
+            None if *reason == SOURCE_WHOLE => write!(f, "the stream of source {destination} has no gap any more")?,
             None if *reason == SOURCE_FORGOT => write!(f, "source {destination} may have forgotten what was not read")?,
             None => write!(f, "destination {destination} is {reason}")?,
         }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::alert::{
     ACTIVE, ANSWERING, Cause, Channel, DAMAGED, FAILING, FULL, HAS_ROOM, IN_SYNC, INCIDENT, INCIDENT_AT_REST,
     INCIDENT_LASTS, LATE, ON_TIME, OUT_OF_SYNC, PAUSED, RECOVERED, RESUMED, SILENT, SOURCE_ASKS, SOURCE_FAILING,
-    SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_READ, SOURCE_REFUSED, UNREAD, WILL_BE_LATE,
+    SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_GAP, SOURCE_READ, SOURCE_REFUSED, SOURCE_WHOLE, UNREAD, WILL_BE_LATE,
 };
 use crate::model::WallMs;
 use crate::model::timetable::Hours;
@@ -149,9 +149,8 @@ impl Kind {
             FULL | HAS_ROOM => Kind::Disk,
             OUT_OF_SYNC | IN_SYNC | UNREAD => Kind::Reconcile,
             INCIDENT | INCIDENT_AT_REST | INCIDENT_LASTS | RECOVERED => Kind::Incident,
-            SOURCE_ASKS | SOURCE_FAILING | SOURCE_READ | SOURCE_FORGETS | SOURCE_FORGOT | SOURCE_REFUSED => {
-                Kind::Source
-            }
+            SOURCE_ASKS | SOURCE_FAILING | SOURCE_READ | SOURCE_FORGETS | SOURCE_FORGOT => Kind::Source,
+            SOURCE_REFUSED | SOURCE_GAP | SOURCE_WHOLE => Kind::Source,
             _ => Kind::Abandoned,
         }
     }

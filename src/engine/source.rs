@@ -12,7 +12,9 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::alert::{SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_READ, SOURCE_REFUSED};
+use super::alert::{
+    SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_GAP, SOURCE_READ, SOURCE_REFUSED, SOURCE_WHOLE,
+};
 use super::notice::{Notice, Notified};
 
 /// What becomes of a source.
@@ -30,6 +32,10 @@ pub enum SourceNews {
     Forgot,
     /// A file of it cannot be taken.
     Refused,
+    /// Its stream has a gap, and it is silent.
+    Gap,
+    /// Its stream has no gap any more.
+    Whole,
 }
 
 impl SourceNews {
@@ -41,6 +47,8 @@ impl SourceNews {
             SourceNews::Forgets => SOURCE_FORGETS,
             SourceNews::Forgot => SOURCE_FORGOT,
             SourceNews::Refused => SOURCE_REFUSED,
+            SourceNews::Gap => SOURCE_GAP,
+            SourceNews::Whole => SOURCE_WHOLE,
         }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! # What holds
 //!
-//! * A gap is told once, also over a restart, and once more when it is closed. What is told and not yet written down is told again.
+//! * A gap is told once, also over a restart, and once more when it is closed. It is written down once everybody was told: until then a start tells it again.
 //!
 //! # What it does not know
 //!
@@ -14,12 +14,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::{Agreement, Engine, Mark, Side, Stream, StreamShown};
+use crate::engine::{Engine, Mark, Notified, Side, SourceNews, Stream, StreamShown};
 use crate::error::Error;
 use crate::model::WallMs;
 
-/// What its alerts are about.
-const ITSELF: &str = "the watch over what comes";
 /// How often it looks.
 const LOOK_MS: u64 = 10_000;
 /// How long a sender is silent before a person is told of what it owes: longer than it takes to put a node in the place of another.
@@ -35,10 +33,12 @@ pub struct Watch {
 }
 
 /// What is remembered of a stream.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Kept {
     /// A person was told of all gaps up to this number; 0 where of none.
     told: u64,
+    /// Of what is not written down yet.
+    notified: Option<Notified>,
     /// When its sender was last heard,
     heard_at: Option<WallMs>,
     /// and since when, on the monotonic clock, that is all that was heard of it.
@@ -70,6 +70,7 @@ impl Watch {
         for shown in &all {
             let said = self.streams.get_mut(&shown.stream).and_then(|kept| kept.look(shown, now_ms));
             let told = said.map_or(Ok(()), |up_to| self.tell(engine, &shown.stream, up_to));
+            let told = told.and_then(|()| self.keep(engine, &shown.stream));
             // What hinders one stream hinders none of the others.
             if let Err(error) = told {
                 log::warn!("stream from {:?}: a gap cannot be told: {error}", shown.stream.name);
@@ -77,20 +78,41 @@ impl Watch {
         }
     }
 
-    /// Tells that a stream has gaps up to this number, or, where that is 0, none any more; and remembers that.
+    /// Tells that a stream has gaps up to this number, or, where that is 0, none any more.
     fn tell(&mut self, engine: &Engine, stream: &Stream, up_to: u64) -> Result<(), Error> {
         let is_open = |(other, kept): (&Stream, &Kept)| other != stream && other.name == stream.name && kept.told > 0;
-        if up_to > 0 {
+        let news = if up_to > 0 {
             let holes = engine.stream_holes(stream, up_to)?;
-            engine.tell_agreement(&stream.name, ITSELF, Agreement::Lost, words(stream, &holes));
-        } else if !self.streams.iter().any(is_open) {
-            let words = "the stream that comes from it has no gap any more".to_owned();
-            engine.tell_agreement(&stream.name, ITSELF, Agreement::Found, words);
+            Some((SourceNews::Gap, words(stream, &holes)))
+        } else if self.streams.iter().any(is_open) {
+            None
+        } else {
+            Some((SourceNews::Whole, String::new()))
+        };
+        let notified = news.map(|(news, words)| engine.note_source(&stream.name, news, words));
+        let kept = self.streams.entry(stream.clone()).or_default();
+        (kept.told, kept.notified) = (up_to, notified);
+        if kept.notified.is_none() { self.write(engine, stream, up_to) } else { Ok(()) }
+    }
+
+    /// Writes down what everybody was told by now.
+    fn keep(&mut self, engine: &Engine, stream: &Stream) -> Result<(), Error> {
+        let Some(kept) = self.streams.get_mut(stream) else { return Ok(()) };
+        if !kept.notified.as_ref().is_some_and(Notified::is_everybody) {
+            return Ok(());
         }
-        self.streams.entry(stream.clone()).or_default().told = up_to;
+        let told = kept.told;
+        self.write(engine, stream, told)
+    }
+
+    fn write(&mut self, engine: &Engine, stream: &Stream, up_to: u64) -> Result<(), Error> {
         let (name, is) = (mark_of(stream), if up_to > 0 { up_to.to_string().into_bytes() } else { Vec::new() });
         let mark = Mark { was: engine.mark(&name)?, name: name.into(), is };
-        engine.accept_marked_wait(Vec::new(), mark).map(drop)
+        engine.accept_marked_wait(Vec::new(), mark)?;
+        if let Some(kept) = self.streams.get_mut(stream) {
+            kept.notified = None;
+        }
+        Ok(())
     }
 }
 
@@ -125,7 +147,7 @@ fn words(stream: &Stream, holes: &[(u64, u64)]) -> String {
     let first = holes.first().map_or(0, |(from, _)| *from);
     let (epoch, minutes) = (stream.epoch, SILENT_MS / 60_000);
     format!(
-        "the stream that comes from it has a gap, and its sender has been silent for {minutes} minutes: {missing} numbers of epoch {epoch:x} are missing, {first} is the first"
+        "the stream that comes from it has a gap, and its sender has been silent for {minutes} minutes: {missing} numbers of epoch {epoch:x} are missing at least, {first} is the first"
     )
 }
 
