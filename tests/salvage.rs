@@ -214,21 +214,30 @@ fn whoever_wrote_a_note_is_told_which_messages_are_lost_and_says_what_is_taken_o
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     let places = [1, 2, 3].map(|n| accept(&store, WallMs(NOW.0 + n), Message::to("erp").body(b"{}".to_vec())));
+    // What was delivered has gone on, and is not asked for again.
+    let dest = store.destination("erp").expect("a number");
+    let both = [0, 1].map(|_| Incoming::new(Message::to("erp").body(b"{}".to_vec()), dest));
+    let both = store.commit(&Batch { now: NOW, accepts: both.into(), ..Batch::default() }).expect("commits").accepted;
+    let [(_, waits), (_, went)] = both[..] else { panic!("two were accepted") };
+    assert_eq!(waits.chunk(), went.chunk());
+    moved(&store, went, State::Delivered, |_| ());
     let notes = ["mine", "gone"].map(|key| Note { key: key.into(), value: b"as it was".to_vec() });
     store.commit(&Batch { now: NOW, notes: notes.into(), ..Batch::default() }).expect("commits");
     // What a person deletes is not lost.
     store.commit(&Batch { now: NOW, deletes: vec![places[2]], ..Batch::default() }).expect("commits");
     store.close().expect("closes");
     assert!(break_rows(dir.path(), CHUNK, &places[0].chunk().to_be_bytes()) > 0);
+    assert!(break_rows(dir.path(), CHUNK, &waits.chunk().to_be_bytes()) > 0);
+    let beyond = Place::new(went.chunk() + 1, 0);
     let into = tempfile::tempdir().expect("a directory");
     let told = std::cell::RefCell::new(Vec::new());
     let takes = |note: Note, is_lost: &dyn Fn(Place) -> bool| {
-        told.borrow_mut().push(places.map(is_lost));
+        told.borrow_mut().push([places[0], places[1], places[2], waits, went, beyond].map(is_lost));
         (note.key == b"mine").then(|| Note { value: b"as it is".to_vec(), ..note })
     };
     let done = salvage(dir.path(), into.path(), options(), &takes).expect("salvages");
     assert_eq!(done.missing[0], format!("the 1 messages of chunk {}", places[0].chunk()));
-    assert_eq!(*told.borrow(), [[true, false, false]; 2]);
+    assert_eq!(*told.borrow(), [[true, false, false, true, false, true]; 2]);
     let store = open(into.path());
     assert_eq!(store.note(b"mine").expect("reads").as_deref(), Some(&b"as it is"[..]));
     assert_eq!(store.note(b"gone").expect("reads"), None);

@@ -55,7 +55,7 @@ pub trait Ledgers {
     /// Sends a message again, and says whether it may.
     fn resend(&mut self, id: Id, why: &str, reply: Box<dyn FnOnce(Result<(), Error>) + Send>);
     /// Has a person told that a destination lacks what was delivered to it, or lacks nothing any more.
-    fn tell(&self, destination: &Arc<str>, agreement: Agreement, words: String);
+    fn tell(&self, stream: &Stream, agreement: Agreement, words: String);
 }
 
 /// What is said of a stream.
@@ -161,23 +161,27 @@ impl Keeper {
                 Entry::Unknown => {}
                 Entry::There(..) if known.contains(&n) => ended.push((n, End::Superseded)),
                 Entry::There(..) if gap.again >= RESENDS_MAX => {}
-                Entry::There(..) => match node.message(stream, n, wall) {
-                    // It arrived while the other side was asked.
-                    Ok(Some(Numbered { state: State::Delivered, at, .. })) if at >= asked_at => {}
-                    Ok(Some(Numbered { id, state: State::Delivered, number, .. })) if number == stream.number(n) => {
-                        node.resend(id, UNKNOWN_THERE, refusal(id, n, &overtaken));
-                        gap.again += 1;
+                Entry::There(..) => {
+                    match node.message(stream, n, wall).map(|found| found.filter(|it| it.is(stream, n))) {
+                        // It arrived while the other side was asked.
+                        Ok(Some(Numbered { state: State::Delivered, at, .. })) if at >= asked_at => {}
+                        Ok(Some(Numbered { id, state: State::Delivered, .. })) => {
+                            node.resend(id, UNKNOWN_THERE, refusal(id, n, &overtaken));
+                            gap.again += 1;
+                        }
+                        // It was delivered once, was sent again by a person, and given up.
+                        Ok(Some(Numbered { state: State::Abandoned(why), .. })) => ended.push((n, why.into())),
+                        Ok(Some(Numbered {
+                            state: State::Queued(_) | State::Sending(_) | State::Failed(_), ..
+                        })) => {}
+                        Ok(None) => gap.lost += 1,
+                        // It hides none of the others.
+                        Err(error) => {
+                            log::warn!("stream to {:?}: number {n} cannot be looked up: {error}", stream.name);
+                            gap.lost += 1;
+                        }
                     }
-                    // It was delivered once, was sent again by a person, and given up.
-                    Ok(Some(Numbered { state: State::Abandoned(why), .. })) => ended.push((n, why.into())),
-                    Ok(Some(Numbered { state: State::Queued(_) | State::Sending(_) | State::Failed(_), .. })) => {}
-                    Ok(Some(_) | None) => gap.lost += 1,
-                    // It hides none of the others.
-                    Err(error) => {
-                        log::warn!("stream to {:?}: number {n} cannot be looked up: {error}", stream.name);
-                        gap.lost += 1;
-                    }
-                },
+                }
             }
         }
         let kept = self.streams.entry(stream.clone()).or_default();
@@ -185,8 +189,13 @@ impl Keeper {
             kept.due_ms = now_ms;
         }
         kept.ended = ended;
-        if let Some((agreement, words)) = kept.gap(gap, now_ms) {
-            node.tell(&stream.name, agreement, words);
+        let said = kept.gap(gap, now_ms);
+        let mut others = self.streams.iter().filter(|(other, _)| other.name == stream.name);
+        match said {
+            // Another epoch still has one.
+            Some((Agreement::Found, _)) if others.any(|(_, kept)| kept.is_said) => {}
+            Some((agreement, words)) => node.tell(stream, agreement, words),
+            None => {}
         }
         Ok(())
     }
@@ -209,18 +218,18 @@ impl Kept {
 
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Gap { lost, again, ungiven } = self;
-        write!(
-            f,
-            "the stream has a gap that does not close: of what was delivered it does not know {lost} messages that are no longer here, and {again} that were sent again"
-        )?;
-        if *ungiven > 0 {
-            write!(
-                f,
-                "; and it was told of {ungiven} numbers that are not known here: this registry was set back, or lost its power before they were safe"
-            )?;
-        }
-        Ok(())
+        let Gap { lost, again, ungiven } = *self;
+        let again = u64::try_from(again).unwrap_or(u64::MAX);
+        write!(f, "the stream has a gap that does not close")?;
+        let parts = [
+            (lost, "messages that were delivered are not known there, and are no longer here"),
+            (again, "messages at least that were delivered are not known there, and were sent again"),
+            (
+                ungiven,
+                "numbers were told there that are not known here: this registry was set back, or lost its power before they were safe",
+            ),
+        ];
+        parts.iter().filter(|(count, _)| *count > 0).try_for_each(|(count, what)| write!(f, "; {count} {what}"))
     }
 }
 
@@ -251,6 +260,13 @@ pub struct Numbered {
     pub number: Number,
 }
 
+impl Numbered {
+    /// Whether it has this number: in a registry that lost its last messages another may lie in its place.
+    fn is(&self, stream: &Stream, n: u64) -> bool {
+        self.number == stream.number(n)
+    }
+}
+
 /// Where a message stands; `None` where it could not be sent again.
 fn standing(record: &Record) -> Option<Numbered> {
     let can_go = record.body_bytes.is_some();
@@ -276,8 +292,10 @@ impl Ledgers for Engine {
         self.act(id, Act::Resend(Queued::Ready).by("goniec", why), Box::new(|said| reply(said.map(drop))));
     }
 
-    fn tell(&self, destination: &Arc<str>, agreement: Agreement, words: String) {
-        self.tell_agreement(destination, ITSELF, agreement, words);
+    fn tell(&self, stream: &Stream, agreement: Agreement, words: String) {
+        // One epoch's gap is not another's.
+        let about = format!("{ITSELF}, epoch {:x}", stream.epoch);
+        self.tell_agreement(&stream.name, &about, agreement, words);
     }
 }
 
@@ -300,7 +318,7 @@ impl Ledgers for Turn {
     }
 
     /// Whoever drives it looks for himself.
-    fn tell(&self, _destination: &Arc<str>, _agreement: Agreement, _words: String) {}
+    fn tell(&self, _stream: &Stream, _agreement: Agreement, _words: String) {}
 }
 
 #[cfg(test)]

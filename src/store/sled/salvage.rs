@@ -79,8 +79,14 @@ pub fn salvage(from: &Path, into: &Path, options: Options, takes: Takes<'_>) -> 
     let found = Found::newest(file, known.map(|identity| identity.seal), commit_max).map_err(open::disk)?;
     // Ids go on as they were.
     let new = Fresh::begin(into, known.map(|identity| identity.node), options.cache_bytes)?;
-    let mut carry =
-        Carry { found: &found, new, names: Names::new(), lost: BTreeSet::new(), salvaged: Salvaged::default() };
+    let mut carry = Carry {
+        found: &found,
+        new,
+        names: Names::new(),
+        lost: BTreeSet::new(),
+        lost_chunks: BTreeSet::new(),
+        salvaged: Salvaged::default(),
+    };
     let carried = carry.all(chunks_max, testimony, takes);
     let Carry { new, salvaged, .. } = carry;
     if let Err(error) = carried {
@@ -96,8 +102,9 @@ struct Carry<'a> {
     found: &'a Found,
     new: Fresh,
     names: Names,
-    /// The chunks whose messages are lost.
-    lost: BTreeSet<u64>,
+    /// The messages that are lost: those that had not been delivered, where their statuses say so, and the chunks of which nothing is known.
+    lost: BTreeSet<Place>,
+    lost_chunks: BTreeSet<u64>,
     salvaged: Salvaged,
 }
 
@@ -209,7 +216,12 @@ impl Carry<'_> {
     fn notes(&mut self, takes: Takes<'_>) -> Result<(), StoreError> {
         for row in self.found.under(Tree::Note, b"") {
             let (key, commit, value) = row.map_err(open::disk)?;
-            let note = takes(Note { key: key.to_vec(), value }, &|place| self.lost.contains(&place.chunk()));
+            let next_chunk = self.new.head.next_chunk;
+            let note = takes(Note { key: key.to_vec(), value }, &|place| {
+                // What comes next will lie where the last ones lay.
+                let is_unknown = self.lost_chunks.contains(&place.chunk()) || place.chunk() >= next_chunk;
+                is_unknown || self.lost.contains(&place)
+            });
             if let Some(note) = note {
                 self.new.put(Tree::Note, &note.key, commit, &note.value)?;
             }
@@ -293,7 +305,8 @@ impl Carry<'_> {
             (Some(stat), Some(_)) => Ok(stat),
             (Some(mut stat), None) => {
                 if !stat.is_empty() {
-                    self.lost.insert(chunk);
+                    let undelivered = stat.slots().filter(|(_, slot)| slot.state != State::Delivered);
+                    self.lost.extend(undelivered.map(|(number, _)| Place::new(chunk, number)));
                     self.miss(format!("the {} messages of chunk {chunk}", stat.slots().count()));
                 }
                 stat.clear();
@@ -306,7 +319,7 @@ impl Carry<'_> {
                 Ok(stat)
             }
             (None, None) => {
-                self.lost.insert(chunk);
+                self.lost_chunks.insert(chunk);
                 self.miss(format!("chunk {chunk}"));
                 Ok(Stat::new(before))
             }
