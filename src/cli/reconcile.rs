@@ -69,15 +69,18 @@ pub(super) fn run(arguments: &ArgMatches) -> Result<(), Fail> {
     let mut shown = if is_last { node.json("GET", &path)? } else { over(&node, &path)? };
     // What is shown of one that failed is from the time before: nobody sends by that.
     let is_compared = failure(&shown).is_empty();
+    if arguments.get_flag("queue") && is_compared && is_sent(&shown) {
+        return queued(arguments, &shown, 0);
+    }
     if arguments.get_flag("queue") && is_compared && lacking(&shown) > 0 {
         if !arguments.get_flag("json") {
             show(&shown)?;
         }
         ask(arguments, &shown)?;
-        let seen = format!("count={}&at={}", lacking(&shown), escape(&field(&shown, "at")));
-        node.json("POST", &format!("{path}/queue?{seen}"))?;
+        let count = lacking(&shown);
+        node.json("POST", &format!("{path}/queue?count={count}&at={}", escape(&field(&shown, "at"))))?;
         shown = over(&node, &path)?;
-        return queued(arguments, &shown);
+        return queued(arguments, &shown, count);
     }
     if arguments.get_flag("list") && is_compared {
         lines(&node, &path, arguments)?;
@@ -139,16 +142,26 @@ fn lines(node: &Node, path: &str, arguments: &ArgMatches) -> Result<(), Fail> {
     }
 }
 
-/// Says what was sent again.
-fn queued(arguments: &ArgMatches, shown: &Value) -> Result<(), Fail> {
+/// Whether a rule has sent what this comparison found.
+fn is_sent(shown: &Value) -> bool {
+    let at = shown.get("queued").map_or_else(String::new, |queued| field(queued, "at"));
+    !at.is_empty() && at >= field(shown, "at")
+}
+
+/// Says what was sent again, of so many at least.
+fn queued(arguments: &ArgMatches, shown: &Value, count: u64) -> Result<(), Fail> {
     let queued = shown.get("queued").unwrap_or(&Value::Null);
     if arguments.get_flag("json") {
         say_json(&queued)?;
     } else {
         say(&format!("{} sent again, {} refused", field(queued, "messages"), field(queued, "refused")))?;
     }
+    let told = ["messages", "refused"].iter().filter_map(|name| queued.get(name)?.as_u64()).sum::<u64>();
     match field(queued, "detail") {
-        none if none.is_empty() => Ok(()),
+        none if none.is_empty() && told >= count => Ok(()),
+        none if none.is_empty() => {
+            Err(Fail::new(NO, format!("{} are not here any more, and cannot be sent", count - told)))
+        }
         detail => Err(Fail::new(NO, format!("some were refused, the last because {detail}"))),
     }
 }

@@ -57,7 +57,7 @@ impl Node {
     /// What the verb that the page names says, where it is yes.
     fn agrees(&self, name: &str) -> Option<String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_goniec"));
-        command.args(["reconcile", name, "--run", "--url", &self.url]).stdin(Stdio::null());
+        command.args(["reconcile", name, "--url", &self.url]).stdin(Stdio::null());
         let ended = command.output().expect("runs");
         ended.status.success().then(|| String::from_utf8_lossy(&ended.stdout).into_owned())
     }
