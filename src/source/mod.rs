@@ -12,8 +12,8 @@
 //! * What is believed becomes a message: for each destination that a route names, or for [`UNROUTED`], where it rests abandoned with the reason,
 //!   is told like everything else that rests so, and goes its way when it is sent again after the routes were mended.
 //! * A delivery that comes again under the same id with the same body is taken once for each destination; where the id alone names it, as with
-//!   Stripe, Standard Webhooks and events, whatever its body is by then. Where nothing names it, a signed time does, with the body: who has read a
-//!   delivery cannot have it taken again.
+//!   Stripe, Standard Webhooks and events, whatever its body is by then. Where nothing names it, a signed time does, with the body: who has read
+//!   such a delivery cannot have it taken again.
 //!
 //! # What it does not know
 //!
