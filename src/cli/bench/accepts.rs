@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::server::{self, ServerConfig};
 
 use super::lines::{self, CONNECTIONS, Peer};
-use super::local::{self, DESTINATION, Gate, Local};
+use super::local::{self, BODIES, Bodies, DESTINATION, Gate, Local};
 use super::measure;
 use super::redis::Redis;
 use super::table::Row;
@@ -37,7 +37,7 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Row>, Fail> {
             Row::alone("accepts", by_http, all.iter().map(|(_, http)| *http), absent),
         ]);
     };
-    let peer = redis.appends(&local::body(bytes));
+    let peer = redis.appends(&local::body(bytes, 0));
     let threads = peer.best(messages / 4)?;
     let bare = || {
         redis.empty()?;
@@ -52,15 +52,16 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Row>, Fail> {
 
 fn library(plan: &Plan, bytes: usize, messages: usize) -> Result<f64, Fail> {
     let local = Local::start(plan, Gate::destination())?;
-    let body = local::body(bytes);
-    measure::calls(CONNECTIONS, messages, || local::accept(local.engine(), 1, &body))
+    let bodies = Bodies::of(bytes);
+    measure::calls(CONNECTIONS, messages, || local::accept(local.engine(), 1, &bodies))
 }
 
 fn http(plan: &Plan, bytes: usize, messages: usize) -> Result<f64, Fail> {
     let path = format!("/v1/send/{DESTINATION}");
     over_http(plan, |address| {
-        let request = lines::post(address, &path, "application/json", &local::body(bytes));
-        let peer = Peer { address, request, whole: lines::accepted };
+        let bodies = (0..BODIES).map(|number| local::body(bytes, number));
+        let requests = bodies.map(|body| lines::post(address, &path, "application/json", &body)).collect();
+        let peer = Peer { address, requests, whole: lines::accepted };
         let threads = peer.best(messages / 8)?;
         peer.ask(CONNECTIONS, threads, messages)
     })

@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::engine::{BatchRule, Destination, Hand};
 use crate::transport::http::Http;
 
-use super::local::{self, DESTINATION, Local, REQUEST};
+use super::local::{self, Bodies, DESTINATION, Local, REQUEST};
 use super::measure::{self, TIME_MAX};
 use super::sink::Bare;
 use super::table::Row;
@@ -50,11 +50,11 @@ type Measured = fn(&Local, usize, usize, usize) -> Result<f64, Fail>;
 
 /// Hands in so many messages to a paused destination, and says how many a second are delivered once it goes on.
 fn drained(local: &Local, _: usize, bytes: usize, messages: usize) -> Result<f64, Fail> {
-    let (engine, body) = (local.engine(), local::body(bytes));
+    let (engine, bodies) = (local.engine(), Bodies::of(bytes));
     engine.steer_wait(DESTINATION, Hand::Pause)?;
     let mut accepted = 0;
     while accepted < messages {
-        accepted += local::accept(engine, REQUEST.min(messages - accepted), &body)?;
+        accepted += local::accept(engine, REQUEST.min(messages - accepted), &bodies)?;
     }
     let began = Instant::now();
     engine.steer_wait(DESTINATION, Hand::Resume)?;

@@ -10,7 +10,7 @@ use crate::engine::Destination;
 use crate::model::{Draft, Message};
 use crate::transport::http::Http;
 
-use super::local::{self, Local, REQUEST};
+use super::local::{self, Bodies, Local, REQUEST};
 use super::measure::{self, TIME_MAX};
 use super::sink::Bare;
 use super::table::Row;
@@ -73,8 +73,8 @@ fn name(number: usize) -> String {
 }
 
 fn drafts(name: &str, count: usize, bytes: usize) -> Vec<Draft> {
-    let body = local::body(bytes);
-    (0..count).map(|_| Message::to(name).body(body.clone())).collect()
+    let bodies = Bodies::of(bytes);
+    (0..count).map(|_| Message::to(name).body(bodies.next())).collect()
 }
 
 /// Hands in so many messages for each of the first destinations, by turns, waits until all are delivered, and says how many a second that makes.

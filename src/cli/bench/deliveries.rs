@@ -56,7 +56,7 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Row>, Fail> {
 }
 
 fn message(bytes: usize) -> Message {
-    let draft = Message::to(DESTINATION).key("order:17").content_type("application/json").body(local::body(bytes));
+    let draft = Message::to(DESTINATION).key("order:17").content_type("application/json").body(local::body(bytes, 0));
     Message {
         id: Id::compose(WallMs(0), NodeTag::new(7), Place::new(1, 2)),
         attempt: 1,

@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::engine::{Destination, Order};
 use crate::model::Message;
 
-use super::local::{self, DESTINATION, Local, REQUEST};
+use super::local::{self, Bodies, DESTINATION, Local, REQUEST};
 use super::measure::{self, TIME_MAX};
 use super::table::Row;
 use super::{Fail, KIB, Plan};
@@ -40,11 +40,11 @@ fn lives(plan: &Plan, rule: impl FnOnce(&mut Destination), has_versions: bool) -
     let mut nowhere = Destination { concurrency: 1, ..Destination::new(DESTINATION, |_: &Message| ()) };
     rule(&mut nowhere);
     let local = Local::start(plan, nowhere)?;
-    let (body, next) = (local::body(plan.size.unwrap_or(KIB)), AtomicU64::new(0));
+    let (bodies, next) = (Bodies::of(plan.size.unwrap_or(KIB)), AtomicU64::new(0));
     let share = plan.messages.unwrap_or(MESSAGES).div_ceil(plan.producers.max(1));
     let keyed = || {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        let draft = Message::to(DESTINATION).key(format!("sku-{number}")).body(body.clone());
+        let draft = Message::to(DESTINATION).key(format!("sku-{number}")).body(bodies.next());
         if has_versions { draft.version(number) } else { draft }
     };
     let began = Instant::now();

@@ -31,8 +31,8 @@ pub(super) type Whole = fn(&[u8]) -> Result<Option<usize>, String>;
 pub(super) struct Peer {
     /// Its address.
     pub(super) address: SocketAddr,
-    /// What is asked, the same every time.
-    pub(super) request: Vec<u8>,
+    /// What is asked, by connection in turn.
+    pub(super) requests: Vec<Vec<u8>>,
     /// Where an answer ends.
     pub(super) whole: Whole,
 }
@@ -70,8 +70,8 @@ impl Peer {
             let mut lines = group.lock().unwrap_or_else(PoisonError::into_inner);
             let mut done = 0;
             while done < share && began.elapsed() < TIME_MAX {
-                for line in lines.iter_mut() {
-                    line.stream.write_all(&self.request).map_err(|error| self.broken(&error))?;
+                for (at, line) in lines.iter_mut().enumerate() {
+                    line.stream.write_all(self.request(number * each + at)).map_err(|error| self.broken(&error))?;
                 }
                 for line in lines.iter_mut() {
                     line.answer(self.whole).map_err(|error| self.broken(&error))?;
@@ -87,10 +87,14 @@ impl Peer {
     pub(super) fn ask_all(&self, count: usize) -> Result<(), Fail> {
         let mut line = Line::connect(self.address).map_err(|error| self.broken(&error))?;
         for _ in 0..count {
-            line.stream.write_all(&self.request).map_err(|error| self.broken(&error))?;
+            line.stream.write_all(self.request(0)).map_err(|error| self.broken(&error))?;
             line.answer(self.whole).map_err(|error| self.broken(&error))?;
         }
         Ok(())
+    }
+
+    fn request(&self, connection: usize) -> &[u8] {
+        self.requests.get(connection % self.requests.len().max(1)).map_or(&[], Vec::as_slice)
     }
 
     fn broken(&self, error: &std::io::Error) -> Fail {

@@ -115,16 +115,16 @@ fn config(sink: SocketAddr) -> String {
 }
 
 /// So many lines from this number on, each with a destination, a key and a type of its own turn.
-fn lines(first: usize, count: usize, body: &[u8]) -> Vec<u8> {
+fn lines(first: usize, count: usize, bytes: usize) -> Vec<u8> {
     let turns: Vec<&str> = DESTINATIONS.iter().flat_map(|(name, share)| repeat_n(*name, *share)).collect();
-    let mut all = Vec::with_capacity(count * (body.len() + 96));
+    let mut all = Vec::with_capacity(count * (bytes + 96));
     for number in first..first + count {
         let destination = turns.get(number % turns.len()).copied().unwrap_or_default();
         let kind = TYPES.get(number / turns.len() % TYPES.len()).copied().unwrap_or_default();
         let head =
             format!("{{\"destination\":\"{destination}\",\"key\":\"sku:{number}\",\"type\":\"{kind}\",\"body\":");
         all.extend_from_slice(head.as_bytes());
-        all.extend_from_slice(body);
+        all.extend_from_slice(&local::body(bytes, number));
         all.extend_from_slice(b"}\n");
     }
     all
@@ -161,9 +161,8 @@ impl Asked {
         for name in [WAITING, CANCELLED] {
             self.call("POST", &format!("/v1/destinations/{name}/pause"), &[], &[])?;
         }
-        let body = local::body(bytes);
         for first in (0..messages).step_by(REQUEST) {
-            let lines = lines(first, REQUEST.min(messages - first), &body);
+            let lines = lines(first, REQUEST.min(messages - first), bytes);
             self.call("POST", "/v1/messages", &[("content-type", "application/x-ndjson")], &lines)?;
             if first % (REQUEST * 20) == 0 {
                 progress(&format!("lists: {first} of {messages} messages handed in"));

@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::engine::Destination;
 use crate::model::{Message, OnUncertain, Policy};
 
-use super::local::{self, DESTINATION, Local, REQUEST};
+use super::local::{self, Bodies, DESTINATION, Local, REQUEST};
 use super::measure::{self, TIME_MAX};
 use super::table::Row;
 use super::{Fail, KIB, Plan, bare};
@@ -58,13 +58,13 @@ fn lives(plan: &Plan, bytes: usize, messages: usize, on_uncertain: OnUncertain) 
 
 /// Hands in so many messages, waits until all are delivered, and says how many a second that makes.
 pub(super) fn through(local: &Local, producers: usize, bytes: usize, messages: usize) -> Result<f64, Fail> {
-    let body = local::body(bytes);
+    let bodies = Bodies::of(bytes);
     let began = Instant::now();
     let share = messages.div_ceil(producers.max(1));
     let accepted = measure::on_threads(producers, |_| {
         let mut done = 0;
         while done < share && began.elapsed() < TIME_MAX {
-            done += local::accept(local.engine(), REQUEST.min(share - done), &body)?;
+            done += local::accept(local.engine(), REQUEST.min(share - done), &bodies)?;
         }
         Ok(done)
     })?;

@@ -5,7 +5,7 @@
 //! What is measured with it.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -66,20 +66,46 @@ pub(super) fn fresh(plan: &Plan) -> PathBuf {
     plan.scratch.join(format!("{}", NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// A body that is JSON, a string, of so many bytes where that can be.
-pub(super) fn body(bytes: usize) -> Body {
-    let inside = "x".repeat(bytes.saturating_sub(2));
-    format!("\"{inside}\"").into_bytes().into()
+/// How many bodies there are of each length: what lies beside each other is hardly ever the same, and shares nothing.
+pub(super) const BODIES: usize = 61;
+
+/// The text of this number, of so many bytes where that can be.
+pub(super) fn words(bytes: usize, number: usize) -> String {
+    format!("{:x<bytes$}", number % BODIES)
 }
 
-/// So many messages with this body.
-pub(super) fn drafts(count: usize, body: &Body) -> Vec<Draft> {
-    (0..count).map(|_| Message::to(DESTINATION).body(Body::clone(body))).collect()
+/// A body that is JSON, a string, of so many bytes where that can be.
+pub(super) fn body(bytes: usize, number: usize) -> Body {
+    format!("\"{}\"", words(bytes.saturating_sub(2), number)).into_bytes().into()
+}
+
+/// Bodies of one length, each another than the one before.
+pub(super) struct Bodies {
+    all: Vec<Body>,
+    next: AtomicUsize,
+}
+
+impl Bodies {
+    /// Bodies of so many bytes, where that can be.
+    pub(super) fn of(bytes: usize) -> Bodies {
+        Bodies { all: (0..BODIES).map(|number| body(bytes, number)).collect(), next: AtomicUsize::new(0) }
+    }
+
+    /// The next one.
+    pub(super) fn next(&self) -> Body {
+        let number = self.next.fetch_add(1, Ordering::Relaxed) % BODIES;
+        self.all.get(number).cloned().unwrap_or_else(|| [].into())
+    }
+}
+
+/// So many messages.
+pub(super) fn drafts(count: usize, bodies: &Bodies) -> Vec<Draft> {
+    (0..count).map(|_| Message::to(DESTINATION).body(bodies.next())).collect()
 }
 
 /// Hands in so many messages, all or none.
-pub(super) fn accept(engine: &Engine, count: usize, body: &Body) -> Result<usize, Fail> {
-    engine.accept_wait(drafts(count, body))?;
+pub(super) fn accept(engine: &Engine, count: usize, bodies: &Bodies) -> Result<usize, Fail> {
+    engine.accept_wait(drafts(count, bodies))?;
     Ok(count)
 }
 

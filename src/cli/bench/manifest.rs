@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::local::{self, DESTINATION};
+use super::local::{self, BODIES, DESTINATION};
 use super::measure::Round;
 use super::node::Node;
 use super::reconcile::compared;
@@ -307,13 +307,15 @@ impl Lists {
     fn write(&self, messages: u64, bytes: usize) -> Result<(), Fail> {
         let error = |error: std::io::Error| failed(format!("cannot write a list: {error}"));
         // A JSON string is sent as its text.
-        let body = "x".repeat(bytes.saturating_sub(2));
-        let hash = Link::over(body.as_bytes()).to_string();
+        let hash = |number| Link::over(local::words(bytes.saturating_sub(2), number).as_bytes()).to_string();
+        let hashes: Vec<String> = (0..BODIES).map(hash).collect();
         let file = |path: &Path| std::fs::File::create(path).map(std::io::BufWriter::new).map_err(error);
         let (mut csv, mut ndjson) = (file(&self.csv)?, file(&self.ndjson)?);
         csv.write_all(b"key,no,changed,hash\n").map_err(error)?;
         let keys = (0..messages).map(|number| number * STRIDE % messages);
         for number in keys.filter(|number| *number >= MISSING).chain(messages..messages + UNEXPECTED) {
+            let hash = usize::try_from(number).ok().and_then(|number| hashes.get(number % BODIES));
+            let hash = hash.map_or("", String::as_str);
             writeln!(csv, "sku:{number},{number},2100-01-01T00:00:00Z,{hash}").map_err(error)?;
             writeln!(ndjson, "{{\"key\":\"sku:{number}\",\"no\":{number},\"changed\":\"2100-01-01T00:00:00Z\"}}")
                 .map_err(error)?;

@@ -45,12 +45,14 @@ impl Redis {
     /// What appends a body of so many bytes to a stream.
     pub(super) fn appends(&self, body: &[u8]) -> Peer {
         let request = command(&[b"XADD", b"stream", b"*", b"body", body]);
-        Peer { address: self.address, request, whole: bulk }
+        Peer { address: self.address, requests: vec![request], whole: bulk }
     }
 
     /// Empties the stream, so that every round begins alike.
     pub(super) fn empty(&self) -> Result<(), Fail> {
-        Peer { address: self.address, request: command(&[b"UNLINK", b"stream"]), whole: bulk }.ask(1, 1, 1).map(drop)
+        Peer { address: self.address, requests: vec![command(&[b"UNLINK", b"stream"])], whole: bulk }
+            .ask(1, 1, 1)
+            .map(drop)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model::breaker::BreakerRule;
 use crate::model::rate::Rate;
 use crate::model::{Backoff, Message};
 
-use super::local::{self, DESTINATION, Local, REQUEST};
+use super::local::{self, Bodies, DESTINATION, Local, REQUEST};
 use super::measure::{self, TIME_MAX};
 use super::table::Row;
 use super::{Fail, KIB, Plan};
@@ -46,10 +46,10 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Row>, Fail> {
     (there.rate, there.breaker) = (Some(Rate::new(PER_SECOND, 1_000)), Some(BREAKER));
     there.policy.retry.backoff = Backoff::Fixed(1_000);
     let local = Local::start(plan, there)?;
-    let body = local::body(bytes);
+    let bodies = Bodies::of(bytes);
     let mut accepted = 0;
     while accepted < messages {
-        accepted += local::accept(local.engine(), REQUEST.min(messages - accepted), &body)?;
+        accepted += local::accept(local.engine(), REQUEST.min(messages - accepted), &bodies)?;
     }
     is_up.store(true, Ordering::Release);
     local::wait_delivered(local.engine(), accepted, TIME_MAX * 6)?;

@@ -135,7 +135,7 @@ pub(super) fn fill(node: &Node, name: &str, messages: usize, bytes: usize, keys:
         let keys = (keys > 0).then_some((number * step, keys));
         let body = intake::ndjson(step, bytes, keys);
         let request = lines::post(node.address, "/v1/messages", "application/x-ndjson", &body);
-        let peer = Peer { address: node.address, request, whole: lines::accepted };
+        let peer = Peer { address: node.address, requests: vec![request], whole: lines::accepted };
         peer.ask_all(each)?;
         if number % 10 == 0 || different == 1 {
             progress(&format!("{name}: {} of {messages} messages handed in", (number + 1) * each * step));
