@@ -101,7 +101,7 @@ fn at(system: &Peer, path: &str) -> Vec<Request> {
 fn the_page_is_true() {
     let port = || TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
     let [shop_url, erp_url] = [port(), port()].map(|port| format!("http://127.0.0.1:{port}"));
-    let (shop, erp, chat) = (system(""), system("order_no\n17\n"), system(""));
+    let (shop, erp, chat) = (system(""), system("order_no,changed\n17,2100-01-01T00:00:00Z\n"), system(""));
     let hosts = [
         ("goniec.shop", shop_url.clone()),
         ("goniec.erp", erp_url.clone()),
