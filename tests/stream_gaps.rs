@@ -189,6 +189,6 @@ fn numbers_of_which_a_registry_that_was_set_back_knows_nothing_are_told_and_thos
         }
         let words = node.told.lock().expect("whole").clone();
         assert_eq!(words.len(), told, "{words:?}");
-        assert!(words.iter().all(|words| words.contains("told of 2 numbers")), "{words:?}");
+        assert!(words.iter().all(|words| words.contains("; 2 numbers were told there")), "{words:?}");
     }
 }
