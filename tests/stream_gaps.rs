@@ -48,13 +48,17 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Takes these numbers of a sender that gave so many.
 fn receive(engine: &Engine, last: u64, numbers: &[u64]) -> Heard {
+    receive_in(engine, 7, last, numbers)
+}
+
+fn receive_in(engine: &Engine, epoch: u64, last: u64, numbers: &[u64]) -> Heard {
     let item = |n: u64| {
         let draft = Message::to("erp").header("goniec-source", "shop").body(n.to_string().into_bytes());
         Item { n, id: Id::compose(WallMs(9), NodeTag::new(1), Place::new(n, 0)), revision: 1, drafts: vec![draft] }
     };
     let items = numbers.iter().map(|n| item(*n)).collect();
     let (said, heard) = channel();
-    let received = Received { source: "shop".into(), epoch: 7, last, ended: Vec::new(), items };
+    let received = Received { source: "shop".into(), epoch, last, ended: Vec::new(), items };
     engine.receive(received, Box::new(move |answer| said.send(answer).expect("waited for")));
     heard.recv_timeout(Duration::from_secs(10)).expect("answered").expect("taken")
 }
@@ -121,6 +125,21 @@ fn a_gap_of_which_nobody_was_told_is_told_after_a_start() {
     receive(&engine, 5, &[]);
     watch_over(&engine);
     wait(&told, &["shop source-gap"]);
+    engine.shutdown(Duration::from_secs(10)).expect("ends");
+}
+
+#[test]
+fn the_gap_of_one_epoch_does_not_take_the_place_of_anothers() {
+    let (disk, told) = (MemoryDisk::new(), Told::default());
+    let engine = start(&disk, &told);
+    let mut watch = Watch::new(vec!["shop".into()]);
+    [7, 8].into_iter().for_each(|epoch| drop(receive_in(&engine, epoch, 5, &[1, 3])));
+    let mut at = 0;
+    until("both are told, and that is written down", || {
+        watch.turn(&engine, at);
+        at += SILENT_MS;
+        ["gap/shop/7", "gap/shop/8"].iter().all(|name| engine.mark(name).expect("reads").is_some())
+    });
     engine.shutdown(Duration::from_secs(10)).expect("ends");
 }
 

@@ -15,6 +15,7 @@ use super::Engine;
 use super::alert::{
     SOURCE_ASKS, SOURCE_FAILING, SOURCE_FORGETS, SOURCE_FORGOT, SOURCE_GAP, SOURCE_READ, SOURCE_REFUSED, SOURCE_WHOLE,
 };
+use super::ledger::Stream;
 use super::notice::{Notice, Notified};
 
 /// What becomes of a source.
@@ -54,6 +55,12 @@ impl SourceNews {
 }
 
 impl Engine {
+    /// Has a person told of what became of a stream of a source, and why: what became of another one is told beside it.
+    pub fn note_stream(&self, stream: &Stream, news: SourceNews, why: String) -> Notified {
+        let notice = Notice::new(stream.name.clone(), news.reason(), why);
+        self.shared.registry.note_of(notice.about(&format!("{:x}", stream.epoch)))
+    }
+
     /// Has a person told of what became of a source, and why.
     pub fn note_source(&self, source: &Arc<str>, news: SourceNews, why: String) -> Notified {
         self.shared.registry.note_of(Notice::new(source.clone(), news.reason(), why))

@@ -89,7 +89,7 @@ impl Watch {
         } else {
             Some((SourceNews::Whole, String::new()))
         };
-        let notified = news.map(|(news, words)| engine.note_source(&stream.name, news, words));
+        let notified = news.map(|(news, words)| engine.note_stream(stream, news, words));
         let kept = self.streams.entry(stream.clone()).or_default();
         (kept.told, kept.notified) = (up_to, notified);
         if kept.notified.is_none() { self.write(engine, stream, up_to) } else { Ok(()) }
