@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use goniec::engine::{
-    Agreement, Destination, Engine, Heard, Item, Received, Rule, Settings, Side, Stream, StreamShown,
+    Agreement, Alert, Channel, Destination, Engine, Heard, Item, Received, Rule, Settings, Side, Stream, StreamShown,
 };
-use goniec::model::ledger::Page;
-use goniec::model::{Id, NodeTag, Place, WallMs};
+use goniec::model::ledger::{Content, Entry, Page};
+use goniec::model::{Abandoned, Envelope, Id, NodeTag, Place, State, WallMs};
 use goniec::source::{Keeper, Ledgers, Numbered, SILENT_MS, Watch};
 use goniec::store::memory::{MemoryDisk, MemoryStore};
 use goniec::{Error, Message};
@@ -128,10 +128,25 @@ fn a_gap_of_which_nobody_was_told_is_told_after_a_start() {
     engine.shutdown(Duration::from_secs(10)).expect("ends");
 }
 
+/// A person who writes down why.
+#[derive(Clone, Default)]
+struct Words(Arc<Mutex<String>>);
+
+impl Channel for Words {
+    fn tell(&self, alert: &Alert) -> Result<(), String> {
+        self.0.lock().expect("whole").extend(alert.detail.clone());
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        "words".into()
+    }
+}
+
 #[test]
-fn the_gap_of_one_epoch_does_not_take_the_place_of_anothers() {
-    let (disk, told) = (MemoryDisk::new(), Told::default());
-    let engine = start(&disk, &told);
+fn the_gap_of_each_epoch_is_told_in_its_own_words() {
+    let (disk, words) = (MemoryDisk::new(), Words::default());
+    let engine = start_with(&disk, vec![Rule::all(words.clone(), 0)]);
     let mut watch = Watch::new(vec!["shop".into()]);
     [7, 8].into_iter().for_each(|epoch| drop(receive_in(&engine, epoch, 5, &[1, 3])));
     let mut at = 0;
@@ -141,6 +156,8 @@ fn the_gap_of_one_epoch_does_not_take_the_place_of_anothers() {
         ["gap/shop/7", "gap/shop/8"].iter().all(|name| engine.mark(name).expect("reads").is_some())
     });
     engine.shutdown(Duration::from_secs(10)).expect("ends");
+    let words = words.0.lock().expect("whole").clone();
+    assert!(["epoch 7 ", "epoch 8 "].iter().all(|epoch| words.contains(epoch)), "{words}");
 }
 
 #[test]
@@ -157,6 +174,54 @@ fn a_sender_that_is_heard_tells_of_its_gaps_itself() {
     assert_eq!(engine.mark("gap/shop/7").expect("reads"), None);
     engine.shutdown(Duration::from_secs(10)).expect("ends");
     assert_eq!(told.take(), Vec::<String>::new());
+}
+
+/// A registry in which another message lies where that of a number lay, given up.
+struct Another(StreamShown);
+
+impl Ledgers for Another {
+    fn streams(&self) -> Vec<StreamShown> {
+        vec![self.0.clone()]
+    }
+
+    fn page(&self, stream: &Stream, _page: u64) -> Result<Page, Error> {
+        let place = Place::new(1, 0);
+        let content = Content::of(Id::compose(WallMs(1), NodeTag::new(1), place), 1, &Envelope::default(), b"{}");
+        let mut page = Page::default();
+        page.set(stream.number(4).at().1, Entry::There(place, content));
+        Ok(page)
+    }
+
+    fn message(&self, stream: &Stream, _n: u64, now: WallMs) -> Result<Option<Numbered>, Error> {
+        let id = Id::compose(WallMs(1), NodeTag::new(1), Place::new(1, 0));
+        let state = State::Abandoned(Abandoned::Cancelled);
+        Ok(Some(Numbered { id, state, at: now, number: stream.number(9) }))
+    }
+
+    fn resend(&mut self, _id: Id, _why: &str, _reply: Box<dyn FnOnce(Result<(), Error>) + Send>) {}
+
+    fn tell(&self, _stream: &Stream, _agreement: Agreement, _words: String) {}
+}
+
+#[test]
+fn what_became_of_another_message_fills_no_hole() {
+    let stream = Stream { side: Side::Out, name: "peer".into(), epoch: 7 };
+    let shown = StreamShown {
+        stream: stream.clone(),
+        is_current: true,
+        last: 5,
+        mark: 5,
+        theirs: 3,
+        gap_since: None,
+        heard_at: None,
+    };
+    let mut node = Another(shown);
+    let mut keeper = Keeper::new(vec!["peer".into()]);
+    let heard = Heard { took: Vec::new(), mark: 3, highest: 5, holes: vec![(4, 4)] };
+    keeper.heard(&mut node, &stream, &heard, 0, WallMs(1)).expect("reads");
+    let words = keeper.due(&node, MINUTE_MS, WallMs(2));
+    assert_eq!(words.len(), 1);
+    assert_eq!(words[0].ended, [], "number 4 is not what number 9 is");
 }
 
 /// A registry that gave so many numbers, of which all wait.

@@ -55,7 +55,7 @@ impl SourceNews {
 }
 
 impl Engine {
-    /// Has a person told of what became of a stream of a source, and why: what became of another one is told beside it.
+    /// Has a person told of what became of a stream of a source, and why: each stream's words are told, where there are several.
     pub fn note_stream(&self, stream: &Stream, news: SourceNews, why: String) -> Notified {
         let notice = Notice::new(stream.name.clone(), news.reason(), why);
         self.shared.registry.note_of(notice.about(&format!("{:x}", stream.epoch)))
